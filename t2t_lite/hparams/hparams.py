@@ -1,0 +1,139 @@
+"""HParams: every number that shapes a model or its training, in one frozen dataclass."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2t_lite.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class HParams:
+    """The hyperparameters; the defaults are the paper's MultiModel ("base") with what makes it train.
+
+    A set is a function that returns one of these (`sets.py`); `--hparams`, gin files and gin bindings replace fields.
+    """
+
+    # The body (paper, section 2)
+    hidden_size: int = 512  # D
+    filter_size: int = 2048  # the hidden width of one expert
+    num_heads: int = 8  # H
+    encoder_blocks: int = 6  # ConvBlocks of the encoder
+    mixer_blocks: int = 2  # ConvBlocks of the mixer, after its attention block
+    decoder_blocks: int = 4  # pairs of ConvBlock and attention block in the decoder
+    attention_conv_blocks: int = 2  # ConvBlocks that mix the target inside an attention block
+    use_attention: bool = True  # False: no attention blocks; the mean of the encoded input stands in (paper, table 4)
+    use_experts: bool = True  # False: no mixture-of-experts layers (paper, table 4)
+    num_experts: int = 240  # E: 240 for eight problems together, 60 for one alone
+    experts_per_position: int = 4  # k
+    balance_loss: float = 1e-2  # the coefficient of both balancing losses
+    dropout: float = 0.4  # the rate in every ConvBlock
+    dropout_place: str = "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
+    residual_scale: float = 0.1  # what the last norm of a residual branch starts at; the paper's layer norm starts at 1
+    final_norm: bool = True  # a layer norm before the softmax; the paper has none
+    scale_embeddings: bool = True  # multiply embeddings by sqrt(D)
+
+    # The modality nets (paper, section 2.5)
+    share_embeddings: bool = False  # one matrix embeds text and maps to logits; the paper does not say
+    image_width: int = 32  # filters of the first convolution of the image net; the next ones double it
+    image_strides: int = 4  # halvings of each side, at most 4: 16x smaller; fewer for small pictures
+    audio_form: str = "waveform"  # "waveform" or "spectrogram"
+    audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves time
+    categorical_width: int = 1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
+
+    # Training
+    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
+    batch_max_examples: int = 256  # examples in a batch at most
+    learning_rate: float = 2e-3  # the peak of the schedule
+    schedule: str = "rsqrt"  # after the warm-up: "constant", "rsqrt", "cosine" or "linear" (the last two end at 0)
+    warmup_steps: int = 1000
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.98
+    adam_epsilon: float = 1e-9
+    clip_norm: float = 1.0  # the global norm that gradients are clipped to; 0: not clipped
+    label_smoothing: float = 0.0
+    seed: int = 0  # of the weights, the order of examples, the draw of problems and all noise
+
+    def replace(self, **changes: Any) -> "HParams":
+        """Returns a copy with some fields replaced, checked as `override` checks them."""
+        for key, value in changes.items():
+            _check_name(key, "hparams")
+            changes[key] = _convert(key, value, "hparams")
+        return dataclasses.replace(self, **changes)
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
+        if self.hidden_size % self.num_heads:
+            raise UserError(f"hparams: hidden_size={self.hidden_size} must be a multiple of num_heads={self.num_heads}")
+        if self.hidden_size % 2:
+            raise UserError(f"hparams: hidden_size={self.hidden_size} must be even (sines and cosines of the timing signal)")
+        if not 1 <= self.experts_per_position <= self.num_experts:
+            raise UserError(f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"hparams: dropout={self.dropout} must be at least 0 and below 1")
+
+    def save(self, path: Path) -> None:
+        """Writes all fields as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf8")
+
+    @classmethod
+    def load(cls, path: Path) -> "HParams":
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: the file is missing or is not such a file.
+        """
+        try:
+            return cls().replace(**json.loads(path.read_text(encoding="utf8")))
+        except (OSError, ValueError) as e:
+            raise UserError(f"{path}: cannot read the hparams of the run: {e}") from e
+
+
+_CHOICES = {
+    "dropout_place": ("branches", "output"),
+    "audio_form": ("waveform", "spectrogram"),
+    "schedule": ("constant", "rsqrt", "cosine", "linear"),
+}
+
+
+def override(hparams: HParams, overrides: str) -> HParams:
+    """Returns hparams with `"hidden_size=64,dropout=0.1"` put in.
+
+    Raises:
+      UserError: a key is unknown (the nearest is suggested), a value has the wrong type, or a part is not `key=value`.
+    """
+    changes = {}
+    for part in filter(None, (p.strip() for p in overrides.split(","))):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UserError(f"--hparams: '{part}' is not of the form key=value")
+        _check_name(key.strip(), "--hparams")
+        changes[key.strip()] = _convert(key.strip(), value.strip(), "--hparams")
+    return hparams.replace(**changes)
+
+
+def _check_name(key: str, where: str) -> None:
+    known = [f.name for f in dataclasses.fields(HParams)]
+    if key not in known:
+        raise UserError(f"{where}: no hparam '{key}'{did_you_mean(key, known)}")
+
+
+def _convert(key: str, value: Any, where: str) -> Any:
+    """Returns value as the type of the field `key`; text is parsed, an int will do for a float."""
+    wanted = type(getattr(HParams, key))
+    if wanted is bool and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    try:
+        if wanted in (int, float) and not isinstance(value, bool):
+            converted = wanted(value)
+            if isinstance(value, str) or converted == value:
+                return converted
+        if wanted is str and isinstance(value, str):
+            return value
+    except ValueError:
+        pass
+    raise UserError(f"{where}: {key}={value}: expected {'true or false' if wanted is bool else wanted.__name__}")

@@ -1,0 +1,59 @@
+"""What an input or a target is made of: its modality and what that modality needs to know."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string. Stored as the subword ids of a shared vocabulary, without the end token."""
+
+    vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it
+    vocab_size: int = 8192  # pieces, the paper's 8k; smaller where the text does not fill it
+    max_length: int = 256  # tokens; longer examples are left out of training and cut in decoding
+
+    modality: ClassVar[str] = "language"
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3). Stored as PNG or JPEG bytes."""
+
+    rows: int = 32  # what the network sees; stored pictures are resized to it
+    columns: int = 32
+
+    modality: ClassVar[str] = "image"
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A mono waveform: float32 samples in [-1, 1] or int16 samples. Stored as 16-bit PCM."""
+
+    sample_rate: int = 16000  # samples a second
+    max_seconds: float = 20.0  # longer examples are left out of training
+
+    modality: ClassVar[str] = "audio"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class of a fixed list, given by name. Stored as its index."""
+
+    classes: tuple[str, ...] = ()  # empty: datagen collects the names from the training split, sorted
+
+    modality: ClassVar[str] = "categorical"
+
+
+Feature = Text | Image | Audio | Label
+
+
+def to_dict(feature: Feature) -> dict[str, Any]:
+    """A JSON-able form that `from_dict` reads back."""
+    return {"kind": type(feature).__name__, **asdict(feature)}
+
+
+def from_dict(stored: dict[str, Any]) -> Feature:
+    """The inverse of `to_dict`."""
+    kinds: dict[str, Any] = {kind.__name__: kind for kind in (Text, Image, Audio, Label)}
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k != "kind"}
+    return kinds[stored["kind"]](**values)

@@ -1,0 +1,116 @@
+"""A problem: where its examples come from, what they are made of, and how to score it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.errors import UserError
+from t2t_lite.problems import features
+
+
+class Problem:
+    """Something to learn, declared in about fifteen lines.
+
+        @registry.problems.register
+        class ReverseWords(Problem):
+            '''The words of a sentence in reverse order.'''
+            inputs = Text()
+            targets = Text()
+            command = "reverse"
+            metrics = ("wer",)
+
+            def examples(self, split, raw_dir):
+                ...
+                yield {"inputs": "red green blue", "targets": "blue green red"}
+
+    A problem yields raw examples. Tokenizing, storing, batching and training are not its business.
+
+    Attributes:
+      inputs: the feature that goes in.
+      targets: the feature that comes out.
+      command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
+      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "wer", "tree".
+      splits: the splits that exist; the first is trained on.
+      version: raise it when the examples change; it is written into the manifest.
+      name: the name it was asked for by, which names its files.
+    """
+
+    inputs: features.Feature
+    targets: features.Feature
+    command: str = ""
+    metrics: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ("train", "dev")
+    version: str = "1"
+    needs_source: bool = False  # reads the user's own files: may be given as NAME.SOURCE, read from tmp_dir/SOURCE
+
+    def __init__(self, name: str):
+        self.name = name
+
+    @property
+    def source(self) -> str:
+        """`SOURCE` of a name such as `translate_files.SOURCE`, else ""."""
+        return self.name.partition(".")[2]
+
+    def resolve(self, raw_dir: Path) -> None:
+        """Fills in what only the raw files tell, such as languages. Datagen calls it once, before `examples`."""
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
+        """Yields what `convert` turns into an example; by default the example itself: {"inputs": ..., "targets": ...}.
+
+        Args:
+          split: one of `splits`.
+          raw_dir: the folder of raw files: --tmp_dir, or --tmp_dir/SOURCE.
+        """
+        raise UserError(f"problem '{self.name}' does not define examples()")
+
+    def convert(self, item: Any) -> dict[str, Any]:
+        """Turns what `examples` yields into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in parallel."""
+        return item
+
+    def declaration(self) -> dict[str, Any]:
+        """What training and decoding need to know of the problem, JSON-able; kept in the manifest."""
+        return {
+            "inputs": features.to_dict(self.inputs),
+            "targets": features.to_dict(self.targets),
+            "command": self.command,
+            "metrics": list(self.metrics),
+            "version": self.version,
+        }
+
+    def adopt(self, declaration: dict[str, Any]) -> None:
+        """Takes over a declaration that datagen kept."""
+        self.inputs = features.from_dict(declaration["inputs"])
+        self.targets = features.from_dict(declaration["targets"])
+        self.command = declaration["command"]
+        self.metrics = tuple(declaration["metrics"])
+
+
+def get_problem(name: str) -> Problem:
+    """Returns the problem of that name, which may be `NAME.SOURCE` for a problem on the user's own files.
+
+    Raises:
+      UserError: no such problem, or one that takes no source.
+    """
+    registered, dot, source = name.partition(".")
+    problem_class = registry.problems.get(registered)
+    if dot and not (problem_class.needs_source and source.replace("-", "_").isidentifier()):
+        raise UserError(f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files")
+    return problem_class(name)
+
+
+def get_problems(names: list[str]) -> dict[str, Problem]:
+    """Returns {name: problem} of a list of problems and mixtures, mixtures opened, each once, in the order named.
+
+    Raises:
+      UserError: a name is neither a problem nor a mixture.
+    """
+    found: dict[str, Problem] = {}
+    for name in names:
+        if name in registry.mixtures:
+            found |= get_problems(list(registry.mixtures.get(name).rates))
+        elif name.partition(".")[0] in registry.problems:
+            found.setdefault(name, get_problem(name))
+        else:
+            raise registry.unknown("problem or mixture", name, registry.problems, registry.mixtures)
+    return found
