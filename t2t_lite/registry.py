@@ -116,8 +116,7 @@ hparams_sets = Registry("hparams set", "t2t_lite.hparams")
 modalities = Registry("modality", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "t2t_lite.models", slow_import=True)
 
-_INSTANCES = {"problem": "problems", "mixture": "mixtures", "hparams set": "hparams_sets",
-              "modality": "modalities", "model": "models"}
+_INSTANCES = {"modality": "modalities", "model": "models"}
 
 
 def unknown(kind: str, name: str, *registries: Registry) -> UnknownNameError:
@@ -176,7 +175,7 @@ def _where(error: Exception, path: Path) -> str:
 
 
 def _origin(item: Any) -> str:
-    return f"{getattr(item, "__module__", "?")}.{getattr(item, "__qualname__", type(item).__name__)}"
+    return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', type(item).__name__)}"
 
 
 def _scan_package(package: str, kind: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Generating records, vocabularies, and reading records back as batches."""

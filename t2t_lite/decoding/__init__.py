@@ -1,0 +1,1 @@
+"""Decoding: greedy search over the model's one-step function."""

@@ -30,7 +30,9 @@ class HParams:
     experts_per_position: int = 4  # k
     balance_loss: float = 1e-2  # the coefficient of both balancing losses
     dropout: float = 0.4  # the rate in every ConvBlock
-    dropout_place: str = "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
+    dropout_place: str = (
+        "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
+    )
     residual_scale: float = 0.1  # what the last norm of a residual branch starts at; the paper's layer norm starts at 1
     final_norm: bool = True  # a layer norm before the softmax; the paper has none
     scale_embeddings: bool = True  # multiply embeddings by sqrt(D)
@@ -41,7 +43,9 @@ class HParams:
     image_strides: int = 4  # halvings of each side, at most 4: 16x smaller; fewer for small pictures
     audio_form: str = "waveform"  # "waveform" or "spectrogram"
     audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves time
-    categorical_width: int = 1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
+    categorical_width: int = (
+        1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
+    )
 
     # Training
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
@@ -70,9 +74,13 @@ class HParams:
         if self.hidden_size % self.num_heads:
             raise UserError(f"hparams: hidden_size={self.hidden_size} must be a multiple of num_heads={self.num_heads}")
         if self.hidden_size % 2:
-            raise UserError(f"hparams: hidden_size={self.hidden_size} must be even (sines and cosines of the timing signal)")
+            raise UserError(
+                f"hparams: hidden_size={self.hidden_size} must be even (sines and cosines of the timing signal)"
+            )
         if not 1 <= self.experts_per_position <= self.num_experts:
-            raise UserError(f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}")
+            raise UserError(
+                f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}"
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"hparams: dropout={self.dropout} must be at least 0 and below 1")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Mixture:
     """Problems (or mixtures) by name, each with the rate at which training draws it.
 
-        registry.mixtures.register(Mixture({"image_mnist": 1, "speech_commands": 2}, "Two small ones."), name="small_two")
+    registry.mixtures.register(Mixture({"image_mnist": 1, "speech_commands": 2}, "Two small ones."), name="small_two")
     """
 
     rates: dict[str, float]

@@ -65,7 +65,7 @@ class Problem:
         raise UserError(f"problem '{self.name}' does not define examples()")
 
     def convert(self, item: Any) -> dict[str, Any]:
-        """Turns what `examples` yields into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in parallel."""
+        """Turns what `examples` yields into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in workers."""
         return item
 
     def declaration(self) -> dict[str, Any]:
@@ -95,7 +95,9 @@ def get_problem(name: str) -> Problem:
     registered, dot, source = name.partition(".")
     problem_class = registry.problems.get(registered)
     if dot and not (problem_class.needs_source and source.replace("-", "_").isidentifier()):
-        raise UserError(f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files")
+        raise UserError(
+            f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files"
+        )
     return problem_class(name)
 
 
