@@ -65,7 +65,7 @@ class Problem:
         raise UserError(f"problem '{self.name}' does not define examples()")
 
     def convert(self, item: Any) -> dict[str, Any]:
-        """Turns what `examples` yields into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in workers."""
+        """Turns what `examples` yields into {"inputs": ..., "targets": ...}; slow work goes here, in parallel."""
         return item
 
     def declaration(self) -> dict[str, Any]:
