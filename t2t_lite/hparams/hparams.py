@@ -43,6 +43,9 @@ class HParams:
     image_strides: int = 4  # halvings of each side, at most 4: 16x smaller; fewer for small pictures
     audio_form: str = "waveform"  # "waveform" or "spectrogram"
     audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves time
+    audio_width: int = 2  # filters of its first block; each next block doubles them
+    audio_mels: int = 80  # mel bands of a spectrogram
+    audio_frame_ms: float = 10.0  # time from one frame of a spectrogram to the next, in milliseconds
     categorical_width: int = (
         1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
     )

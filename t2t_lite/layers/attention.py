@@ -1,0 +1,142 @@
+"""The attention block of the paper (section 2.3). Shapes: B batch, S source, T target positions, D hidden, H heads."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from t2t_lite.layers.convolution import ConvBlock, LayerNorm
+from t2t_lite.layers.timing import timing_signal
+
+
+class MultiHeadAttention(keras.layers.Layer):
+    """Multi-head dot-product attention from a query sequence to a memory sequence.
+
+    Args:
+      hidden_size: D.
+      num_heads: H; each head has D / H channels.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_heads, self.head_size = num_heads, hidden_size // num_heads
+        weights = {
+            name: self.add_weight(name=name, shape=(hidden_size, hidden_size), initializer="glorot_uniform")
+            for name in ("query", "key", "value", "output")
+        }
+        self.query, self.key, self.value = weights["query"], weights["key"], weights["value"]
+        self.out = weights["output"]
+
+    def project_memory(self, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, S, D) -> keys and values (B, S, H, D / H): two pointwise convolutions."""
+        return self._heads(memory, self.key), self._heads(memory, self.value)
+
+    def attend(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
+        """(B, T, D), keys and values (B, S, H, D / H), allowed broadcast to (B, H, T, S) -> (B, T, D)."""
+        queries = self._heads(x, self.query) * self.head_size**-0.5
+        scores = tf.cast(tf.einsum("bthc,bshc->bhts", queries, keys), tf.float32)
+        weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
+        mixed = tf.einsum("bhts,bshc->bthc", tf.cast(weights, x.dtype), values)
+        return tf.matmul(tf.reshape(mixed, tf.shape(x)), tf.cast(self.out, x.dtype))
+
+    def call(self, x: tf.Tensor, memory: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
+        """(B, T, D), (B, S, D), allowed broadcast to (B, H, T, S) -> (B, T, D)."""
+        return self.attend(x, *self.project_memory(memory), allowed)
+
+    def _heads(self, x: tf.Tensor, weight: keras.Variable) -> tf.Tensor:
+        batch, length, _ = tf.unstack(tf.shape(x))
+        return tf.reshape(tf.matmul(x, tf.cast(weight, x.dtype)), [batch, length, self.num_heads, self.head_size])
+
+
+class AttentionBlock(keras.layers.Layer):
+    """Target positions look at each other, then at the source (paper, section 2.3).
+
+        mixed = ConvBlocks(target + timing signal)
+        self_attended = mixed + SelfAttention(LN(mixed))
+        output = self_attended + Attention(LN(self_attended), source)
+
+    The paper is silent on what surrounds the attentions; the residual connections and their norms are our choice.
+    With `use_attention=False` (paper, table 4) a pointwise convolution of the source's mean replaces both attentions.
+
+    Args:
+      hidden_size: D.
+      num_heads: H.
+      conv_blocks: how many causal ConvBlocks mix the target; 2 in the paper.
+      use_attention: False replaces attention as said above.
+      **conv_options: dropout, dropout_place and residual_scale of the ConvBlocks.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        conv_blocks: int = 2,
+        use_attention: bool = True,
+        conv_options: dict[str, Any],
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_size, self.use_attention = hidden_size, use_attention
+        self.conv_blocks = [
+            ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}") for i in range(conv_blocks)
+        ]
+        if use_attention:
+            self.self_norm = LayerNorm(hidden_size, name=f"{self.name}.self_norm")
+            self.self_attention = MultiHeadAttention(hidden_size, num_heads, name=f"{self.name}.self_attention")
+            self.source_norm = LayerNorm(hidden_size, name=f"{self.name}.source_norm")
+            self.source_attention = MultiHeadAttention(hidden_size, num_heads, name=f"{self.name}.source_attention")
+        else:
+            self.pooled = self.add_weight(name="pooled", shape=(hidden_size, hidden_size), initializer="glorot_uniform")
+
+    def call(
+        self, target: tf.Tensor, source: tf.Tensor, source_valid: tf.Tensor, noise: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """(B, T, D), (B, S, D), valid (B, S) -> (B, T, D)."""
+        length = tf.shape(target)[1]
+        x = target + tf.cast(timing_signal(length, self.hidden_size), target.dtype)
+        for block in self.conv_blocks:
+            x = block(x, noise=noise)
+        if not self.use_attention:
+            return x + self._pool(source, source_valid)[:, None]
+        normed = self.self_norm(x)
+        causal = tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
+        x = x + self.self_attention(normed, memory=normed, allowed=causal)
+        return x + self.source_attention(self.source_norm(x), memory=source, allowed=source_valid[:, None, None, :])
+
+    def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+        """What `step` carries along, for at most max_length target positions."""
+        batch = tf.shape(source)[0]
+        state: dict[str, Any] = {"conv": [block.initial_state(batch) for block in self.conv_blocks]}
+        if not self.use_attention:
+            return state | {"pooled": self._pool(source, source_valid)}
+        heads, size = self.self_attention.num_heads, self.self_attention.head_size
+        seen = tf.zeros([batch, max_length, heads, size], source.dtype)
+        keys, values = self.source_attention.project_memory(source)
+        allowed = source_valid[:, None, None, :]
+        return state | {"keys": seen, "values": seen, "source": {"keys": keys, "values": values, "allowed": allowed}}
+
+    def step(self, target: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
+        """Target position `position`: (B, D), state -> (B, D), state."""
+        x = target + tf.cast(timing_signal(1, self.hidden_size, position), target.dtype)
+        windows = []
+        for block, window in zip(self.conv_blocks, state["conv"], strict=True):
+            x, window = block.step(x, window)
+            windows.append(window)
+        state = state | {"conv": windows}
+        if not self.use_attention:
+            return x + state["pooled"], state
+        normed = self.self_norm(x)[:, None]
+        key, value = self.self_attention.project_memory(normed)
+        here = (tf.range(tf.shape(state["keys"])[1]) == position)[None, :, None, None]
+        keys, values = tf.where(here, key, state["keys"]), tf.where(here, value, state["values"])
+        seen = tf.range(tf.shape(keys)[1]) <= position
+        x = x + self.self_attention.attend(normed, keys, values, seen)[:, 0]
+        attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])[:, 0]
+        return x + attended, state | {"keys": keys, "values": values}
+
+    def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
+        """(B, S, D) -> (B, D): the mean over what is not padding, through a pointwise convolution."""
+        weight = tf.cast(source_valid, source.dtype)[:, :, None]
+        mean = tf.reduce_sum(source * weight, axis=1) / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0)
+        return tf.matmul(mean, tf.cast(self.pooled, source.dtype))

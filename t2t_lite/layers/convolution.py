@@ -1,0 +1,243 @@
+"""The convolutional blocks of the paper (section 2.2): ConvStep, ConvBlock and ConvRes.
+
+Sequences are pictures one column wide: a convolution sees (B, rows, columns, channels), where rows may be time.
+Shapes: B batch, S positions, D hidden size.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from t2t_lite.layers.noise import dropout
+
+
+class LayerNorm(keras.layers.Layer):
+    """Normalises over channels, with statistics in float32 whatever the compute type.
+
+    Args:
+      channels: the size of the last axis.
+      scale: what the learned scale (gamma) starts at.
+    """
+
+    epsilon = 1e-6
+
+    def __init__(self, channels: int, scale: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale = self.add_weight(
+            name="scale", shape=(channels,), initializer=keras.initializers.Constant(scale), autocast=False
+        )
+        self.shift = self.add_weight(name="shift", shape=(channels,), initializer="zeros", autocast=False)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(..., channels) -> (..., channels)."""
+        wide = tf.cast(x, tf.float32)
+        mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
+        return tf.cast((wide - mean) * (tf.math.rsqrt(variance + self.epsilon) * self.scale) + self.shift, x.dtype)
+
+
+class ConvStep(keras.layers.Layer):
+    """`LN(SepConv_{d,s,f}(W, ReLU(x)))`: a depthwise convolution, a pointwise one, a layer norm (paper, section 2.2).
+
+    Args:
+      channels: channels of x.
+      filters: channels of the output.
+      kernel: (h, w), its extent over rows and columns.
+      strides: (rows, columns) between outputs.
+      dilation: distance between the taps along rows; only for kernels one column wide.
+      causal: pad above only, so that a row never sees a later one.
+      scale: what the layer norm's scale starts at.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: tuple[int, int] = (3, 1),
+        *,
+        strides: tuple[int, int] = (1, 1),
+        dilation: int = 1,
+        causal: bool = False,
+        scale: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if dilation > 1 and kernel[1] > 1:
+            raise ValueError(f"a dilated kernel must be one column wide, not {kernel}")
+        self.kernel_size, self.strides, self.dilation, self.causal = kernel, strides, dilation, causal
+        spread = keras.initializers.RandomUniform(
+            -((3 / (kernel[0] * kernel[1])) ** 0.5), (3 / (kernel[0] * kernel[1])) ** 0.5
+        )
+        self.depthwise = self.add_weight(name="depthwise", shape=(*kernel, channels, 1), initializer=spread)
+        self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer="he_normal")
+        self.norm = LayerNorm(filters, scale, name=f"{self.name}.norm")
+
+    def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
+        """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / stride), ceil(columns / stride), filters).
+
+        Rows that the valid calls padding are zero to the convolution.
+        """
+        x = tf.nn.relu(x)
+        if valid is not None:
+            x = x * tf.cast(valid, x.dtype)[:, :, None, None]
+        return self.norm(tf.einsum("brcd,df->brcf", self._convolve(x), self.pointwise))
+
+    def _convolve(self, x: tf.Tensor) -> tf.Tensor:
+        """The depthwise convolution, output row r centred on (causal: ending at) input row r * stride."""
+        if self.dilation > 1:
+            return self._convolve_dilated(x)
+        height, width = self.kernel_size
+        above = height - 1 if self.causal else (height - 1) // 2
+        left = (width - 1) // 2
+        x = tf.pad(x, [[0, 0], [above, height - 1 - above], [left, width - 1 - left], [0, 0]])
+        if self.strides[0] == self.strides[1] or self.kernel_size == (1, 1):
+            x = x if self.kernel_size != (1, 1) else x[:, :: self.strides[0], :: self.strides[1]]
+            stride = 1 if self.kernel_size == (1, 1) else self.strides[0]
+            return tf.nn.depthwise_conv2d(x, self.depthwise, [1, stride, stride, 1], "VALID")
+        # The depthwise kernel takes no unequal strides.
+        return tf.nn.depthwise_conv2d(x, self.depthwise, [1, 1, 1, 1], "VALID")[
+            :, :: self.strides[0], :: self.strides[1]
+        ]
+
+    def _convolve_dilated(self, x: tf.Tensor) -> tf.Tensor:
+        """Row s = r * dilation + q becomes row r, column q: the dilated taps are then neighbours.
+
+        Taps that reach past every row are left out: the short sequence of a sentence meets two or three of fifteen.
+        """
+        batch, rows, columns, channels = tf.unstack(tf.shape(x))
+        folded = -(-rows // self.dilation)
+        x = tf.pad(x, [[0, 0], [0, folded * self.dilation - rows], [0, 0], [0, 0]])
+        x = tf.reshape(x, [batch, folded, self.dilation * columns, channels])
+        taps = self.kernel_size[0]
+        before = taps - 1 if self.causal else (taps - 1) // 2
+        above, below = tf.minimum(before, folded - 1), tf.minimum(taps - 1 - before, folded - 1)
+        x = tf.pad(x, [[0, 0], [above, below], [0, 0], [0, 0]])
+        x = tf.nn.depthwise_conv2d(x, self.depthwise[before - above : before + below + 1], [1, 1, 1, 1], "VALID")
+        return tf.reshape(x, [batch, folded * self.dilation, columns, channels])[:, :rows]
+
+    def initial_state(self, batch: tf.Tensor) -> tf.Tensor:
+        """The window of a causal step over a sequence before its first position: (B, (h - 1) * dilation, channels)."""
+        rows = (self.kernel_size[0] - 1) * self.dilation
+        return tf.zeros([batch, rows, self.depthwise.shape[2]], self.compute_dtype)
+
+    def step(self, x: tf.Tensor, window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One position of a causal step over a sequence: (B, channels), window -> (B, filters), window."""
+        seen = tf.concat([window, tf.nn.relu(x)[:, None]], axis=1)
+        depthwise = tf.cast(self.depthwise[:, 0, :, 0], x.dtype)
+        x = tf.einsum("bhd,hd->bd", seen[:, :: self.dilation], depthwise)
+        return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), seen[:, 1:]
+
+
+class ConvBlock(keras.layers.Layer):
+    """Four ConvSteps with two residual connections, and dropout (paper, section 2.2).
+
+        hidden1 = ConvStep(3x1, x)
+        hidden2 = x + ConvStep(3x1, hidden1)
+        hidden3 = ConvStep(15x1, hidden2)
+        hidden4 = x + ConvStep(15x1, dilation 8, hidden3)
+
+    Args:
+      hidden_size: D.
+      causal: pad on the left only, as mixer and decoder do.
+      dropout: its rate in training.
+      dropout_place: "output": on hidden4, as the paper's formula; "branches": on what is added to x, which trains.
+      residual_scale: what the norms that end the two branches start their scale at; the paper's layer norm, at 1.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        causal: bool = False,
+        dropout: float = 0.4,
+        dropout_place: str = "output",
+        residual_scale: float = 1.0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+
+        def conv_step(number: int, height: int, dilation: int = 1, scale: float = 1.0) -> ConvStep:
+            return ConvStep(
+                hidden_size,
+                hidden_size,
+                (height, 1),
+                dilation=dilation,
+                causal=causal,
+                scale=scale,
+                name=f"{self.name}.step{number}",
+            )
+
+        self.step1 = conv_step(1, 3)
+        self.step2 = conv_step(2, 3, scale=residual_scale)
+        self.step3 = conv_step(3, 15)
+        self.step4 = conv_step(4, 15, dilation=8, scale=residual_scale)
+        self.branch_dropout = dropout if dropout_place == "branches" else 0.0
+        self.output_dropout = dropout if dropout_place == "output" else 0.0
+
+    def call(self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """(B, S, D), valid (B, S) -> (B, S, D)."""
+        x = x[:, :, None]
+        hidden1 = self.step1(x, valid=valid)
+        hidden2 = x + dropout(self.step2(hidden1, valid=valid), self.branch_dropout, noise, self.name + "/2")
+        hidden3 = self.step3(hidden2, valid=valid)
+        hidden4 = x + dropout(self.step4(hidden3, valid=valid), self.branch_dropout, noise, self.name + "/4")
+        return dropout(hidden4, self.output_dropout, noise, self.name)[:, :, 0]
+
+    def initial_state(self, batch: tf.Tensor) -> list[tf.Tensor]:
+        """The windows of the four steps before the first position."""
+        return [s.initial_state(batch) for s in (self.step1, self.step2, self.step3, self.step4)]
+
+    def step(self, x: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """One position of a causal block: (B, D), state -> (B, D), state."""
+        hidden1, window1 = self.step1.step(x, state[0])
+        branch, window2 = self.step2.step(hidden1, state[1])
+        hidden3, window3 = self.step3.step(x + branch, state[2])
+        branch, window4 = self.step4.step(hidden3, state[3])
+        return x + branch, [window1, window2, window3, window4]
+
+
+class ConvRes(keras.layers.Layer):
+    """`MaxPool_{3x3, stride 2}(ConvStep(3x3, ConvStep(3x3, x))) + ConvStep_{stride 2}(1x1, x)` (paper, section 2.5.2).
+
+    Args:
+      channels: channels of x.
+      filters: channels of the output.
+      kernel: of both convolutions and of the pooling; (3, 1) for a waveform.
+      strides: (rows, columns); (2, 1) for a spectrogram, which is never strided over frequency.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        kernel: tuple[int, int] = (3, 3),
+        strides: tuple[int, int] = (2, 2),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.kernel_size, self.strides = kernel, strides
+        self.step1 = ConvStep(channels, filters, kernel, name=f"{self.name}.step1")
+        self.step2 = ConvStep(filters, filters, kernel, name=f"{self.name}.step2")
+        self.skip = ConvStep(channels, filters, (1, 1), strides=strides, name=f"{self.name}.skip")
+
+    def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
+        """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / 2), ceil(columns / 2), filters)."""
+        hidden = self.step2(self.step1(x, valid=valid), valid=valid)
+        return max_pool(hidden, self.kernel_size, self.strides, valid) + self.skip(x, valid=valid)
+
+
+def max_pool(
+    x: tf.Tensor, kernel: tuple[int, int], strides: tuple[int, int], valid: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Max-pools with windows centred on every stride-th row and column; padded rows never win.
+
+    (B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / stride), ceil(columns / stride), channels).
+    """
+    lowest = x.dtype.min
+    if valid is not None:
+        x = tf.where(valid[:, :, None, None], x, lowest)
+    pads = [[0, 0], *[[(k - 1) // 2, k - 1 - (k - 1) // 2] for k in kernel], [0, 0]]
+    x = tf.nn.max_pool2d(tf.pad(x, pads, constant_values=lowest), kernel, strides, "VALID")
+    if valid is not None:  # a window of padding alone
+        x = tf.where(valid[:, :: strides[0]][:, :, None, None], x, tf.zeros([], x.dtype))
+    return x

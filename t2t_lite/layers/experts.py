@@ -1,0 +1,106 @@
+"""The mixture of experts (paper, section 2.4; Shazeer et al. 2017, "Outrageously large neural networks").
+
+Shapes: N positions, D hidden, E experts, k experts a position, C positions of the busiest expert, F filter size.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from t2t_lite.layers.noise import layer_seed
+
+
+class MixtureOfExperts(keras.layers.Layer):
+    """E feed-forward experts, of which noisy top-k gating picks k for each position.
+
+        h(x) = x Wg + standard normal * softplus(x Wnoise)           (noise in training only)
+        gates = softmax over the k largest of h(x), zero elsewhere
+        y = sum over the k experts of gate * (ReLU(x W1) W2)
+
+    No position is ever dropped: every expert takes all that is sent to it. Padding is sent nowhere and
+    comes out as zero.
+
+    Args:
+      hidden_size: D.
+      filter_size: F.
+      num_experts: E.
+      experts_per_position: k.
+    """
+
+    def __init__(self, hidden_size: int, filter_size: int, num_experts: int, experts_per_position: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_experts, self.k = num_experts, experts_per_position
+
+        def normal(fan_in: int, gain: float = 1.0) -> keras.initializers.Initializer:
+            return keras.initializers.RandomNormal(stddev=(gain / fan_in) ** 0.5)
+
+        shape = (hidden_size, num_experts)
+        # The router stays in float32: in bfloat16 it diverges (Switch Transformer, section 2.4).
+        self.gate = self.add_weight(name="gate", shape=shape, initializer=normal(hidden_size, 0.01), autocast=False)
+        self.noise_scale = self.add_weight(name="noise_scale", shape=shape, initializer="zeros", autocast=False)
+        self.expand = self.add_weight(
+            name="expand", shape=(num_experts, hidden_size, filter_size), initializer=normal(hidden_size, 2.0)
+        )
+        self.contract = self.add_weight(
+            name="contract", shape=(num_experts, filter_size, hidden_size), initializer=normal(filter_size)
+        )
+
+    def call(
+        self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, S, D), valid (B, S) -> y (B, S, D) and both balancing losses, summed (scalar)."""
+        positions = tf.reshape(x, [-1, x.shape[-1]])  # (N, D)
+        valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
+        chosen, gates, balance = self._route(tf.cast(positions, tf.float32), valid, noise)
+        y = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
+        return tf.reshape(y, tf.shape(x)), balance
+
+    def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """(N, D) -> the chosen experts (N, k), their gates (N, k), and the balancing loss."""
+        clean = tf.matmul(x, self.gate)
+        scores = clean
+        if noise is not None:
+            deviation = tf.nn.softplus(tf.matmul(x, self.noise_scale)) + 1e-2
+            normal = tf.random.stateless_normal(tf.shape(clean), layer_seed(noise, self.name))
+            scores = clean + normal * deviation
+        best, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
+        chosen = experts[:, : self.k]
+        gates = tf.nn.softmax(best[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
+        spread = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
+        balance = _squared_variation(tf.reduce_sum(spread, axis=0))
+        if noise is not None and self.k < self.num_experts:
+            # P(x, i): the chance that expert i is among the k largest if its noise alone were drawn again.
+            is_chosen = tf.reduce_max(tf.one_hot(chosen, self.num_experts), axis=1) > 0
+            threshold = tf.where(is_chosen, best[:, self.k : self.k + 1], best[:, self.k - 1 : self.k])
+            chance = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
+            load = tf.reduce_sum(chance * tf.cast(valid, tf.float32)[:, None], axis=0)
+            balance += _squared_variation(load)
+        return chosen, gates, balance
+
+    def _run_experts(self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, scatters back."""
+        experts = self.num_experts
+        # Padding goes to one expert too many, whose place is cut off.
+        assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
+        order = tf.argsort(assigned, stable=True)
+        counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)
+        starts = tf.cumsum(counts, exclusive=True)
+        rank = tf.range(tf.size(assigned)) - tf.gather(starts, tf.gather(assigned, order))
+        capacity = tf.maximum(tf.reduce_max(counts[:experts]), 1)
+        sorted_slots = tf.minimum(tf.gather(assigned, order) * capacity + rank, experts * capacity)
+        # Row 0 is a row of zeros for the slots that stay empty.
+        rows = tf.scatter_nd(sorted_slots[:, None], order // self.k + 1, [experts * capacity + 1])[:-1]
+        table = tf.concat([tf.zeros_like(x[:1]), x], axis=0)
+        sent = tf.reshape(tf.gather(table, rows), [experts, capacity, x.shape[-1]])  # (E, C, D)
+        hidden = tf.nn.relu(tf.matmul(sent, tf.cast(self.expand, x.dtype)))  # (E, C, F)
+        done = tf.reshape(tf.matmul(hidden, tf.cast(self.contract, x.dtype)), [experts * capacity, x.shape[-1]])
+        slots = tf.scatter_nd(order[:, None], tf.minimum(sorted_slots, experts * capacity - 1), [tf.size(assigned)])
+        returned = tf.reshape(tf.gather(done, slots), [-1, self.k, x.shape[-1]])
+        return tf.reduce_sum(returned * gates[:, :, None], axis=1)  # (N, D)
+
+
+def _squared_variation(x: tf.Tensor) -> tf.Tensor:
+    """The squared coefficient of variation, variance / mean ** 2: zero where all are equal."""
+    mean, variance = tf.nn.moments(x, axes=[0])
+    return variance / (mean**2 + 1e-10)

@@ -1,0 +1,69 @@
+"""Sound in (paper, section 2.5.4)."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite import registry
+from t2t_lite.hparams import HParams
+from t2t_lite.layers.convolution import ConvRes
+from t2t_lite.modalities.modality import Embedded, Modality
+from t2t_lite.problems import features
+
+
+@registry.modalities.register
+class Audio(Modality):
+    """Sound in, as waveform or spectrogram: a stack of ConvRes blocks, block i with 2^i filters (paper, section 2.5.4).
+
+    Each block halves time; the spectral net never strides over frequency. `audio_blocks` is 8 in the paper;
+    `audio_width` is the width of block 1.
+    """
+
+    def __init__(self, feature: features.Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
+        super().__init__(feature, hparams, vocab_size, **kwargs)
+        assert isinstance(feature, features.Audio)
+        self.sample_rate = feature.sample_rate
+        self.spectral = hparams.audio_form == "spectrogram"
+        kernel = (3, 3) if self.spectral else (3, 1)
+        self.blocks, channels = [], 1
+        for i in range(hparams.audio_blocks):
+            filters = hparams.audio_width * 2**i
+            block = ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}")
+            self.blocks.append(block)
+            channels = filters
+        last = channels * (hparams.audio_mels if self.spectral else 1)
+        self.last_map = self.add_weight(name="map", shape=(last, hparams.hidden_size), initializer="glorot_uniform")
+
+    @classmethod
+    def net_name(cls, feature: features.Feature) -> str:
+        """One net a sample rate: the same filter means another pitch at another rate."""
+        assert isinstance(feature, features.Audio)
+        return f"audio_{feature.sample_rate}"
+
+    def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
+        """Waveforms (B, N) in [-1, 1] and their lengths in samples (B,); S is what the blocks leave of time."""
+        if length is None:
+            length = tf.fill([tf.shape(inputs)[0]], tf.shape(inputs)[1])
+        if self.spectral:
+            x, length = self._spectrogram(inputs, length)
+        else:
+            x = inputs[:, :, None]
+        x = tf.cast(x, self.compute_dtype)[:, :, :, None]  # (B, time, frequencies or 1, 1)
+        for block in self.blocks:
+            x = block(x, valid=tf.sequence_mask(length, tf.shape(x)[1]))
+            length = -(-length // 2)
+        batch, time = tf.shape(x)[0], tf.shape(x)[1]
+        x = tf.reshape(x, [batch, time, self.last_map.shape[0]])
+        x = tf.einsum("btc,cd->btd", x, tf.cast(self.last_map, x.dtype))
+        return Embedded(x, tf.sequence_mask(length, time), tf.stack([time, 1]))
+
+    def _spectrogram(self, samples: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Waveforms (B, N) -> log-mel frames (B, ceil(N / hop), mels), at least 0, and their true number (B,)."""
+        hop = round(self.sample_rate * self.hparams.audio_frame_ms / 1000)
+        window = 2 * hop + hop // 2
+        frames = tf.abs(tf.signal.stft(samples, window, hop, pad_end=True))
+        mel = tf.signal.linear_to_mel_weight_matrix(
+            self.hparams.audio_mels, frames.shape[-1], self.sample_rate, 60.0, self.sample_rate / 2
+        )
+        # Above silence the logarithm; never below 0, since a ConvStep begins with a ReLU.
+        return tf.math.log1p(30.0 * tf.einsum("btf,fm->btm", frames, mel)), -(-length // hop)

@@ -1,0 +1,45 @@
+"""Pictures in (paper, section 2.5.2)."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite import registry
+from t2t_lite.errors import UserError
+from t2t_lite.hparams import HParams
+from t2t_lite.layers.convolution import ConvRes, ConvStep
+from t2t_lite.modalities.modality import Embedded, Modality
+from t2t_lite.problems.features import Feature
+
+
+@registry.modalities.register
+class Image(Modality):
+    """Pictures in: the entry flow of Xception; rows and columns become one sequence (paper, section 2.5.2).
+
+        h1 = ConvStep_{32, stride 2}(3x3, x)
+        h2 = ConvStep_{64}(3x3, h1)
+        r1 = ConvRes(h2, 128);  r2 = ConvRes(r1, 256);  out = ConvRes(r2, D)
+
+    `image_width` is the 32 of h1, from which the others follow. All four strides make each side 16x smaller;
+    `image_strides` keeps only the first so many of them, for small pictures.
+    """
+
+    def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
+        super().__init__(feature, hparams, vocab_size, **kwargs)
+        if not 0 <= hparams.image_strides <= 4:
+            raise UserError(f"hparams: image_strides={hparams.image_strides} must be 0 to 4")
+        width = hparams.image_width
+        strides = [(2, 2) if i < hparams.image_strides else (1, 1) for i in range(4)]
+        self.step1 = ConvStep(3, width, (3, 3), strides=strides[0], name=f"{self.name}.step1")
+        self.step2 = ConvStep(width, 2 * width, (3, 3), name=f"{self.name}.step2")
+        self.res1 = ConvRes(2 * width, 4 * width, strides=strides[1], name=f"{self.name}.res1")
+        self.res2 = ConvRes(4 * width, 8 * width, strides=strides[2], name=f"{self.name}.res2")
+        self.res3 = ConvRes(8 * width, hparams.hidden_size, strides=strides[3], name=f"{self.name}.res3")
+
+    def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
+        """Pictures (B, rows, columns, 3) in [0, 1]; S is what is left of rows times columns."""
+        x = self.step2(self.step1(tf.cast(inputs, self.compute_dtype)))
+        x = self.res3(self.res2(self.res1(x)))
+        batch, rows, columns, channels = tf.unstack(tf.shape(x))
+        x = tf.reshape(x, [batch, rows * columns, channels])
+        return Embedded(x, tf.ones([batch, rows * columns], tf.bool), tf.stack([rows, columns]))

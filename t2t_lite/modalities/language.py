@@ -1,0 +1,49 @@
+"""Text (paper, section 2.5.1)."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from t2t_lite import registry
+from t2t_lite.hparams import HParams
+from t2t_lite.modalities.modality import Embedded, Modality
+from t2t_lite.problems.features import Feature, Text
+
+
+@registry.modalities.register
+class Language(Modality):
+    """Text in subword units: a learned embedding in, a linear map and a softmax out (paper, section 2.5.1)."""
+
+    def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
+        super().__init__(feature, hparams, vocab_size, **kwargs)
+        size = hparams.hidden_size
+        spread = keras.initializers.RandomNormal(stddev=size**-0.5)
+        self.embedding = self.add_weight(name="embedding", shape=(vocab_size, size), initializer=spread)
+        if not hparams.share_embeddings:
+            self.softmax = self.add_weight(name="softmax", shape=(size, vocab_size), initializer=spread)
+
+    @classmethod
+    def net_name(cls, feature: Feature) -> str:
+        """One net a vocabulary."""
+        assert isinstance(feature, Text)
+        return f"language_{feature.vocab}"
+
+    def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
+        """Ids (B, S), 0 at padding."""
+        return Embedded(self.embed_targets(inputs), inputs != 0, tf.stack([tf.shape(inputs)[1], 1]))
+
+    def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
+        """Ids (B, T) -> (B, T, D)."""
+        x = tf.gather(self.embedding, targets)
+        return x * self.hparams.hidden_size**0.5 if self.hparams.scale_embeddings else x
+
+    def logits(self, x: tf.Tensor) -> tf.Tensor:
+        """(B, T, D) -> (B, T, V) in float32."""
+        if self.hparams.share_embeddings:
+            return tf.cast(tf.einsum("btd,vd->btv", x, tf.cast(self.embedding, x.dtype)), tf.float32)
+        return tf.cast(tf.einsum("btd,dv->btv", x, tf.cast(self.softmax, x.dtype)), tf.float32)
+
+    def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
+        """0 at padding."""
+        return tf.cast(targets != 0, tf.float32)

@@ -1,0 +1,233 @@
+"""The body of the MultiModel: encoder, I/O mixer and decoder (paper, sections 2.1 and 2.5).
+
+Shapes: B batch, S input positions, T target positions, D hidden size.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from t2t_lite.hparams import HParams
+from t2t_lite.layers.attention import AttentionBlock
+from t2t_lite.layers.convolution import ConvBlock, LayerNorm
+from t2t_lite.layers.experts import MixtureOfExperts
+from t2t_lite.layers.timing import timing_signal
+
+
+def _conv_options(hparams: HParams) -> dict[str, Any]:
+    return {
+        "dropout": hparams.dropout,
+        "dropout_place": hparams.dropout_place,
+        "residual_scale": hparams.residual_scale,
+    }
+
+
+class Experts(keras.layers.Layer):
+    """`x + MixtureOfExperts(LN(x))`; the paper is silent on the residual connection and its norm."""
+
+    def __init__(self, hparams: HParams, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm")
+        self.experts = MixtureOfExperts(
+            hparams.hidden_size,
+            hparams.filter_size,
+            hparams.num_experts,
+            hparams.experts_per_position,
+            name=f"{self.name}.experts",
+        )
+
+    def call(
+        self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
+        y, balance = self.experts(self.norm(x), valid=valid, noise=noise)
+        return x + y, balance
+
+
+class Encoder(keras.layers.Layer):
+    """ConvBlocks over the input with its timing signal, a mixture of experts in the middle."""
+
+    def __init__(self, hparams: HParams, **kwargs: Any):
+        super().__init__(**kwargs)
+        options = _conv_options(hparams)
+        self.blocks = [
+            ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.encoder_blocks)
+        ]
+        self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
+
+    def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
+        x = x + tf.cast(timing_signal(tf.shape(x)[1], x.shape[-1]), x.dtype)
+        balance = tf.zeros([])
+        for i, block in enumerate(self.blocks):
+            if self.experts and i == len(self.blocks) // 2:
+                x, balance = self.experts(x, valid=valid, noise=noise)
+            x = block(x, valid=valid, noise=noise)
+        return x, balance
+
+
+class Mixer(keras.layers.Layer):
+    """The I/O mixer: an attention block from the outputs so far to the encoded input, then causal ConvBlocks."""
+
+    def __init__(self, hparams: HParams, **kwargs: Any):
+        super().__init__(**kwargs)
+        options = _conv_options(hparams)
+        self.attention = AttentionBlock(
+            hparams.hidden_size,
+            hparams.num_heads,
+            conv_blocks=hparams.attention_conv_blocks,
+            use_attention=hparams.use_attention,
+            conv_options=options,
+            name=f"{self.name}.attention",
+        )
+        self.blocks = [
+            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.mixer_blocks)
+        ]
+
+    def call(self, x: tf.Tensor, encoded: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """(B, T, D), (B, S, D), valid (B, S) -> (B, T, D)."""
+        x = self.attention(x, source=encoded, source_valid=valid, noise=noise)
+        for block in self.blocks:
+            x = block(x, noise=noise)
+        return x
+
+    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+        """What `step` carries along."""
+        return {
+            "attention": self.attention.initial_state(encoded, valid, max_length),
+            "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
+        }
+
+    def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
+        """One position: (B, D), state -> (B, D), state."""
+        x, attention = self.attention.step(x, state["attention"], position)
+        windows = []
+        for block, window in zip(self.blocks, state["blocks"], strict=True):
+            x, window = block.step(x, window)
+            windows.append(window)
+        return x, {"attention": attention, "blocks": windows}
+
+
+class Decoder(keras.layers.Layer):
+    """Pairs of a causal ConvBlock and an attention block over the encoded input, experts in the middle."""
+
+    def __init__(self, hparams: HParams, **kwargs: Any):
+        super().__init__(**kwargs)
+        options = _conv_options(hparams)
+        self.blocks = [
+            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.decoder_blocks)
+        ]
+        self.attentions = [
+            AttentionBlock(
+                hparams.hidden_size,
+                hparams.num_heads,
+                conv_blocks=hparams.attention_conv_blocks,
+                use_attention=hparams.use_attention,
+                conv_options=options,
+                name=f"{self.name}.attention{i}",
+            )
+            for i in range(hparams.decoder_blocks)
+        ]
+        self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
+        self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm") if hparams.final_norm else None
+
+    def call(
+        self,
+        x: tf.Tensor,
+        encoded: tf.Tensor,
+        valid: tf.Tensor,
+        target_valid: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, T, D), (B, S, D), masks (B, S) and (B, T) -> (B, T, D) and the balancing loss (scalar)."""
+        balance = tf.zeros([])
+        for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
+            if self.experts and i == len(self.blocks) // 2:
+                x, balance = self.experts(x, valid=target_valid, noise=noise)
+            x = attention(block(x, noise=noise), source=encoded, source_valid=valid, noise=noise)
+        return (self.norm(x) if self.norm else x), balance
+
+    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+        """What `step` carries along."""
+        return {
+            "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
+            "attentions": [a.initial_state(encoded, valid, max_length) for a in self.attentions],
+        }
+
+    def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
+        """One position: (B, D), state -> (B, D), state."""
+        windows, attended = [], []
+        for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
+            if self.experts and i == len(self.blocks) // 2:
+                x = self.experts(x[:, None])[0][:, 0]
+            x, window = block.step(x, state["blocks"][i])
+            x, attention_state = attention.step(x, state["attentions"][i], position)
+            windows.append(window)
+            attended.append(attention_state)
+        return (self.norm(x) if self.norm else x), {"blocks": windows, "attentions": attended}
+
+
+class Body(keras.layers.Layer):
+    """Encoder, mixer and decoder: all that the problems share whatever their kind."""
+
+    def __init__(self, hparams: HParams, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.encoder = Encoder(hparams, name=f"{self.name}.encoder")
+        self.mixer = Mixer(hparams, name=f"{self.name}.mixer")
+        self.decoder = Decoder(hparams, name=f"{self.name}.decoder")
+
+    def encode(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
+        return self.encoder(x, valid=valid, noise=noise)
+
+    def decode(
+        self,
+        targets: tf.Tensor,
+        encoded: tf.Tensor,
+        valid: tf.Tensor,
+        command: tf.Tensor,
+        target_valid: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What to say at each position, given the targets before it.
+
+        Args:
+          targets: (B, T, D), embedded; position t of the result sees those before t alone.
+          encoded: (B, S, D).
+          valid: (B, S).
+          command: (B, D), the embedding that decoding starts from.
+          target_valid: (B, T), False at padding, which is then sent to no expert.
+          noise: see layers/noise.py.
+
+        Returns:
+          (B, T, D), and the balancing loss (scalar).
+        """
+        x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
+        x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)
+        return self.decoder(x, encoded=encoded, valid=valid, target_valid=target_valid, noise=noise)
+
+    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+        """The state before the first position: convolution windows, attention keys and values."""
+        return {
+            "position": tf.zeros([], tf.int32),
+            "mixer": self.mixer.initial_state(encoded, valid, max_length),
+            "decoder": self.decoder.initial_state(encoded, valid, max_length),
+        }
+
+    def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
+        """One position of `decode`, at the same cost wherever it stands.
+
+        Args:
+          x: (B, D), the command's embedding first, then that of each target as it is chosen.
+          state: from `initial_state` or the step before.
+
+        Returns:
+          (B, D), what `decode` gives at this position, and the next state.
+        """
+        x, mixer = self.mixer.step(x, state["mixer"], state["position"])
+        x, decoder = self.decoder.step(x, state["decoder"], state["position"])
+        return x, {"position": state["position"] + 1, "mixer": mixer, "decoder": decoder}

@@ -1,0 +1,146 @@
+"""The MultiModel: one body, a modality net for each kind of data, and a command token for each kind of answer.
+
+Shapes: B batch, S input positions, T target positions, D hidden size, V vocabulary or classes.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from t2t_lite import registry
+from t2t_lite.hparams import HParams
+from t2t_lite.modalities.categorical import Categorical
+from t2t_lite.modalities.modality import Embedded, Modality, cross_entropy
+from t2t_lite.models.body import Body
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Feature, Text
+
+
+class Scores(NamedTuple):
+    """What a model says of a batch whose answers are known."""
+
+    logits: tf.Tensor  # (B, T, V), or (B, V) for classes
+    loss: tf.Tensor  # (B, T) or (B,): cross-entropy in nats, 0 at padding
+    weights: tf.Tensor  # like loss: 1, or 0 at padding
+    balance: tf.Tensor  # scalar: the experts' balancing losses
+
+
+@registry.models.register
+class MultiModel(keras.Model):
+    """The network of "One Model To Learn Them All", assembled from hparams for the problems it is given (section 2).
+
+    Its parts are traced once each with lengths left open, so that every problem and every length shares them: a problem
+    more costs half a second, not half a minute.
+
+    Args:
+      hparams: the sizes and switches.
+      problems: the problems to be learned, with their declarations resolved.
+      vocab_sizes: pieces of each vocabulary that the problems name.
+    """
+
+    def __init__(
+        self, hparams: HParams, problems: Mapping[str, Problem], vocab_sizes: Mapping[str, int], **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.hparams = hparams
+        self.problems = dict(problems)
+        self.body = Body(hparams, name="body")
+        self.nets: dict[str, Modality] = {}
+        for problem in self.problems.values():
+            for feature in (problem.inputs, problem.targets):
+                self._add_net(feature, vocab_sizes)
+        self.command_names = sorted({p.command for p in self.problems.values() if isinstance(p.targets, Text)})
+        self.commands = self.add_weight(
+            name="commands",
+            shape=(max(len(self.command_names), 1), hparams.hidden_size),
+            initializer=keras.initializers.RandomNormal(stddev=1.0),
+        )
+        self.built = True
+        self._trace()
+
+    def _add_net(self, feature: Feature, vocab_sizes: Mapping[str, int]) -> None:
+        net_class = registry.modalities.get(feature.modality)
+        name = net_class.net_name(feature)
+        if name not in self.nets:
+            vocab_size = vocab_sizes[feature.vocab] if isinstance(feature, Text) else 0
+            net = net_class(feature, self.hparams, vocab_size, name=name)
+            self.nets[name] = net
+            setattr(self, name, net)  # so that Keras and checkpoints find it under its own name
+
+    def net(self, feature: Feature) -> Modality:
+        """The modality net that a feature goes through."""
+        return self.nets[registry.modalities.get(feature.modality).net_name(feature)]
+
+    def _trace(self) -> None:
+        """Wraps body and nets in tf.functions with open lengths."""
+        size, kind = self.hparams.hidden_size, self.body.compute_dtype
+        sequence = tf.TensorSpec([None, None, size], kind)
+        valid = tf.TensorSpec([None, None], tf.bool)
+        command = tf.TensorSpec([None, size], kind)
+        noise = tf.TensorSpec([2], tf.int32)
+
+        def encode(x, valid):
+            return self.body.encode(x, valid)
+
+        def decode(targets, encoded, valid, command, target_valid):
+            return self.body.decode(targets, encoded, valid, command, target_valid)
+
+        decoding = [sequence, sequence, valid, command, valid]
+        self._encode = tf.function(encode, input_signature=[sequence, valid])
+        self._decode = tf.function(decode, input_signature=decoding)
+        self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
+        self._decode_noisy = tf.function(self.body.decode, input_signature=[*decoding, noise])
+        self._traced: dict[str, Any] = {}
+
+    def _net_function(self, name: str, method: str) -> Any:
+        """A method of a net as a tf.function that is traced once for all lengths."""
+        key = f"{name}.{method}"
+        if key not in self._traced:
+            self._traced[key] = tf.function(getattr(self.nets[name], method), reduce_retracing=True)
+        return self._traced[key]
+
+    def encode(
+        self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
+    ) -> tuple[Embedded, tf.Tensor]:
+        """A batch's inputs -> the encoded input, with its valid and grid, and the balancing loss (scalar)."""
+        net = self.net(self.problems[problem].inputs)
+        arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
+        embedded = Embedded(*self._net_function(net.name, "embed_inputs")(*arguments))
+        if noise is None:
+            encoded, balance = self._encode(embedded.x, embedded.valid)
+        else:
+            encoded, balance = self._encode_noisy(embedded.x, embedded.valid, noise)
+        return embedded._replace(x=encoded), balance
+
+    def command(self, problem: str, batch_size: tf.Tensor) -> tf.Tensor:
+        """The embedding of the problem's command, once an example: (B, D)."""
+        index = self.command_names.index(self.problems[problem].command)
+        row = tf.cast(self.commands[index], self.body.compute_dtype)
+        return tf.tile(row[None], [batch_size, 1])
+
+    def score(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Scores:
+        """Logits and losses of a batch with its targets known (teacher forcing).
+
+        Args:
+          problem: the problem's name.
+          batch: `inputs` and `targets` as data/reading.py gives them.
+          noise: the seed (2,) of dropout and gating noise in training, None otherwise.
+        """
+        targets = batch["targets"]
+        net = self.net(self.problems[problem].targets)
+        encoded, balance = self.encode(problem, batch, noise)
+        weights = net.target_weights(targets)
+        if isinstance(net, Categorical):
+            logits = self._net_function(net.name, "classify")(*encoded)
+        else:
+            embedded = self._net_function(net.name, "embed_targets")(targets)
+            command = self.command(problem, tf.shape(targets)[0])
+            arguments = [embedded, encoded.x, encoded.valid, command, weights > 0]
+            decode = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
+            decoded, decoder_balance = decode
+            balance = balance + decoder_balance
+            logits = self._net_function(net.name, "logits")(decoded)
+        smoothing = self.hparams.label_smoothing if noise is not None else 0.0
+        return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, balance)
