@@ -56,6 +56,7 @@ class HParams:
     learning_rate: float = 2e-3  # the peak of the schedule
     schedule: str = "rsqrt"  # after the warm-up: "constant", "rsqrt", "cosine" or "linear" (the last two end at 0)
     warmup_steps: int = 1000
+    decay_steps: int = 0  # where "cosine" and "linear" reach 0; 0: at the last step of training
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-9

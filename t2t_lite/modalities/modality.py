@@ -61,8 +61,8 @@ def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, smoothing: float = 0.0)
 
     With label smoothing the true class has probability 1 - smoothing and all V share the rest.
     """
-    log_probabilities = tf.nn.log_softmax(logits)
+    right = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     if smoothing == 0.0:
-        return -tf.gather(log_probabilities, targets, batch_dims=len(targets.shape))
-    right = tf.gather(log_probabilities, targets, batch_dims=len(targets.shape))
-    return -(1 - smoothing) * right - smoothing * tf.reduce_mean(log_probabilities, axis=-1)
+        return right
+    uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
+    return (1.0 - smoothing) * right + smoothing * uniform

@@ -1,0 +1,126 @@
+"""Scores a model on a split: teacher-forced figures for every problem, decoded ones where the problem has them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.data.reading import Dataset
+from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.evaluation import metrics
+from t2t_lite.hparams import HParams
+from t2t_lite.problems.features import Text
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
+
+
+def evaluate_run(
+    names: Sequence[str], data_dir: Path, output_dir: Path, split: str = "dev", eval_steps: int | None = None
+) -> dict[str, Any]:
+    """Scores the latest checkpoint of a run.
+
+    Args:
+      names: problems; each must have been trained in the run.
+      data_dir: where datagen put the data.
+      output_dir: the run's folder.
+      split: the split to score.
+      eval_steps: batches of each problem; None for the whole split.
+
+    Returns:
+      {"step": N, "problems": {name: {metric: value}}}.
+
+    Raises:
+      UserError: no run, no checkpoint, no data, or data that are not the run's.
+    """
+    run = Run.open(output_dir)
+    datasets = run.open_datasets(data_dir, list(names))
+    model = run.build_model()
+    step = Checkpoints(output_dir, model).restore_weights()
+    return {"step": step, "problems": evaluate(model, datasets, run.hparams, split, eval_steps)}
+
+
+def evaluate(
+    model: Any,
+    datasets: Mapping[str, Dataset],
+    hparams: HParams,
+    split: str = "dev",
+    eval_steps: int | None = None,
+    decode: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Scores a model: {problem: {metric: value}}.
+
+    Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
+    accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of greedily decoded answers.
+    """
+    decoder = GreedyDecoder(model)
+    results = {}
+    for name, dataset in datasets.items():
+        sums: dict[str, float] = {}
+        outputs: list[str] = []
+        references: list[str] = []
+        for batch in _batches(dataset, split, hparams, eval_steps):
+            for key, value in _score_batch(model, name, batch).items():
+                sums[key] = sums.get(key, 0.0) + value
+            if decode and dataset.problem.metrics:
+                outputs += decode_batch(decoder, dataset, batch)
+                references += target_texts(dataset, batch["targets"])
+        results[name] = _averages(sums)
+        if outputs:
+            results[name] |= metrics.score(dataset.problem.metrics, outputs, references)
+    return results
+
+
+def decode_batch(decoder: GreedyDecoder, dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[str]:
+    """The decoded answers to a batch, as text."""
+    problem = dataset.problem
+    assert isinstance(problem.targets, Text)
+    return target_texts(dataset, decoder(problem.name, batch, problem.targets.max_length).ids)
+
+
+def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:
+    """(B, T) ids -> B texts."""
+    targets = dataset.problem.targets
+    assert isinstance(targets, Text)
+    vocabulary = dataset.vocabularies[targets.vocab]
+    return [vocabulary.decode(row) for row in ids.numpy().tolist()]
+
+
+def _batches(dataset: Dataset, split: str, hparams: HParams, steps: int | None) -> Iterator[Mapping[str, tf.Tensor]]:
+    batches = dataset.batches(split, hparams)
+    with dataset.reading():
+        yield from batches if steps is None else batches.take(steps)
+
+
+def _score_batch(model: Any, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    """Sums over a batch, which add up over batches."""
+    scores = model.score(name, batch)
+    targets = batch["targets"]
+    right = tf.cast(tf.argmax(scores.logits, -1, output_type=tf.int32) == targets, tf.float32) * scores.weights
+    classes = scores.logits.shape[-1]
+    in_top5 = tf.math.in_top_k(tf.reshape(targets, [-1]), tf.reshape(scores.logits, [-1, classes]), min(5, classes))
+    top5 = tf.cast(tf.reshape(in_top5, tf.shape(targets)), tf.float32) * scores.weights
+    per_sequence = list(range(1, len(targets.shape)))
+    whole = tf.reduce_sum(right, per_sequence) == tf.reduce_sum(scores.weights, per_sequence)
+    sums = {
+        "examples": tf.shape(targets)[0],
+        "targets": tf.reduce_sum(scores.weights),
+        "loss": tf.reduce_sum(scores.loss),
+        "accuracy": tf.reduce_sum(right),
+        "accuracy_top5": tf.reduce_sum(top5),
+        "accuracy_per_sequence": tf.reduce_sum(tf.cast(whole, tf.float32)),
+    }
+    return {key: float(value) for key, value in sums.items()}
+
+
+def _averages(sums: Mapping[str, float]) -> dict[str, Any]:
+    examples, targets = sums["examples"], sums["targets"]
+    loss = sums["loss"] / targets
+    return {
+        "examples": int(examples),
+        "loss": loss,
+        "log_perplexity": loss,
+        "accuracy": sums["accuracy"] / targets,
+        "accuracy_per_sequence": sums["accuracy_per_sequence"] / examples,
+        "accuracy_top5": sums["accuracy_top5"] / targets,
+    }

@@ -1,0 +1,136 @@
+"""Training: one page that reads from top to bottom."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.data.reading import Dataset
+from t2t_lite.errors import UserError
+from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.report import print_report
+from t2t_lite.hparams import HParams, gin_config
+from t2t_lite.problems import Problem
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.training.draw import ProblemDraw, mixture_rates
+from t2t_lite.training.optimizer import Adam, learning_rate
+from t2t_lite.training.progress import Progress
+from t2t_lite.runs.run import Run
+
+
+def train(
+    *,
+    names: Sequence[str],
+    problems: Mapping[str, Problem],
+    hparams: HParams,
+    model: str,
+    data_dir: Path,
+    output_dir: Path,
+    train_steps: int,
+    eval_steps: int,
+    eval_every: int,
+) -> None:
+    """Trains one model on all the problems, from the run's last checkpoint if there is one.
+
+    Args:
+      names: problems and mixtures as the user named them.
+      problems: the problems that they stand for.
+      hparams: the resolved hparams.
+      model: the registered name of the model.
+      data_dir: where datagen put the data.
+      output_dir: the run's folder; see training/run.py.
+      train_steps: the step to train to, all problems together.
+      eval_steps: batches of each problem's dev split in an evaluation.
+      eval_every: steps between evaluations, and between checkpoints.
+
+    Raises:
+      UserError: data are missing or damaged, or output_dir holds another run.
+    """
+    if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
+        hparams = replace(hparams, decay_steps=train_steps)
+    datasets = {name: Dataset.open(data_dir, name) for name in problems}
+    rates = mixture_rates(names)
+    run = Run.create(output_dir, hparams, model, datasets, rates, gin_config.operative_config(hparams))
+    net = run.build_model()
+    optimizer = Adam(hparams, net.trainable_variables)
+    checkpoints = Checkpoints(output_dir, net, optimizer)
+    start = checkpoints.restore()
+
+    draw = ProblemDraw(rates, hparams.seed)
+    # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
+    used = draw.counts(start)
+    batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
+    writer = tf.summary.create_file_writer(str(output_dir))
+
+    with Progress(train_steps, start, list(problems)) as progress:
+        progress.message(describe_mixture(rates, datasets))
+        if start:
+            progress.message(f"going on from step {start}")
+        for step in range(start, train_steps):
+            problem = draw(step)
+            with datasets[problem].reading():
+                batch = next(batches[problem])
+            figures = train_step(net, optimizer, problem, batch, step)
+            progress.update(step + 1, problem, figures)
+            _write_scalars(writer, step + 1, f"train/{problem}", figures)
+            _write_scalars(writer, step + 1, "train", {"learning_rate": learning_rate(hparams, step)})
+            if (step + 1) % eval_every == 0 or step + 1 == train_steps:
+                checkpoints.save(step + 1)
+                scores = evaluate(net, datasets, hparams, "dev", eval_steps, decode=False)
+                for name, row in scores.items():
+                    _write_scalars(writer, step + 1, f"dev/{name}", row)
+                progress.show(lambda file, at=step + 1, rows=scores: print_report({"step": at, "problems": rows}, file))
+    writer.close()
+
+
+def train_step(
+    model: Any, optimizer: Adam, problem: str, batch: Mapping[str, tf.Tensor], step: int
+) -> dict[str, float]:
+    """One step on one problem: forward, backward, update.
+
+    Returns:
+      loss (nats a target), accuracy, balance (the experts' balancing losses), gradient_norm, tokens (targets).
+    """
+    hparams = model.hparams
+    noise = tf.constant([hparams.seed, step], tf.int32)
+    with tf.GradientTape() as tape:
+        scores = model.score(problem, batch, noise)
+        tokens = tf.reduce_sum(scores.weights)
+        loss = tf.reduce_sum(scores.loss) / tokens
+        objective = loss + hparams.balance_loss * scores.balance
+    norm = optimizer.apply(tape.gradient(objective, model.trainable_variables))
+    right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == batch["targets"]
+    accuracy = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights) / tokens
+    figures = {
+        "loss": loss,
+        "accuracy": accuracy,
+        "balance": scores.balance,
+        "gradient_norm": norm,
+        "tokens": tokens,
+    }
+    return {key: float(value) for key, value in figures.items()}
+
+
+def describe_mixture(rates: Mapping[str, float], datasets: Mapping[str, Dataset]) -> str:
+    """A line a problem: examples and the share of steps."""
+    width = max(map(len, rates))
+    lines = [
+        f"{name:{width}}  {datasets[name].split('train').examples:>9,} examples  {rate:6.1%} of steps"
+        for name, rate in rates.items()
+    ]
+    return "\n".join(lines)
+
+
+def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
+    if not dataset.split("train").examples:
+        raise UserError(f"problem '{dataset.problem.name}': the training split is empty")
+    return iter(dataset.batches("train", hparams, shuffle=True, repeat=True, skip=skip))
+
+
+def _write_scalars(writer: Any, step: int, where: str, figures: Mapping[str, float]) -> None:
+    with writer.as_default(step=step):
+        for key, value in figures.items():
+            if isinstance(value, int | float):
+                tf.summary.scalar(f"{where}/{key}", value)
