@@ -14,10 +14,10 @@ from t2t_lite.evaluation.report import print_report
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
 from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
 from t2t_lite.training.draw import ProblemDraw, mixture_rates
 from t2t_lite.training.optimizer import Adam, learning_rate
 from t2t_lite.training.progress import Progress
-from t2t_lite.runs.run import Run
 
 
 def train(
