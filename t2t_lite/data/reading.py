@@ -1,5 +1,6 @@
 """The input pipeline: records to batches, with no Python inside."""
 
+import bisect
 import contextlib
 import logging
 import os
@@ -100,7 +101,9 @@ class Dataset:
         """
         stored = self.split(split)
         if repeat and not stored.positions:
-            raise UserError(f"problem '{self.problem.name}': all examples of split '{split}' are longer than the maximum")
+            raise UserError(
+                f"problem '{self.problem.name}': all examples of split '{split}' are longer than the maximum"
+            )
         if repeat and stored.too_long:
             _logger.warning(
                 "%s, %s: %d of %d examples are longer than the maximum and left out",
@@ -109,13 +112,25 @@ class Dataset:
         seed = hparams.seed if seed is None else seed
         edges = lengths.bucket_edges(self.problem.inputs, self.problem.targets)
         sizes = [lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples) for edge in edges]
-        records = self._records(stored, drop_long=repeat)
-        first_epoch = 0
+        first_epoch, last_epoch = 0, 1
         if repeat:
             first_epoch, skip = divmod(skip, _batches_in_epoch(stored, edges, sizes))
-        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max if repeat else first_epoch + 1)
-        batches = epochs.flat_map(lambda epoch: _epoch(records, stored, epoch, edges, sizes, seed if shuffle else None))
-        batches = batches.skip(skip).map(lambda batch: self._parse(batch, edges, repeat), num_parallel_calls=_THREADS)
+            last_epoch = tf.int64.max
+        cached = self._records(stored, None, repeat).cache() if stored.bytes <= _CACHE_BYTES else None
+
+        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            """The serialized batches of one epoch."""
+            draw = tf.stack([tf.constant(seed, tf.int64), epoch]) if shuffle else None
+            records = self._records(stored, draw, repeat) if cached is None else cached
+            if draw is not None:
+                drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
+                records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
+            return _bucketed(records, edges, sizes)
+
+        batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
+        batches = batches.map(
+            lambda batch: self._parse(batch, edges, keep_index=not repeat), num_parallel_calls=_THREADS
+        )
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -143,29 +158,29 @@ class Dataset:
                         ) from e
             raise
 
-    def _records(self, stored: Split, drop_long: bool) -> tf.data.Dataset:
-        """Dicts of a serialized example, its positions and its index; in the split's order if there is but one shard."""
-        files = [str(self._data_dir / shard.name) for shard in stored.shards]
-        number = len(files)
-        paths = tf.data.Dataset.from_tensor_slices(files).enumerate()
+    def _records(self, stored: Split, draw: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
+        """Dicts of a serialized example, its positions and its index; the order of the shards is drawn if asked for."""
+        number = len(stored.shards)
+        files = tf.constant([str(self._data_dir / shard.name) for shard in stored.shards])
+        order = tf.range(number, dtype=tf.int64)
+        if draw is not None:
+            order = tf.random.experimental.stateless_shuffle(order, draw)
 
-        def of_shard(shard: tf.Tensor, path: tf.Tensor) -> tf.data.Dataset:
-            numbered = tf.data.TFRecordDataset(path, buffer_size=1 << 20).enumerate()
+        def of_shard(shard: tf.Tensor) -> tf.data.Dataset:
+            numbered = tf.data.TFRecordDataset(files[shard], buffer_size=1 << 20).enumerate()
             return numbered.map(lambda n, record: self._measure(record, n * number + shard))
 
-        records = paths.flat_map(of_shard)
-        if drop_long:
-            records = records.filter(lambda record: record["fits"])
-        return records.cache() if stored.bytes <= _CACHE_BYTES else records
+        records = tf.data.Dataset.from_tensor_slices(order).flat_map(of_shard)
+        return records.filter(lambda record: record["fits"]) if drop_long else records
 
     def _measure(self, record: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
         """Adds to a serialized example the positions of its longer side, cut to the maximum."""
-        sizes = {key: size[0] for key, size in self._sizes(self._values(record[None])).items()}
+        sizes = self._sizes(self._values(record[None]))
         fits, longest = tf.constant(True), tf.constant(1)
         for key, feature in self._features.items():
             most = lengths.max_length(feature)
-            fits = fits & (sizes[key] <= most)
-            longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key], most)))
+            fits = fits & (sizes[key][0] <= most)
+            longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key][0], most)))
         return {"record": record, "index": index, "positions": longest, "fits": fits}
 
     @property
@@ -191,8 +206,78 @@ class Dataset:
             elif isinstance(feature, Audio):
                 sizes[key] = tf.strings.length(values[key]) // 2
             else:
-                sizes[key] = tf.ones_like(values[key], tf.int32) if values[key].dtype != tf.string else None
+                sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
         return sizes
 
-    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], repeat: bool) -> dict[str, tf.Tensor]:
-        raise NotImplementedError
+    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], keep_index: bool) -> dict[str, tf.Tensor]:
+        """Serialized examples (B,) to the batch that `batches` promises."""
+        values = self._values(batch["record"])
+        sizes = self._sizes(values)
+        parsed = {"index": batch["index"]} if keep_index else {}
+        for key, feature in self._features.items():
+            size = tf.minimum(sizes[key], lengths.max_length(feature))
+            longest = lengths.positions(feature, tf.reduce_max(size))
+            edge = tf.constant(edges)[
+                tf.searchsorted(edges, tf.reshape(longest, [1]))[0]
+            ]  # the first that is not below
+            if isinstance(feature, Text):
+                parsed[key] = _pad_text(values[key], lengths.max_length(feature), edge)
+            elif isinstance(feature, Image):
+                parsed[key] = _decode_images(values[key], feature.rows, feature.columns)
+            elif isinstance(feature, Audio):
+                parsed[key] = _decode_audio(values[key], lengths.max_length(feature), edge)
+                parsed[f"{key}_length"] = size
+            else:
+                parsed[key] = tf.cast(values[key], tf.int32)
+        return parsed
+
+
+def _shuffle_buffer(stored: Split) -> int:
+    """Examples in the shuffle buffer: all, or as many as fit in memory."""
+    return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))
+
+
+def _bucketed(records: tf.data.Dataset, edges: list[int], sizes: list[int]) -> tf.data.Dataset:
+    """Batches of serialized examples whose positions share an edge."""
+
+    def bucket(record: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.cast(tf.searchsorted(edges, record["positions"][None])[0], tf.int64)
+
+    def size(bucket: tf.Tensor) -> tf.Tensor:
+        return tf.constant(sizes, tf.int64)[bucket]
+
+    return records.group_by_window(bucket, lambda bucket, window: window.batch(size(bucket)), window_size_func=size)
+
+
+def _batches_in_epoch(stored: Split, edges: list[int], sizes: list[int]) -> int:
+    """Batches that an epoch of training has, small ones included."""
+    examples = [0] * len(edges)
+    for positions, count in stored.positions.items():
+        examples[bisect.bisect_left(edges, positions)] += count
+    return sum(-(-n // size) for n, size in zip(examples, sizes, strict=True))
+
+
+def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
+    """Ragged ids (B, None) to int32 (B, edge): cut, ended and padded."""
+    ends = tf.fill([ids.nrows(), 1], tf.constant(END, tf.int64))
+    padded = tf.cast(tf.concat([ids[:, :max_length], ends], axis=1).to_tensor(), tf.int32)
+    return tf.pad(padded, [[0, 0], [0, edge - tf.shape(padded)[1]]])
+
+
+def _decode_audio(pcm: tf.Tensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
+    """16-bit samples as bytes (B,) to float32 (B, edge * SAMPLES_PER_POSITION): cut and padded."""
+    pcm = tf.strings.substr(pcm, 0, 2 * max_length)
+    samples = tf.io.decode_raw(pcm, tf.int16, fixed_length=2 * lengths.SAMPLES_PER_POSITION * edge)
+    return tf.cast(samples, tf.float32) / 32768.0
+
+
+def _decode_images(pictures: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """PNG or JPEG bytes (B,) to float32 (B, rows, columns, 3) in [0, 1]."""
+
+    def decode(picture: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)
+        pixels = tf.cast(pixels, tf.float32) / 255.0
+        fits = tf.reduce_all(tf.shape(pixels)[:2] == [rows, columns])
+        return tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
+
+    return tf.map_fn(decode, pictures, fn_output_signature=tf.TensorSpec([rows, columns, 3], tf.float32))
