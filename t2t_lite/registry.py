@@ -29,13 +29,15 @@ class Registry:
 
     Args:
       kind: what one item is called in messages, such as "problem".
+      title: what a listing of them is headed with.
       package: the package whose modules register the built-in items; it is imported at the first look-up.
       slow_import: the package imports TensorFlow. `names` and `describe` then read its source instead of
         importing it, so that a listing or a mistyped name is answered at once.
     """
 
-    def __init__(self, kind: str, package: str, slow_import: bool = False):
+    def __init__(self, kind: str, title: str, package: str, slow_import: bool = False):
         self.kind = kind
+        self.title = title
         self._package = package
         self._slow_import = slow_import
         self._items: dict[str, Any] = {}
@@ -110,11 +112,11 @@ class Registry:
             importlib.import_module(module.name)
 
 
-problems = Registry("problem", "t2t_lite.problems")
-mixtures = Registry("mixture", "t2t_lite.problems")
-hparams_sets = Registry("hparams set", "t2t_lite.hparams")
-modalities = Registry("modality", "t2t_lite.modalities", slow_import=True)
-models = Registry("model", "t2t_lite.models", slow_import=True)
+problems = Registry("problem", "Problems", "t2t_lite.problems")
+mixtures = Registry("mixture", "Mixtures", "t2t_lite.problems")
+hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
+modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
+models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
 
 _INSTANCES = {"modality": "modalities", "model": "models"}
 

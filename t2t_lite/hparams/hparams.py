@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.errors import UserError
+from t2t_lite.hparams.fields import convert_fields, parse_fields
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,20 @@ class HParams:
     seed: int = 0  # of the weights, the order of examples, the draw of problems and all noise
 
     def replace(self, **changes: Any) -> "HParams":
-        """Returns a copy with some fields replaced, checked as `override` checks them."""
-        for key, value in changes.items():
-            _check_name(key, "hparams")
-            changes[key] = _convert(key, value, "hparams")
-        return dataclasses.replace(self, **changes)
+        """Returns a copy with some fields replaced.
+
+        Raises:
+          UserError: a name is unknown (the nearest is suggested), or a value is of the wrong type or out of range.
+        """
+        return dataclasses.replace(self, **convert_fields(HParams, changes, "hparams"))
 
     def __post_init__(self) -> None:
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise UserError(f"hparams: {name}={getattr(self, name)} must be at least {least}")
+        for name in _BELOW_ONE:
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"hparams: {name}={getattr(self, name)} must be at least 0 and below 1")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
@@ -85,8 +93,6 @@ class HParams:
             raise UserError(
                 f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}"
             )
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"hparams: dropout={self.dropout} must be at least 0 and below 1")
 
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
@@ -100,9 +106,12 @@ class HParams:
           UserError: the file is missing or is not such a file.
         """
         try:
-            return cls().replace(**json.loads(path.read_text(encoding="utf8")))
+            stored = json.loads(path.read_text(encoding="utf8"))
         except (OSError, ValueError) as e:
             raise UserError(f"{path}: cannot read the hparams of the run: {e}") from e
+        if not isinstance(stored, dict):
+            raise UserError(f"{path}: cannot read the hparams of the run: not a JSON object")
+        return cls(**convert_fields(cls, stored, str(path)))
 
 
 _CHOICES = {
@@ -110,42 +119,33 @@ _CHOICES = {
     "audio_form": ("waveform", "spectrogram"),
     "schedule": ("constant", "rsqrt", "cosine", "linear"),
 }
+_AT_LEAST = {
+    "hidden_size": 2,
+    "filter_size": 1,
+    "num_heads": 1,
+    "encoder_blocks": 1,
+    "mixer_blocks": 1,
+    "decoder_blocks": 1,
+    "attention_conv_blocks": 0,
+    "balance_loss": 0,
+    "image_width": 1,
+    "image_strides": 0,
+    "audio_blocks": 1,
+    "categorical_width": 1,
+    "batch_tokens": 1,
+    "batch_max_examples": 1,
+    "learning_rate": 0,
+    "warmup_steps": 0,
+    "adam_epsilon": 0,
+    "clip_norm": 0,
+}
+_BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing")
 
 
 def override(hparams: HParams, overrides: str) -> HParams:
     """Returns hparams with `"hidden_size=64,dropout=0.1"` put in.
 
     Raises:
-      UserError: a key is unknown (the nearest is suggested), a value has the wrong type, or a part is not `key=value`.
+      UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
-    changes = {}
-    for part in filter(None, (p.strip() for p in overrides.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"--hparams: '{part}' is not of the form key=value")
-        _check_name(key.strip(), "--hparams")
-        changes[key.strip()] = _convert(key.strip(), value.strip(), "--hparams")
-    return hparams.replace(**changes)
-
-
-def _check_name(key: str, where: str) -> None:
-    known = [f.name for f in dataclasses.fields(HParams)]
-    if key not in known:
-        raise UserError(f"{where}: no hparam '{key}'{did_you_mean(key, known)}")
-
-
-def _convert(key: str, value: Any, where: str) -> Any:
-    """Returns value as the type of the field `key`; text is parsed, an int will do for a float."""
-    wanted = type(getattr(HParams, key))
-    if wanted is bool and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    try:
-        if wanted in (int, float) and not isinstance(value, bool):
-            converted = wanted(value)
-            if isinstance(value, str) or converted == value:
-                return converted
-        if wanted is str and isinstance(value, str):
-            return value
-    except ValueError:
-        pass
-    raise UserError(f"{where}: {key}={value}: expected {'true or false' if wanted is bool else wanted.__name__}")
+    return hparams.replace(**parse_fields(HParams, overrides, "--hparams"))

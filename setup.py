@@ -1,0 +1,47 @@
+"""Packaging. Versions that must match each other or that change results are pinned; the rest have a lower bound."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "t2t_lite" / "__init__.py").read_text(encoding="utf8"))
+assert VERSION is not None
+
+COMMANDS = {
+    "t2t-datagen": "datagen",
+    "t2t-trainer": "trainer",
+    "t2t-eval": "eval",
+    "t2t-decoder": "decoder",
+}
+
+setup(
+    name="t2t_lite",
+    version=VERSION.group(1),
+    description="One model to learn them all: a small multi-task framework on TensorFlow",
+    long_description=(HERE / "README.md").read_text(encoding="utf8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["t2t_lite", "t2t_lite.*"]),
+    package_data={"t2t_lite": ["**/*.gin"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tensorflow==2.21.*",
+        "tensorflow-text==2.21.*",  # must have TensorFlow's minor version: it is built against its ABI
+        "keras>=3.12,<4",  # 3.12 is the last for Python 3.10
+        "tensorflow-datasets>=4.9.10",
+        "gin-config==0.5.0",
+        "absl-py>=2.1",
+        "sentencepiece>=0.2.0,<0.3",
+        "sacrebleu>=2.4,<3",  # a BLEU score is only comparable within a major version
+        "jiwer>=4.0,<5",
+        "rich>=13",
+        "pillow>=10",
+        "numpy>=1.26",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "ruff", "mypy", "scikit-learn>=1.5", "django==5.2.*"],  # django: text for a test's data
+    },
+    entry_points={"console_scripts": [f"{name}=t2t_lite.bin.{module}:main" for name, module in COMMANDS.items()]},
+)

@@ -1,0 +1,47 @@
+"""Generates a problem's records and vocabularies, in parallel.
+
+    t2t-datagen --problem=microworld --data_dir=data
+    t2t-datagen --problem=translate_files.mine --data_dir=data --tmp_dir=raw
+
+What is there already, whole and unchanged, is left alone."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags as absl_flags
+from absl.flags import FlagValues
+
+from t2t_lite import registry
+from t2t_lite.bin import command
+from t2t_lite.problems.problem import get_problems
+
+
+def define(flags: FlagValues) -> None:
+    """Defines the command's flags."""
+    command.define_shared(flags, "problem", "data_dir", "tmp_dir")
+    absl_flags.DEFINE_integer("num_workers", None, "Processes at work. Default: one a core.", 1, flag_values=flags)
+    absl_flags.DEFINE_bool("list", False, "List the problems and mixtures, and do nothing else.", flag_values=flags)
+
+
+def body(flags: FlagValues) -> None:
+    """Opens the mixtures and generates each problem once."""
+    if flags.list:
+        command.print_registries(registry.problems, registry.mixtures)
+        return
+    command.require(flags, "problem", "data_dir")
+    names = list(get_problems(flags.problem))
+    data_dir = Path(flags.data_dir).expanduser()
+    raw_root = Path(flags.tmp_dir).expanduser() if flags.tmp_dir else data_dir / "raw"
+    from t2t_lite.data.generate import generate
+
+    generate(names, data_dir, raw_root, flags.num_workers, flags.t2t_usr_dir)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return command.run("t2t-datagen", __doc__, define, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

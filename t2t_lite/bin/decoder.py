@@ -1,0 +1,70 @@
+"""Answers with a trained run: a file line by line, what is typed, or examples beside their references.
+
+    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
+    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_interactive
+    t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
+
+A line is a text, or the path of a picture or a sound."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags as absl_flags
+from absl.flags import FlagValues
+
+from t2t_lite.bin import command
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError
+from t2t_lite.problems.problem import get_problems
+
+
+def define(flags: FlagValues) -> None:
+    """Defines the command's flags."""
+    command.define_shared(flags, "problem", "data_dir", "output_dir")
+    string, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_bool
+    string("decode_from_file", None, "File of inputs, one a line.", flag_values=flags)
+    string("decode_to_file", None, "File for the answers, one a line.", flag_values=flags)
+    boolean("decode_interactive", False, "Answer each line typed, until the end of input.", flag_values=flags)
+    absl_flags.DEFINE_integer("show", None, "Examples of each problem's dev split to answer.", 1, flag_values=flags)
+    known = ", ".join(DecodeHParams.describe())
+    string("decode_hparams", "", f'How to search, as "max_length=50". Known: {known}.', flag_values=flags)
+    boolean("return_scores", False, "Put a tab and the log-probability after each answer.", flag_values=flags)
+
+
+def body(flags: FlagValues) -> None:
+    """Checks that one way of decoding is asked for, and makes its call."""
+    command.require(flags, "problem", "data_dir", "output_dir")
+    problems = list(get_problems(flags.problem).values())
+    ways = [flags.decode_from_file is not None, flags.decode_interactive, flags.show is not None]
+    if sum(ways) != 1:
+        raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
+    if len(problems) > 1 and not flags.show:
+        raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
+    if flags.decode_from_file:
+        command.require(flags, "decode_to_file")
+        source, target = Path(flags.decode_from_file).expanduser(), command.file_to_write(flags, "decode_to_file")
+        if not source.is_file():
+            raise UserError(f"--decode_from_file: no file '{source}'")
+    run = {
+        "data_dir": command.existing_folder(flags, "data_dir", "t2t-datagen makes it"),
+        "output_dir": command.existing_folder(flags, "output_dir", "t2t-trainer makes it"),
+        "decode_hparams": DecodeHParams.parse(flags.decode_hparams),
+    }
+    from t2t_lite.decoding import decode
+
+    if flags.show:
+        decode.show_examples(problems, count=flags.show, **run)
+    elif flags.decode_interactive:
+        decode.decode_interactive(problems[0], return_scores=flags.return_scores, **run)
+    else:
+        decode.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **run)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return command.run("t2t-decoder", __doc__, define, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""Scores a trained run on its problems.
+
+    t2t-eval --problem=microworld --data_dir=data --output_dir=run --json_out=scores.json
+
+Loss and accuracies are teacher-forced: each symbol is predicted from the reference before it. BLEU, word error rate and
+whole-tree accuracy are of decoded answers."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from absl import flags as absl_flags
+from absl.flags import FlagValues
+
+from t2t_lite.bin import command
+from t2t_lite.problems.problem import get_problems
+
+
+def define(flags: FlagValues) -> None:
+    """Defines the command's flags."""
+    command.define_shared(flags, "problem", "data_dir", "output_dir")
+    absl_flags.DEFINE_string("split", "dev", "The split to score.", flag_values=flags)
+    absl_flags.DEFINE_integer(
+        "eval_steps", None, "Batches of each problem; the whole split unless given.", 1, flag_values=flags
+    )
+    absl_flags.DEFINE_string("json_out", None, "File to write the scores to, as JSON.", flag_values=flags)
+
+
+def body(flags: FlagValues) -> None:
+    """Evaluates, prints the table, writes the JSON."""
+    command.require(flags, "problem", "data_dir", "output_dir")
+    names = list(get_problems(flags.problem))
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+    output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
+    json_out = command.file_to_write(flags, "json_out") if flags.json_out else None
+    from t2t_lite.evaluation.evaluate import evaluate_run
+    from t2t_lite.evaluation.report import print_report
+
+    scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps)
+    print_report(scores)
+    if json_out:
+        json_out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return command.run("t2t-eval", __doc__, define, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

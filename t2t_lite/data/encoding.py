@@ -1,0 +1,226 @@
+"""From raw examples to serialized records. Runs in datagen's worker processes and knows nothing of TensorFlow."""
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PilImage
+
+from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.errors import UserError
+from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.problem import Problem, get_problem
+
+Encoded = tuple[bytes, dict[str, int]]  # a serialized tf.train.Example; {"inputs": length, "targets": length}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a worker must know to take up a problem.
+
+    Attributes:
+      problem: its name.
+      raw_dir: the folder of its raw files.
+      data_dir: where the vocabularies are.
+      declaration: of the resolved problem, as JSON.
+    """
+
+    problem: str
+    raw_dir: str
+    data_dir: str
+    declaration: str
+
+
+def extract(spec: Spec, split: str, keys: Sequence[str], first: int, items: Sequence[Any]) -> list[list[Any]]:
+    """Converts items and returns the raw values of some features, for vocabularies and classes."""
+    problem = _problem(spec)
+    found = []
+    for number, item in enumerate(items, first):
+        example = _convert(problem, split, number, item)
+        found.append([example[key] for key in keys])
+    return found
+
+
+def encode(spec: Spec, split: str, first: int, items: Sequence[Any]) -> list[Encoded]:
+    """Converts and serializes items.
+
+    Args:
+      spec: the problem.
+      split: which split the items are of, for messages.
+      first: the number of the first item in the split, counted from 0.
+      items: what `Problem.examples` yielded.
+
+    Raises:
+      UserError: an example cannot be stored; the text names it.
+    """
+    problem, vocabularies = _problem(spec), _vocabularies(spec)
+    encoded = []
+    for number, item in enumerate(items, first):
+        example = _convert(problem, split, number, item)
+        stored: dict[str, bytes | list[int]] = {}
+        lengths = {}
+        for key, feature in (("inputs", problem.inputs), ("targets", problem.targets)):
+            try:
+                stored[key], lengths[key] = _encode_value(feature, example[key], vocabularies)
+            except (UserError, ValueError, TypeError) as e:
+                raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
+        encoded.append((serialize(stored), lengths))
+    return encoded
+
+
+@lru_cache(maxsize=16)
+def _problem(spec: Spec) -> Problem:
+    problem = get_problem(spec.problem)
+    problem.resolve(Path(spec.raw_dir))
+    problem.adopt(json.loads(spec.declaration))
+    return problem
+
+
+@lru_cache(maxsize=16)
+def _vocabularies(spec: Spec) -> dict[str, Vocabulary]:
+    return load_vocabularies(_problem(spec), Path(spec.data_dir))
+
+
+def forget() -> None:
+    """Drops what is kept of problems and vocabularies; their files may have changed since."""
+    _problem.cache_clear()
+    _vocabularies.cache_clear()
+
+
+def load_vocabularies(problem: Problem, data_dir: Path) -> dict[str, Vocabulary]:
+    """The vocabularies of a problem's text features, by name."""
+    names = [feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)]
+    return {name: Vocabulary.load(vocabulary_path(data_dir, name)) for name in dict.fromkeys(names)}
+
+
+def _where(problem: Problem, split: str, number: int) -> str:
+    return f"problem '{problem.name}', split '{split}', example {number}"
+
+
+def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, Any]:
+    try:
+        example = problem.convert(item)
+    except UserError:
+        raise
+    except Exception as e:
+        raise UserError(f"{_where(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
+    if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
+        raise UserError(f"{_where(problem, split, number)}: not a dict with 'inputs' and 'targets'")
+    return example
+
+
+def _encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabulary]) -> tuple[bytes | list[int], int]:
+    """What is stored of one value, and its length: tokens, samples, or 1."""
+    if isinstance(feature, Text):
+        if not isinstance(value, str):
+            raise UserError(f"expected text, got {type(value).__name__}")
+        ids = vocabularies[feature.vocab].encode(value)
+        return ids, len(ids)
+    if isinstance(feature, Image):
+        return image_bytes(value), 1
+    if isinstance(feature, Audio):
+        samples = pcm16(value)
+        return samples.tobytes(), len(samples)
+    return [class_index(feature, value)], 1
+
+
+def class_index(feature: Label, value: Any) -> int:
+    """The index of a class's name.
+
+    Raises:
+      UserError: there is no such class.
+    """
+    try:
+        return feature.classes.index(value)
+    except ValueError:
+        known = ", ".join(map(repr, feature.classes[:12]))
+        more = ", ..." if len(feature.classes) > 12 else ""
+        raise UserError(f"no class {value!r} (of the training split): known are {known}{more}") from None
+
+
+def pcm16(value: Any) -> np.ndarray:
+    """A waveform as little-endian 16-bit samples (N,).
+
+    Raises:
+      UserError: it is not a mono waveform of int16 or finite floating-point samples, or it is empty.
+    """
+    samples = np.asarray(value)
+    if samples.ndim != 1 or not samples.size:
+        raise UserError(f"expected a mono waveform (samples,), got shape {samples.shape}")
+    if np.issubdtype(samples.dtype, np.floating):
+        if not np.isfinite(samples).all():
+            raise UserError("the waveform has samples that are not finite")
+        return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2")
+    if samples.dtype == np.int16:
+        return samples.astype("<i2")
+    raise UserError(f"expected float samples in [-1, 1] or int16 samples, got {samples.dtype}")
+
+
+def image_bytes(value: Any) -> bytes:
+    """A picture as PNG or JPEG bytes that TensorFlow decodes to RGB; files that are such already stay as they are.
+
+    Args:
+      value: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3) or (rows, columns).
+
+    Raises:
+      UserError: it is no picture; the text names the file.
+    """
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8:
+            raise UserError(f"expected a uint8 picture, got {value.dtype}")
+        return _png(PilImage.fromarray(value))
+    name = value if isinstance(value, str | Path) else "the picture"
+    try:
+        content = Path(value).read_bytes() if isinstance(value, str | Path) else bytes(value)
+        with PilImage.open(io.BytesIO(content)) as picture:
+            picture.load()  # reads every pixel: a truncated file fails here
+            if picture.format in ("PNG", "JPEG") and picture.mode in ("RGB", "L", "I;16"):
+                return content
+            return _png(_on_white(picture))
+    except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
+        raise UserError(f"{name}: not a readable PNG or JPEG picture ({e})") from e
+
+
+def _on_white(picture: PilImage.Image) -> PilImage.Image:
+    """A picture of any mode as RGB; what is transparent becomes white."""
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    return PilImage.alpha_composite(PilImage.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _png(picture: PilImage.Image) -> bytes:
+    stored = io.BytesIO()
+    picture.save(stored, "PNG")
+    return stored.getvalue()
+
+
+def serialize(values: dict[str, bytes | list[int]]) -> bytes:
+    """A tf.train.Example in protocol buffer form, written here because workers go without TensorFlow."""
+    entries = []
+    for key, value in sorted(values.items()):
+        # Feature.bytes_list (1) or Feature.int64_list (3); in both, the field 1 holds the values (integers packed)
+        kind, content = (1, value) if isinstance(value, bytes) else (3, _varints(value))
+        feature = _field(kind, _field(1, content))
+        entries.append(_field(1, _field(1, key.encode()) + _field(2, feature)))  # Features.feature: a map entry
+    return _field(1, b"".join(entries))  # Example.features
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited field."""
+    return bytes([number << 3 | 2]) + _varints([len(content)]) + content
+
+
+def _varints(values: Iterable[int]) -> bytes:
+    coded = bytearray()
+    for value in values:
+        while value > 0x7F:
+            coded.append(value & 0x7F | 0x80)
+            value >>= 7
+        coded.append(value)
+    return bytes(coded)

@@ -1,0 +1,43 @@
+"""How the length of an example is counted when examples are gathered into batches."""
+
+from t2t_lite.problems.features import Audio, Feature, Text
+
+# Samples of a waveform that count as one position: the audio net shortens time, and its cost is set against that of
+# text by this number. Manifests count in it: raise manifest.FORMAT when it changes.
+SAMPLES_PER_POSITION = 640
+
+_EDGES = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+
+
+def positions(feature: Feature, length: int) -> int:
+    """Positions that a stored value takes in a batch.
+
+    Args:
+      feature: what the value is.
+      length: tokens without the end token of a text, samples of a waveform; anything else takes one position.
+    """
+    if isinstance(feature, Text):
+        return length + 1
+    if isinstance(feature, Audio):
+        return -(-length // SAMPLES_PER_POSITION)
+    return 1
+
+
+def max_length(feature: Feature) -> int:
+    """The longest stored value that the network is given: tokens without the end token, or samples."""
+    if isinstance(feature, Text):
+        return feature.max_length - 1
+    if isinstance(feature, Audio):
+        return int(feature.max_seconds * feature.sample_rate)
+    return 1
+
+
+def bucket_edges(inputs: Feature, targets: Feature) -> list[int]:
+    """Positions to which batches are padded, ascending; the last holds the longest example."""
+    longest = max(positions(feature, max_length(feature)) for feature in (inputs, targets))
+    return [edge for edge in _EDGES if edge < longest] + [longest]
+
+
+def batch_size(edge: int, batch_tokens: int, batch_max_examples: int) -> int:
+    """Examples in a batch whose longer side is padded to `edge` positions."""
+    return max(1, min(batch_max_examples, batch_tokens // edge))

@@ -1,0 +1,283 @@
+"""The input pipeline: records to batches, with no Python inside."""
+
+import bisect
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.data import lengths
+from t2t_lite.data.encoding import load_vocabularies
+from t2t_lite.data.manifest import Manifest, Split, file_crc32
+from t2t_lite.data.vocabulary import END, Vocabulary
+from t2t_lite.errors import UserError
+from t2t_lite.hparams.hparams import HParams
+from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.problem import Problem, get_problem
+
+_CACHE_BYTES = 200_000_000  # splits up to this size are kept in memory after the first pass
+_SHUFFLE_EXAMPLES = 100_000  # the shuffle buffer at most; it holds no more than _CACHE_BYTES either
+_THREADS = max(2, min(8, os.cpu_count() or 2))  # of one pipeline; eight problems have eight
+
+_logger = logging.getLogger(__name__)
+
+
+class Dataset:
+    """The stored records of one problem.
+
+    Attributes:
+      problem: the problem, with the declaration that datagen kept.
+      manifest: what is stored.
+      vocabularies: {name: Vocabulary} of its text features.
+    """
+
+    def __init__(self, problem: Problem, manifest: Manifest, vocabularies: dict[str, Vocabulary], data_dir: Path):
+        self.problem = problem
+        self.manifest = manifest
+        self.vocabularies = vocabularies
+        self._data_dir = data_dir
+
+    @classmethod
+    def open(cls, data_dir: str | Path, name: str) -> "Dataset":
+        """Opens the records of a problem.
+
+        Raises:
+          UserError: the problem is unknown, or its records are missing or not whole.
+        """
+        data_dir = Path(data_dir)
+        problem = get_problem(name)
+        manifest = Manifest.load(data_dir, name)
+        problem.adopt(manifest.declaration)
+        return cls(problem, manifest, load_vocabularies(problem, data_dir), data_dir)
+
+    def split(self, split: str) -> Split:
+        """What is stored of a split.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        if split not in self.manifest.splits:
+            known = ", ".join(self.manifest.splits)
+            raise UserError(f"problem '{self.problem.name}' has no split '{split}'; it has {known}")
+        return self.manifest.splits[split]
+
+    def batches(
+        self,
+        split: str,
+        hparams: HParams,
+        *,
+        shuffle: bool = False,
+        repeat: bool = False,
+        seed: int | None = None,
+        skip: int = 0,
+    ) -> tf.data.Dataset:
+        """The batches of a split, of examples of similar length; the same arguments give the same batches.
+
+        A batch is a dict:
+          inputs: int32 (B, S) ids that end with 1, padded with 0; or float32 (B, rows, columns, 3) in [0, 1]; or
+            float32 (B, N) samples in [-1, 1), padded with 0.
+          targets: int32 (B, T) ids that end with 1, padded with 0; or int32 (B,) indices of classes.
+          inputs_length: int32 (B,) samples; for audio only.
+          index: int64 (B,) the example's position in the split; without `repeat` only.
+        S, T and N are edges of buckets (`lengths.bucket_edges`); B times the longer of them is at most
+        `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`. What is left in the buckets at the end of an
+        epoch makes smaller batches, so that an epoch has every example once.
+
+        Args:
+          split: the split's name.
+          hparams: batch_tokens, batch_max_examples and seed are read.
+          shuffle: each epoch in another order, drawn from (seed, epoch) alone.
+          repeat: for training: epochs without end, without the examples that exceed their feature's maximum. Otherwise
+            one epoch, such examples cut.
+          seed: in place of hparams.seed.
+          skip: batches to pass over at the start, as if they had been read.
+
+        Raises:
+          UserError: there is no such split, or all its examples are too long to train on.
+        """
+        stored = self.split(split)
+        if repeat and not stored.positions:
+            raise UserError(
+                f"problem '{self.problem.name}': all examples of split '{split}' are longer than the maximum"
+            )
+        if repeat and stored.too_long:
+            _logger.warning(
+                "%s, %s: %d of %d examples are longer than the maximum and left out",
+                *(self.problem.name, split, stored.too_long, stored.examples),
+            )
+        seed = hparams.seed if seed is None else seed
+        edges = lengths.bucket_edges(self.problem.inputs, self.problem.targets)
+        sizes = [lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples) for edge in edges]
+        first_epoch, last_epoch = 0, 1
+        if repeat:
+            first_epoch, skip = divmod(skip, _batches_in_epoch(stored, edges, sizes))
+            last_epoch = tf.int64.max
+        cached = self._records(stored, None, repeat).cache() if stored.bytes <= _CACHE_BYTES else None
+
+        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            """The serialized batches of one epoch."""
+            draw = tf.stack([tf.constant(seed, tf.int64), epoch]) if shuffle else None
+            records = self._records(stored, draw, repeat) if cached is None else cached
+            if draw is not None:
+                drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
+                records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
+            return _bucketed(records, edges, sizes)
+
+        batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
+        batches = batches.map(
+            lambda batch: self._parse(batch, edges, keep_index=not repeat), num_parallel_calls=_THREADS
+        )
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = _THREADS
+        return batches.prefetch(2).with_options(options)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Reading batches belongs inside: TensorFlow's error for a damaged record becomes one that names the file.
+
+        Raises:
+          UserError: a shard is no longer what datagen wrote.
+        """
+        try:
+            yield
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as e:
+            for split in self.manifest.splits.values():
+                for shard in split.shards:
+                    path = self._data_dir / shard.name
+                    if not path.exists() or file_crc32(path) != shard.crc32:
+                        name, folder = self.problem.name, self._data_dir
+                        raise UserError(
+                            f"{path}: damaged since it was written: delete it and run "
+                            f"t2t-datagen --problem={name} --data_dir={folder}"
+                        ) from e
+            raise
+
+    def _records(self, stored: Split, draw: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
+        """Dicts of a serialized example, its positions and its index; the order of the shards is drawn if asked for."""
+        number = len(stored.shards)
+        files = tf.constant([str(self._data_dir / shard.name) for shard in stored.shards])
+        order = tf.range(number, dtype=tf.int64)
+        if draw is not None:
+            order = tf.random.experimental.stateless_shuffle(order, draw)
+
+        def of_shard(shard: tf.Tensor) -> tf.data.Dataset:
+            numbered = tf.data.TFRecordDataset(files[shard], buffer_size=1 << 20).enumerate()
+            return numbered.map(lambda n, record: self._measure(record, n * number + shard))
+
+        records = tf.data.Dataset.from_tensor_slices(order).flat_map(of_shard)
+        return records.filter(lambda record: record["fits"]) if drop_long else records
+
+    def _measure(self, record: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Adds to a serialized example the positions of its longer side, cut to the maximum."""
+        sizes = self._sizes(self._values(record[None]))
+        fits, longest = tf.constant(True), tf.constant(1)
+        for key, feature in self._features.items():
+            most = lengths.max_length(feature)
+            fits = fits & (sizes[key][0] <= most)
+            longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key][0], most)))
+        return {"record": record, "index": index, "positions": longest, "fits": fits}
+
+    @property
+    def _features(self) -> dict[str, Feature]:
+        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+
+    def _values(self, records: tf.Tensor) -> dict[str, Any]:
+        """What is stored under each key: ragged ids (B, None), bytes (B,) or integers (B,)."""
+        stored: dict[str, Any] = {}
+        for key, feature in self._features.items():
+            if isinstance(feature, Text):
+                stored[key] = tf.io.RaggedFeature(tf.int64)
+            else:
+                stored[key] = tf.io.FixedLenFeature([], tf.string if isinstance(feature, Image | Audio) else tf.int64)
+        return tf.io.parse_example(records, stored)  # type: ignore[no-any-return]
+
+    def _sizes(self, values: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """int32 (B,): tokens without the end token, samples, or 1."""
+        sizes = {}
+        for key, feature in self._features.items():
+            if isinstance(feature, Text):
+                sizes[key] = tf.cast(values[key].row_lengths(), tf.int32)
+            elif isinstance(feature, Audio):
+                sizes[key] = tf.strings.length(values[key]) // 2
+            else:
+                sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
+        return sizes
+
+    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], keep_index: bool) -> dict[str, tf.Tensor]:
+        """Serialized examples (B,) to the batch that `batches` promises."""
+        values = self._values(batch["record"])
+        sizes = self._sizes(values)
+        parsed = {"index": batch["index"]} if keep_index else {}
+        for key, feature in self._features.items():
+            size = tf.minimum(sizes[key], lengths.max_length(feature))
+            longest = lengths.positions(feature, tf.reduce_max(size))
+            edge = tf.constant(edges)[
+                tf.searchsorted(edges, tf.reshape(longest, [1]))[0]
+            ]  # the first that is not below
+            if isinstance(feature, Text):
+                parsed[key] = _pad_text(values[key], lengths.max_length(feature), edge)
+            elif isinstance(feature, Image):
+                parsed[key] = _decode_images(values[key], feature.rows, feature.columns)
+            elif isinstance(feature, Audio):
+                parsed[key] = _decode_audio(values[key], lengths.max_length(feature), edge)
+                parsed[f"{key}_length"] = size
+            else:
+                parsed[key] = tf.cast(values[key], tf.int32)
+        return parsed
+
+
+def _shuffle_buffer(stored: Split) -> int:
+    """Examples in the shuffle buffer: all, or as many as fit in memory."""
+    return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))
+
+
+def _bucketed(records: tf.data.Dataset, edges: list[int], sizes: list[int]) -> tf.data.Dataset:
+    """Batches of serialized examples whose positions share an edge."""
+
+    def bucket(record: dict[str, tf.Tensor]) -> tf.Tensor:
+        return tf.cast(tf.searchsorted(edges, record["positions"][None])[0], tf.int64)
+
+    def size(bucket: tf.Tensor) -> tf.Tensor:
+        return tf.constant(sizes, tf.int64)[bucket]
+
+    return records.group_by_window(bucket, lambda bucket, window: window.batch(size(bucket)), window_size_func=size)
+
+
+def _batches_in_epoch(stored: Split, edges: list[int], sizes: list[int]) -> int:
+    """Batches that an epoch of training has, small ones included."""
+    examples = [0] * len(edges)
+    for positions, count in stored.positions.items():
+        examples[bisect.bisect_left(edges, positions)] += count
+    return sum(-(-n // size) for n, size in zip(examples, sizes, strict=True))
+
+
+def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
+    """Ragged ids (B, None) to int32 (B, edge): cut, ended and padded."""
+    ends = tf.fill([ids.nrows(), 1], tf.constant(END, tf.int64))
+    padded = tf.cast(tf.concat([ids[:, :max_length], ends], axis=1).to_tensor(), tf.int32)
+    return tf.pad(padded, [[0, 0], [0, edge - tf.shape(padded)[1]]])
+
+
+def _decode_audio(pcm: tf.Tensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
+    """16-bit samples as bytes (B,) to float32 (B, edge * SAMPLES_PER_POSITION): cut and padded."""
+    pcm = tf.strings.substr(pcm, 0, 2 * max_length)
+    samples = tf.io.decode_raw(pcm, tf.int16, fixed_length=2 * lengths.SAMPLES_PER_POSITION * edge)
+    return tf.cast(samples, tf.float32) / 32768.0
+
+
+def _decode_images(pictures: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """PNG or JPEG bytes (B,) to float32 (B, rows, columns, 3) in [0, 1]."""
+
+    def decode(picture: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)
+        pixels = tf.cast(pixels, tf.float32) / 255.0
+        fits = tf.reduce_all(tf.shape(pixels)[:2] == [rows, columns])
+        return tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
+
+    return tf.map_fn(decode, pictures, fn_output_signature=tf.TensorSpec([rows, columns, 3], tf.float32))

@@ -1,0 +1,82 @@
+"""Gin: `--gin_file` and `--gin_param` set hparams as `hparams.hidden_size = 64`, and any gin configurable of the user's."""
+
+import dataclasses
+import functools
+import importlib.util  # noqa: F401, gin uses it without importing it
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.hparams.fields import convert_fields, parse_fields
+from t2t_lite.hparams.hparams import HParams
+
+
+def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str], overrides: str) -> HParams:
+    """Returns hparams with the gin files, then the gin bindings, then the overrides put in; the later ones win.
+
+    Gin's own state is cleared first, so that nothing is left of an earlier run in the process; afterwards it holds these
+    files and bindings, for configurables of the user's own.
+
+    Raises:
+      UserError: a file is missing or wrong, a name is unknown (the nearest is suggested), a value is wrong.
+    """
+    gin = _gin()
+    gin.clear_config()
+    changes: dict[str, Any] = {}
+    for file in gin_files:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise UserError(f"--gin_file: no file '{file}'")
+        changes |= _parse(functools.partial(gin.parse_config_file, str(path)), f"--gin_file {file}")
+    for binding in gin_params:
+        changes |= _parse(functools.partial(gin.parse_config, binding), f"--gin_param '{binding}'")
+    return hparams.replace(**changes | parse_fields(HParams, overrides, "--hparams"))
+
+
+def operative_config(hparams: HParams) -> str:
+    """Returns a gin file that brings about these hparams, and whatever else gin has configured so far in this run."""
+    lines = [f"hparams.{name} = {value!r}" for name, value in dataclasses.asdict(hparams).items()]
+    return "\n".join(["# Every hparam of the run.", *lines, "", _gin().operative_config_str()]).rstrip() + "\n"
+
+
+@functools.cache
+def _gin() -> Any:
+    """Imports gin, at the first use only, and makes `hparams` known to it."""
+    import gin
+
+    gin.register("hparams", module="t2t_lite")(HParams)
+    return gin
+
+
+def _parse(parse: Callable[[], Any], where: str) -> dict[str, Any]:
+    """Returns the hparams that are bound after parsing one more file or binding."""
+    gin = _gin()
+    try:
+        parse()
+        bound = gin.get_bindings("hparams")
+    except Exception as e:  # a gin file may import and call anything: whatever fails, its text is what is wrong
+        raise UserError(f"{where}: {_explain(e)}") from e
+    for field in dataclasses.fields(HParams):
+        if field.name not in bound and gin.get_bindings(f"{field.name}/gin.macro"):
+            raise UserError(f"{where}: '{field.name}' is a macro here that sets nothing; write hparams.{field.name}")
+    return convert_fields(HParams, bound, where)
+
+
+def _explain(error: Exception) -> str:
+    """What gin says, in one line; an unknown name gets the nearest that are known."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: {(error.text or '').strip()}: {error.msg}"
+    text = str(error).strip()
+    line = re.search(r"line (\d+)\n", text)
+    parameter = re.search(r"'hparams' doesn't have a parameter named '(\w+)'", text)
+    macro = re.search(r"'macro' .* in scope '(\w+)'", text)
+    if parameter:
+        known = [f.name for f in dataclasses.fields(HParams)]
+        told = f"no hparam '{parameter[1]}'{did_you_mean(parameter[1], known)}"
+    elif text.startswith("No configurable matching"):
+        told = text.split("\n")[0] + " Hparams are set as hparams.NAME = VALUE."
+    else:
+        told = f"macro %{macro[1]} is not defined" if macro else f"{type(error).__name__}: " + text.split("\n")[0]
+    return f"line {line[1]}: {told}" if line else told
