@@ -150,7 +150,9 @@ def _tracks(words: list[str], pace: float, rng: np.random.Generator) -> np.ndarr
     for word, pause in zip(reversed(words), reversed(pauses[:-1]), strict=True):
         parts[:0] = [[(pause, *_SILENCE)], *(_SEGMENTS[phoneme] for phoneme in pronounce(word))]
     segments = np.concatenate(parts).astype(np.float32)
-    durations = segments[:, 0] / pace * rng.uniform(0.75, 1.0) * rng.uniform(0.9, 1.1, len(segments))
+    durations = segments[:, 0] / pace * rng.uniform(0.72, 0.98) * rng.uniform(0.9, 1.1, len(segments))
+    # A sentence of 4 to 11 words lasts 1 to 4 seconds.
+    durations *= np.clip(durations.sum(), 252 * min(4, len(words)), 364 * max(11, len(words))) / durations.sum()
     ends = np.cumsum(durations) / 1000 * SAMPLE_RATE / _HOP
     targets = segments[np.searchsorted(ends, np.arange(int(ends[-1])) + 0.5), 1:]
     # The mouth moves over about 50 ms; the levels follow within 16 ms, so that bursts stay short.
