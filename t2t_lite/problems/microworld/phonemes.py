@@ -61,10 +61,9 @@ your Y AO R
 
 # Read at a place of the word, the first pattern that fits is spoken and passed over. `_` stands for no sound.
 _RULES = r"""
-tion SH AX N | sion ZH AX N | ture(?=s?d?$) CH ER | ought AO T | ough OW | augh AO | eigh EY | igh AY | dge JH | tchen(?=s?$) CH AX N
-tch CH
-sch S K | sh SH | ch CH | ph F | th(?=er|ing$|ese|ose) DH | th TH | wh W | rh R | ck K | ng(?=l|er) NG G | ng NG
-n(?=k|x) NG | (?<![a-z])kn N | (?<![a-z])wr R | (?<![a-z])gn N | mb$ M | qu K W | (?<![a-z])x Z | x K S
+tion SH AX N | sion ZH AX N | ture(?=s?d?$) CH ER | ought AO T | ough OW | augh AO | eigh EY | igh AY | dge JH
+tchen(?=s?$) CH AX N | tch CH | sch S K | sh SH | ch CH | ph F | th(?=er|ing$|ese|ose) DH | th TH | wh W | rh R | ck K
+ng(?=l|er) NG G | ng NG | n(?=k|x) NG | (?<![a-z])kn N | (?<![a-z])wr R | (?<![a-z])gn N | mb$ M | qu K W | (?<![a-z])x Z | x K S
 (?<![a-z])gh G | gh _ | alk AO K | al(?=l) AO | al(?=d|t) AO L | air EH R | are(?=s?$) EH R | ear(?=s?$) IY R | ear ER
 eer IY R | ere(?=s?$) IY R | ire(?=[sd]?$) AY ER | ure(?=[sd]?$) Y UH R | ore AO R | our AO R | oor AO R | oar AO R
 (?<=qu)ar AO R | (?<=w)ar AO R | (?<=w)or ER | a(?=rr) AE | ar AA R | e(?=rr) EH | o(?=rr) AO
