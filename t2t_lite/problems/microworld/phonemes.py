@@ -63,10 +63,10 @@ your Y AO R
 _RULES = r"""
 tion SH AX N | sion ZH AX N | ture(?=s?d?$) CH ER | ought AO T | ough OW | augh AO | eigh EY | igh AY | dge JH
 tchen(?=s?$) CH AX N | tch CH | sch S K | sh SH | ch CH | ph F | th(?=er|ing$|ese|ose) DH | th TH | wh W | rh R | ck K
-ng(?=l|er) NG G | ng NG | n(?=k|x) NG | (?<![a-z])kn N | (?<![a-z])wr R | (?<![a-z])gn N | mb$ M | qu K W | (?<![a-z])x Z | x K S
-(?<![a-z])gh G | gh _ | alk AO K | al(?=l) AO | al(?=d|t) AO L | air EH R | are(?=s?$) EH R | ear(?=s?$) IY R | ear ER
-eer IY R | ere(?=s?$) IY R | ire(?=[sd]?$) AY ER | ure(?=[sd]?$) Y UH R | ore AO R | our AO R | oor AO R | oar AO R
-(?<=qu)ar AO R | (?<=w)ar AO R | (?<=w)or ER | a(?=rr) AE | ar AA R | e(?=rr) EH | o(?=rr) AO
+ng(?=l|er) NG G | ng NG | n(?=k|x) NG | (?<![a-z])kn N | (?<![a-z])wr R | (?<![a-z])gn N | mb$ M | qu K W
+(?<![a-z])x Z | x K S | (?<![a-z])gh G | gh _ | alk AO K | al(?=l) AO | al(?=d|t) AO L | air EH R | are(?=s?$) EH R
+ear(?=s?$) IY R | ear ER | eer IY R | ere(?=s?$) IY R | ire(?=[sd]?$) AY ER | ure(?=[sd]?$) Y UH R | ore AO R | our AO R
+oor AO R | oar AO R | (?<=qu)ar AO R | (?<=w)ar AO R | (?<=w)or ER | a(?=rr) AE | ar AA R | e(?=rr) EH | o(?=rr) AO
 or AO R | er ER | ir ER | ur ER | ee IY | ea(?=d$|th$|vy) EH | ea IY | ai EY | ay EY | oa OW | oi OY | oy OY | ou AW
 ow(?=n?s?$|ed$) OW | ow AW | oo(?=k) UH | oo UW | au AO | aw AO | ew UW | ue(?=s?$) UW | ui UW
 ie(?=[sd]?$) IY | ier(?=s?$) IY ER | ie IY | ei IY | ey(?=s?$) IY | oe(?=s?$) OW | io AY AX | ia IY AX

@@ -137,7 +137,7 @@ def speak(sentence: str, rng: np.random.Generator, voice: Voice | None = None) -
     tracks = _tracks(words, voice.pace, rng)
     pitch = voice.pitch * _melody(len(tracks), sentence.rstrip().endswith("?"), rng)
     sound = _synthesise(tracks, pitch, voice, rng)
-    loudness = 0.12 * 10 ** rng.uniform(-0.4, 0.1)  # root mean square, within 10 dB
+    loudness = 0.1 * 10 ** rng.uniform(-0.4, 0.1)  # root mean square, within 10 dB
     sound *= loudness / np.sqrt(np.mean(sound**2))
     sound += loudness * 10 ** (-rng.uniform(20, 35) / 20) * _background(len(sound), rng)
     return np.clip(sound, -1, 1).astype(np.float32)
