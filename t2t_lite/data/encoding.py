@@ -66,7 +66,7 @@ def encode(spec: Spec, split: str, first: int, items: Sequence[Any]) -> list[Enc
         lengths = {}
         for key, feature in (("inputs", problem.inputs), ("targets", problem.targets)):
             try:
-                stored[key], lengths[key] = _encode_value(feature, example[key], vocabularies)
+                stored[key], lengths[key] = encode_value(feature, example[key], vocabularies)
             except (UserError, ValueError, TypeError) as e:
                 raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
         encoded.append((serialize(stored), lengths))
@@ -114,7 +114,7 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
     return example
 
 
-def _encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabulary]) -> tuple[bytes | list[int], int]:
+def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabulary]) -> tuple[bytes | list[int], int]:
     """What is stored of one value, and its length: tokens, samples, or 1."""
     if isinstance(feature, Text):
         if not isinstance(value, str):

@@ -4,14 +4,14 @@ import bisect
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
-from t2t_lite.data.encoding import load_vocabularies
+from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split, file_crc32
 from t2t_lite.data.vocabulary import END, Vocabulary
 from t2t_lite.errors import UserError
@@ -137,6 +137,24 @@ class Dataset:
         options.threading.private_threadpool_size = _THREADS
         return batches.prefetch(2).with_options(options)
 
+    def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
+        """A batch of inputs that somebody gives: what `batches` would give for them, less the targets, cut to the maximum.
+
+        Args:
+          inputs: texts; or pictures as paths, bytes or arrays; or sounds as arrays of samples.
+
+        Raises:
+          UserError: an input cannot be read; the text names it.
+        """
+        feature = self.problem.inputs
+        stored = [encode_value(feature, value, self.vocabularies)[0] for value in inputs]
+        values = {
+            "inputs": tf.ragged.constant(stored, tf.int64, ragged_rank=1)
+            if isinstance(feature, Text)
+            else tf.constant(stored)
+        }
+        return self._assemble(values, self._sizes(values))
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Reading batches belongs inside: TensorFlow's error for a damaged record becomes one that names the file.
@@ -200,7 +218,8 @@ class Dataset:
     def _sizes(self, values: dict[str, Any]) -> dict[str, tf.Tensor]:
         """int32 (B,): tokens without the end token, samples, or 1."""
         sizes = {}
-        for key, feature in self._features.items():
+        for key in values:
+            feature = self._features[key]
             if isinstance(feature, Text):
                 sizes[key] = tf.cast(values[key].row_lengths(), tf.int32)
             elif isinstance(feature, Audio):
@@ -212,23 +231,29 @@ class Dataset:
     def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], keep_index: bool) -> dict[str, tf.Tensor]:
         """Serialized examples (B,) to the batch that `batches` promises."""
         values = self._values(batch["record"])
-        sizes = self._sizes(values)
         parsed = {"index": batch["index"]} if keep_index else {}
-        for key, feature in self._features.items():
+        return parsed | self._assemble(values, self._sizes(values), edges)
+
+    def _assemble(
+        self, values: dict[str, Any], sizes: dict[str, tf.Tensor], edges: list[int] | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Stored values (B,) to tensors, cut to the maximum and padded to the first edge that holds the longest."""
+        parsed = {}
+        for key, value in values.items():
+            feature = self._features[key]
             size = tf.minimum(sizes[key], lengths.max_length(feature))
-            longest = lengths.positions(feature, tf.reduce_max(size))
-            edge = tf.constant(edges)[
-                tf.searchsorted(edges, tf.reshape(longest, [1]))[0]
-            ]  # the first that is not below
+            edge = lengths.positions(feature, tf.reduce_max(size))
+            if edges is not None:
+                edge = tf.constant(edges)[tf.searchsorted(edges, tf.reshape(edge, [1]))[0]]
             if isinstance(feature, Text):
-                parsed[key] = _pad_text(values[key], lengths.max_length(feature), edge)
+                parsed[key] = _pad_text(value, lengths.max_length(feature), edge)
             elif isinstance(feature, Image):
-                parsed[key] = _decode_images(values[key], feature.rows, feature.columns)
+                parsed[key] = _decode_images(value, feature.rows, feature.columns)
             elif isinstance(feature, Audio):
-                parsed[key] = _decode_audio(values[key], lengths.max_length(feature), edge)
+                parsed[key] = _decode_audio(value, lengths.max_length(feature), edge)
                 parsed[f"{key}_length"] = size
             else:
-                parsed[key] = tf.cast(values[key], tf.int32)
+                parsed[key] = tf.cast(value, tf.int32)
         return parsed
 
 

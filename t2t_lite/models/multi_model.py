@@ -120,6 +120,11 @@ class MultiModel(keras.Model):
         row = tf.cast(self.commands[index], self.body.compute_dtype)
         return tf.tile(row[None], [batch_size, 1])
 
+    def classify(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Logits (B, V) of a problem whose targets are classes."""
+        encoded, _ = self.encode(problem, batch)
+        return self._net_function(self.net(self.problems[problem].targets).name, "classify")(*encoded)
+
     def score(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Scores:
         """Logits and losses of a batch with its targets known (teacher forcing).
 
@@ -133,6 +138,7 @@ class MultiModel(keras.Model):
         encoded, balance = self.encode(problem, batch, noise)
         weights = net.target_weights(targets)
         if isinstance(net, Categorical):
+            # A class has nothing to decode step by step: its net reads the encoded input.
             logits = self._net_function(net.name, "classify")(*encoded)
         else:
             embedded = self._net_function(net.name, "embed_targets")(targets)

@@ -1,0 +1,204 @@
+"""Answers from a trained run: for a file, for what is typed, for examples beside their references."""
+
+import sys
+import wave
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from t2t_lite.data.reading import Dataset
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.errors import UserError
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
+
+
+class Answer(NamedTuple):
+    """One decoded output."""
+
+    text: str  # or the name of a class
+    score: float  # log-probability in nats
+    finished: bool  # False where the length limit cut it
+
+
+class Answerer:
+    """The latest weights of a run, ready to answer for some of its problems.
+
+    Args:
+      names: the problems.
+      data_dir: where their data and vocabularies are.
+      output_dir: the run's folder.
+      decode_hparams: how to search.
+
+    Raises:
+      UserError: no run, no checkpoint, a problem that was not trained, or another vocabulary.
+    """
+
+    def __init__(self, names: Sequence[str], data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams):
+        run = Run.open(output_dir)
+        self.datasets = run.open_datasets(data_dir, list(names))
+        self.hparams = run.hparams
+        self.decode_hparams = decode_hparams
+        self._model = run.build_model()
+        Checkpoints(output_dir, self._model).restore_weights()
+        self._decoder = GreedyDecoder(self._model)
+
+    def answer(self, name: str, inputs: Sequence[str]) -> Iterator[Answer]:
+        """Answers inputs in their order: texts, or paths of pictures (PNG, JPEG) or sounds (WAV)."""
+        dataset = self.datasets[name]
+        size = self.decode_hparams.batch_size
+        for start in range(0, len(inputs), size):
+            values = [_read_input(dataset.problem, text) for text in inputs[start : start + size]]
+            yield from self.answer_batch(name, dataset.inputs_batch(values))
+
+    def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
+        """Answers a batch of the input pipeline."""
+        dataset = self.datasets[name]
+        targets = dataset.problem.targets
+        if isinstance(targets, Label):
+            log_probabilities = tf.nn.log_softmax(self._model.classify(name, batch)).numpy()
+            best = log_probabilities.argmax(axis=-1)
+            return [
+                Answer(targets.classes[i], float(row[i]), True) for i, row in zip(best, log_probabilities, strict=True)
+            ]
+        assert isinstance(targets, Text)
+        limit = self.decode_hparams.max_length or targets.max_length
+        decoded = self._decoder(name, batch, limit)
+        vocabulary = dataset.vocabularies[targets.vocab]
+        rows = zip(decoded.ids.numpy().tolist(), decoded.scores.numpy(), decoded.finished.numpy(), strict=True)
+        return [Answer(vocabulary.decode(ids), float(score), bool(finished)) for ids, score, finished in rows]
+
+
+def decode_file(
+    problem: Problem,
+    *,
+    source: Path,
+    target: Path,
+    return_scores: bool,
+    data_dir: Path,
+    output_dir: Path,
+    decode_hparams: DecodeHParams,
+) -> None:
+    """Answers a file, one input a line, into a file of as many lines.
+
+    Raises:
+      UserError: as `Answerer`; an input cannot be read; the source is not UTF-8.
+    """
+    try:
+        inputs = source.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as e:
+        raise UserError(f"--decode_from_file: {source}: not UTF-8 text ({e.reason} at byte {e.start})") from e
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams)
+    # Lines of like length go together, so that little is padding.
+    order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
+    answers: dict[int, Answer] = {}
+    for done, (i, answer) in enumerate(
+        zip(order, answerer.answer(problem.name, [inputs[i] for i in order]), strict=True), 1
+    ):
+        answers[i] = answer
+        if done % 1000 == 0:
+            print(f"{done:,} of {len(inputs):,} lines", file=sys.stderr, flush=True)
+    unfinished = target.with_name(target.name + ".unfinished")
+    lines = [_line(answers[i], return_scores) for i in range(len(inputs))]
+    unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf8")
+    unfinished.replace(target)
+    cut = sum(not answer.finished for answer in answers.values())
+    print(f"{len(inputs):,} lines written to {target}" + (f"; {cut:,} reached the length limit" if cut else ""))
+
+
+def decode_interactive(
+    problem: Problem, *, return_scores: bool, data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams
+) -> None:
+    """Answers each line typed, until the end of input. An input that cannot be read is said and passed over."""
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams)
+    prompt = "> " if sys.stdin.isatty() else ""
+    if prompt:
+        import readline  # noqa: F401, gives input() line editing and history
+
+        print(f"{problem.name}: type {_what(problem)}; Ctrl-D ends")
+    while True:
+        try:
+            typed = input(prompt)
+        except EOFError:
+            return
+        if typed.strip():
+            try:
+                print(_line(next(answerer.answer(problem.name, [typed])), return_scores), flush=True)
+            except UserError as e:
+                print(f"error: {e}", file=sys.stderr, flush=True)
+
+
+def show_examples(
+    problems: Sequence[Problem], *, count: int, data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams
+) -> None:
+    """Prints answers to the first dev examples of each problem beside their references."""
+    answerer = Answerer([p.name for p in problems], data_dir, output_dir, decode_hparams)
+    for problem in problems:
+        dataset = answerer.datasets[problem.name]
+        print(f"\n{problem.name}")
+        for number, batch in enumerate(_first_examples(dataset, answerer, count)):
+            answer = answerer.answer_batch(problem.name, batch)[0]
+            print(f"  input      {_show(dataset, 'inputs', batch, number)}")
+            print(f"  reference  {_show(dataset, 'targets', batch, number)}")
+            print(f"  answer     {answer.text}{'' if answer.finished else ' [length limit]'}\n")
+
+
+def _first_examples(dataset: Dataset, answerer: Answerer, count: int) -> Iterator[dict[str, tf.Tensor]]:
+    """The first examples of the dev split, each a batch of one."""
+    with dataset.reading():
+        batches = dataset.batches("dev", answerer.hparams).unbatch()
+        batches = batches.filter(lambda example: example["index"] < count)
+        yield from sorted(batches.batch(1), key=lambda batch: int(batch["index"][0]))
+
+
+def _read_input(problem: Problem, text: str) -> Any:
+    """What a user's line stands for: itself, or the picture or sound at that path."""
+    if isinstance(problem.inputs, Audio):
+        return read_wav(Path(text).expanduser(), problem.inputs.sample_rate)
+    return Path(text).expanduser() if isinstance(problem.inputs, Image) else text
+
+
+def read_wav(path: Path, sample_rate: int) -> np.ndarray:
+    """Reads a WAV file of 16-bit samples; channels are averaged.
+
+    Raises:
+      UserError: there is no such file, or one of another kind or rate.
+    """
+    try:
+        with wave.open(str(path), "rb") as file:
+            if file.getsampwidth() != 2 or file.getframerate() != sample_rate:
+                found = f"{8 * file.getsampwidth()} bits at {file.getframerate()} Hz"
+                raise UserError(f"{path}: expected 16-bit samples at {sample_rate} Hz, found {found}")
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            return samples.reshape(-1, file.getnchannels()).mean(axis=1).astype(np.float32) / 32768.0
+    except (OSError, EOFError, wave.Error) as e:
+        raise UserError(f"{path}: not a readable WAV file ({e})") from e
+
+
+def _line(answer: Answer, return_scores: bool) -> str:
+    text = " ".join(answer.text.splitlines())
+    return f"{text}\t{answer.score:.4f}" if return_scores else text
+
+
+def _what(problem: Problem) -> str:
+    kinds = {"language": "a sentence", "image": "the path of a picture", "audio": "the path of a WAV file"}
+    return kinds[problem.inputs.modality]
+
+
+def _show(dataset: Dataset, key: str, batch: dict[str, tf.Tensor], number: int) -> str:
+    """An input or a reference in words."""
+    feature = getattr(dataset.problem, key)
+    value = batch[key][0].numpy()
+    if isinstance(feature, Text):
+        return dataset.vocabularies[feature.vocab].decode(value.tolist())
+    if isinstance(feature, Label):
+        return feature.classes[int(value)]
+    if isinstance(feature, Audio):
+        return f"(sound {number} of the dev split, {batch[key + '_length'][0] / feature.sample_rate:.1f} s)"
+    return f"(picture {number} of the dev split, {value.shape[0]} x {value.shape[1]})"
