@@ -1,0 +1,197 @@
+"""The eight microworld problems, and the mixture of them."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.problems import Audio, Image, Label, Mixture, Problem, Text, trees
+from t2t_lite.problems.microworld import english, grammar
+from t2t_lite.problems.microworld.captions import caption
+from t2t_lite.problems.microworld.scene import CLASSES, Scene, sample_scenes
+
+_VOCAB_SIZE = 1536  # nearly every word form of the three languages is one piece
+_LONGEST_SPOKEN = 9  # words; said in one to four seconds
+
+
+def _text() -> Text:
+    return Text(vocab="microworld", vocab_size=_VOCAB_SIZE, max_length=128)
+
+
+class _Microworld(Problem):
+    """Generated examples: everything follows from the problem's name and the split."""
+
+    counts = {"train": 20_000, "dev": 400}  # noqa: RUF012
+
+    def items(self, split: str) -> Iterator[Any]:
+        """Yields items without end."""
+        raise NotImplementedError
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
+        """Yields the split's items."""
+        return itertools.islice(self.items(split), self.counts[split])
+
+
+class _Translation(_Microworld):
+    """A sentence in another language."""
+
+    inputs = _text()
+    targets = _text()
+    metrics = ("bleu",)
+    languages: tuple[str, str]
+
+    def items(self, split: str) -> Iterator[dict[str, str]]:
+        """Yields both languages' sentences; the same of English whatever the other language and the direction."""
+        source, target = self.languages
+        for sentence, text in grammar.sample_sentences(split, "microworld translation"):
+            said = {lang: text if lang == "en" else grammar.say(sentence, lang) for lang in self.languages}
+            yield {"inputs": said[source], "targets": said[target]}
+
+
+@registry.problems.register(name="microworld_ende")
+class MicroworldEnde(_Translation):
+    """English to German, of a generated world of shapes, things, animals and people."""
+
+    languages = ("en", "de")
+    command = "to_german"
+
+
+@registry.problems.register(name="microworld_ende_rev")
+class MicroworldEndeRev(_Translation):
+    """German to English, of a generated world of shapes, things, animals and people."""
+
+    languages = ("de", "en")
+    command = "to_english"
+
+
+@registry.problems.register(name="microworld_enfr")
+class MicroworldEnfr(_Translation):
+    """English to French, of a generated world of shapes, things, animals and people."""
+
+    languages = ("en", "fr")
+    command = "to_french"
+
+
+@registry.problems.register(name="microworld_enfr_rev")
+class MicroworldEnfrRev(_Translation):
+    """French to English, of a generated world of shapes, things, animals and people."""
+
+    languages = ("fr", "en")
+    command = "to_english"
+
+
+@registry.problems.register
+class MicroworldParsing(_Microworld):
+    """An English sentence to its constituency tree in linear form."""
+
+    inputs = _text()
+    targets = _text()
+    command = "to_parse_tree"
+    metrics = ("tree",)
+
+    def items(self, split: str) -> Iterator[dict[str, str]]:
+        """Yields sentences and trees."""
+        for sentence, text in grammar.sample_sentences(split, "microworld parsing"):
+            yield {"inputs": text, "targets": trees.linearise(english.say(sentence))}
+
+
+@registry.problems.register
+class MicroworldSpeech(_Microworld):
+    """A spoken English sentence to its words, in lower case and without punctuation."""
+
+    inputs = Audio(sample_rate=8000, max_seconds=6.0)
+    targets = _text()
+    command = "to_english"
+    metrics = ("wer",)
+    counts = {"train": 8_000, "dev": 200}  # noqa: RUF012
+
+    def items(self, split: str) -> Iterator[tuple[str, int]]:
+        """Yields what is said, and the seed of how it sounds."""
+        rng = random.Random(f"microworld voice {split}")
+        for _, text in grammar.sample_sentences(split, "microworld speech"):
+            words = [word.lower() for word in trees.split_words(text) if word[0].isalpha()]
+            if len(words) <= _LONGEST_SPOKEN:
+                yield " ".join(words), rng.getrandbits(32)
+
+    def convert(self, item: tuple[str, int]) -> dict[str, Any]:
+        """Says the sentence."""
+        import numpy as np
+
+        from t2t_lite.problems.microworld import voice
+
+        sentence, seed = item
+        return {"inputs": voice.speak(sentence, np.random.default_rng(seed)), "targets": sentence}
+
+
+class _Pictures(_Microworld):
+    """Pictures of generated scenes."""
+
+    inputs = Image(rows=32, columns=32)
+    things: tuple[int, ...]
+
+    def items(self, split: str) -> Iterator[tuple[Scene, int]]:
+        """Yields scenes, each with the seed of how it looks."""
+        rng = random.Random(f"{self.name} look {split}")
+        for scene in sample_scenes(split, self.name, self.things):
+            yield scene, rng.getrandbits(32)
+
+    def answer(self, scene: Scene) -> str:
+        """The target."""
+        raise NotImplementedError
+
+    def convert(self, item: tuple[Scene, int]) -> dict[str, Any]:
+        """Draws the scene."""
+        import numpy as np
+
+        from t2t_lite.problems.microworld import pictures
+
+        scene, seed = item
+        return {"inputs": pictures.draw(scene, np.random.default_rng(seed)), "targets": self.answer(scene)}
+
+
+@registry.problems.register
+class MicroworldImage(_Pictures):
+    """A picture of one shape to its class: eight colours of eight shapes."""
+
+    targets = Label(classes=CLASSES)
+    command = "to_class"
+    counts = {"train": 30_000, "dev": 400}  # noqa: RUF012
+    things = (1,)
+
+    def answer(self, scene: Scene) -> str:
+        """The class, such as `red_star`."""
+        return scene.things[0].class_name
+
+
+@registry.problems.register
+class MicroworldCaption(_Pictures):
+    """A picture of one to three shapes to an English sentence that describes it."""
+
+    targets = _text()
+    command = "to_english"
+    metrics = ("bleu",)
+    things = (1, 2, 2, 3)
+
+    def answer(self, scene: Scene) -> str:
+        """The caption."""
+        return caption(scene)
+
+
+registry.mixtures.register(
+    Mixture(
+        {
+            "microworld_speech": 1,
+            "microworld_image": 1,
+            "microworld_caption": 1,
+            "microworld_parsing": 1,
+            "microworld_ende": 1,
+            "microworld_ende_rev": 1,
+            "microworld_enfr": 1,
+            "microworld_enfr_rev": 1,
+        },
+        "The paper's eight kinds of problem in a small generated world; nothing to download.",
+    ),
+    name="microworld",
+)
