@@ -43,7 +43,9 @@ def body(flags: FlagValues) -> None:
         kinds = (registry.problems, registry.mixtures, registry.modalities, registry.models, registry.hparams_sets)
         command.print_registries(*kinds)
         return
-    command.require(flags, "problem", "hparams_set", "data_dir", *([] if flags.dry_run else ["output_dir", "train_steps"]))
+    command.require(
+        flags, "problem", "hparams_set", "data_dir", *([] if flags.dry_run else ["output_dir", "train_steps"])
+    )
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
