@@ -85,11 +85,13 @@ def define_shared(flags: FlagValues, *names: str) -> None:
 
 
 def require(flags: FlagValues, *names: str) -> None:
-    """Raises FlagError where one of the flags was not given, or has an empty item."""
+    """Raises FlagError where one of the flags was not given, or lists an empty item."""
     for name in names:
         value = flags[name].value
-        if not value or (isinstance(value, list) and "" in value):
+        if not value:
             raise FlagError(f"--{name} is required (--help describes the flags)")
+        if isinstance(value, list) and "" in value:
+            raise FlagError(f"--{name}: an item between commas is empty")
 
 
 def existing_folder(flags: FlagValues, name: str, advice: str) -> Path:
@@ -144,7 +146,7 @@ def _parse(flags: FlagValues, arguments: list[str]) -> None:
 
 def _illegal_value(flags: FlagValues, message: str) -> str:
     """Rewords absl's `flag --NAME=VALUE: REASON`, whose reason is in Python's terms."""
-    found = re.match(r"flag --(\w+)=(.*): ", message)
+    found = re.match(r"flag --(\w+)=(.*?): ", message)
     if not found:
         return message
     name, value = found.groups()

@@ -1,8 +1,9 @@
-"""Gin: `--gin_file` and `--gin_param` set hparams as `hparams.hidden_size = 64`, and any gin configurable of the user's."""
+"""Gin: `--gin_file` and `--gin_param` set `hparams.hidden_size = 64`, and any gin configurable of the user's."""
 
 import dataclasses
 import functools
 import importlib.util  # noqa: F401, gin uses it without importing it
+import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from t2t_lite.hparams.hparams import HParams
 def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str], overrides: str) -> HParams:
     """Returns hparams with the gin files, then the gin bindings, then the overrides put in; the later ones win.
 
-    Gin's own state is cleared first, so that nothing is left of an earlier run in the process; afterwards it holds these
+    Gin's own state is cleared first, so that nothing is left of an earlier run in the process; then it holds these
     files and bindings, for configurables of the user's own.
 
     Raises:
@@ -53,11 +54,14 @@ def _gin() -> Any:
 def _parse(parse: Callable[[], Any], where: str) -> dict[str, Any]:
     """Returns the hparams that are bound after parsing one more file or binding."""
     gin = _gin()
+    logging.disable(logging.ERROR)  # gin logs a missing include besides raising it
     try:
         parse()
         bound = gin.get_bindings("hparams")
     except Exception as e:  # a gin file may import and call anything: whatever fails, its text is what is wrong
         raise UserError(f"{where}: {_explain(e)}") from e
+    finally:
+        logging.disable(logging.NOTSET)
     for field in dataclasses.fields(HParams):
         if field.name not in bound and gin.get_bindings(f"{field.name}/gin.macro"):
             raise UserError(f"{where}: '{field.name}' is a macro here that sets nothing; write hparams.{field.name}")

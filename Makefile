@@ -1,0 +1,49 @@
+# make demo: the eight problems in miniature, from data to answers.   make test, make lint: what a change must pass.
+
+PYTHON ?= python3
+PYTHONS ?= python3.10 python3.11 python3.12 python3.13
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+DEMO_STEPS ?= <<STEPS>>
+
+.PHONY: demo test test-slow lint install-check clean
+
+# Each command is printed before it runs. A second `make demo` goes on where the first one stopped.
+demo: $(VENV)/installed
+	$(BIN)/t2t-datagen --problem=microworld --data_dir=$(DEMO)/data
+	$(BIN)/t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --train_steps=$(DEMO_STEPS)
+	$(BIN)/t2t-eval --problem=microworld --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --json_out=$(DEMO)/scores.json
+	$(BIN)/t2t-decoder --problem=microworld --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --show=2
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# A fresh install under each Python that is there, up to a command that answers.
+install-check:
+	@for python in $(PYTHONS); do \
+	  command -v $$python >/dev/null || { echo "$$python: not here, left out"; continue; }; \
+	  folder=$$(mktemp -d) && echo "$$python: installing into $$folder" && \
+	  $$python -m venv $$folder && $$folder/bin/pip install --quiet . && \
+	  $$folder/bin/t2t-trainer --registry_help >$$folder/listing && grep -q multimodel_base $$folder/listing && \
+	  $$folder/bin/python -W ignore -c "import tensorflow, tensorflow_text, keras" && \
+	  echo "$$python: ok" || { echo "$$python: failed"; exit 1; }; \
+	  rm -rf "$$folder"; \
+	done
+
+$(VENV)/installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,72 @@
+"""The display of a training run, with a clock that the test moves."""
+
+import io
+
+from t2t_lite.training.progress import Progress
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_log_gets_a_line_every_so_many_seconds():
+    clock, out = Clock(), io.StringIO()
+    with Progress(100, 20, ["one", "two"], every=10, file=out, clock=clock) as progress:
+        for step in range(21, 31):
+            clock.now += 2.5
+            progress.update(step, "one", {"loss": 2.0, "accuracy": 0.25, "tokens": 50})
+    lines = out.getvalue().splitlines()
+    # 10 steps of 2.5 s: a line at 10 s and at 20 s, and the last one on leaving.
+    assert [line.split(",")[0] for line in lines] == ["step 24 of 100", "step 28 of 100", "step 30 of 100"]
+    assert "0.40 steps/s, 3:10 left, 20 tokens/s; one: loss 2.000 accuracy 25.0%" in lines[0]  # 76 steps of 2.5 s
+    assert "two" not in lines[0]
+
+
+def test_figures_are_running_means():
+    out = io.StringIO()
+    with Progress(10, 0, ["one"], file=out, clock=Clock()) as progress:
+        progress.update(1, "one", {"loss": 2.0, "accuracy": 0.0})
+        progress.update(2, "one", {"loss": 1.0, "accuracy": 1.0})
+    assert "loss 1.900 accuracy 10.0%" in out.getvalue()
+
+
+def test_no_line_is_told_twice_and_messages_come_through():
+    clock, out = Clock(), io.StringIO()
+    with Progress(10, 0, ["one"], every=10, file=out, clock=clock) as progress:
+        progress.message("saved [step 0]")
+        clock.now += 10
+        progress.update(1, "one", {})
+    assert out.getvalue().splitlines() == [
+        "saved [step 0]",
+        "step 1 of 10, 0.10 steps/s, 1:30 left, 0 tokens/s; one: loss - accuracy -",
+    ]
+
+
+def test_a_terminal_gets_a_table_with_a_row_a_problem():
+    clock, out = Clock(), Terminal()
+    with Progress(7200, 0, ["one", "two"], file=out, clock=clock) as progress:
+        clock.now += 1
+        progress.update(1, "two", {"loss": 1.5, "accuracy": 0.5, "tokens": 64})
+        progress.message("saved")
+    shown = out.getvalue()
+    assert "tokens/s" in shown and "1.500" in shown and "50.0%" in shown and "64" in shown
+    assert "one" in shown and "saved" in shown
+    assert "1:59:59 left" in shown
+
+
+def test_an_error_inside_leaves_the_terminal_whole():
+    out = Terminal()
+    try:
+        with Progress(2, 0, ["one"], file=out, clock=Clock()):
+            raise RuntimeError("out of memory")
+    except RuntimeError:
+        pass
+    assert out.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is shown again
