@@ -67,7 +67,6 @@ def body(flags: FlagValues) -> None:
         train_steps=flags.train_steps,
         eval_steps=flags.eval_steps,
         eval_every=flags.eval_every,
-        distribute=flags.distribute,
     )
 
 

@@ -25,17 +25,27 @@ def print_report(scores: dict[str, Any], file: TextIO | None = None) -> None:
       file: where to; standard output unless given.
     """
     file = file or sys.stdout
+    title, heading, rows = _cells(scores)
+    if file.isatty():
+        _print_table(title, heading, rows, file)
+    else:
+        print(_plain(title, heading, rows), file=file)
+
+
+def format_report(scores: dict[str, Any]) -> str:
+    """The same as plain columns."""
+    return _plain(*_cells(scores))
+
+
+def _cells(scores: dict[str, Any]) -> tuple[str, list[str], list[list[str]]]:
+    """Title, heading and rows."""
     shown = [c for c in _COLUMNS if any(c in figures for figures in scores["problems"].values())]
     heading = ["problem", *(_COLUMNS[c][0] for c in shown)]
     rows = [
         [name, *(_COLUMNS[c][1].format(figures[c]) if c in figures else "" for c in shown)]
         for name, figures in scores["problems"].items()
     ]
-    title = f"step {scores['step']}"
-    if file.isatty():
-        _print_table(title, heading, rows, file)
-    else:
-        _print_plain(title, heading, rows, file)
+    return f"step {scores['step']}", heading, rows
 
 
 def _print_table(title: str, heading: list[str], rows: list[list[str]], file: TextIO) -> None:
@@ -50,9 +60,10 @@ def _print_table(title: str, heading: list[str], rows: list[list[str]], file: Te
     Console(file=file).print(table)
 
 
-def _print_plain(title: str, heading: list[str], rows: list[list[str]], file: TextIO) -> None:
+def _plain(title: str, heading: list[str], rows: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
-    print(title, file=file)
+    lines = [title]
     for first, *others in [heading, *rows]:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
-        print("  ".join([f"{first:{widths[0]}}", *cells]).rstrip(), file=file)
+        lines.append("  ".join([f"{first:{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines)

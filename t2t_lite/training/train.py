@@ -10,7 +10,7 @@ import tensorflow as tf
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
-from t2t_lite.evaluation.report import print_report
+from t2t_lite.evaluation.report import format_report
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
 from t2t_lite.runs.checkpoints import Checkpoints
@@ -81,7 +81,7 @@ def train(
                 scores = evaluate(net, datasets, hparams, "dev", eval_steps, decode=False)
                 for name, row in scores.items():
                     _write_scalars(writer, step + 1, f"dev/{name}", row)
-                progress.show(lambda file, at=step + 1, rows=scores: print_report({"step": at, "problems": rows}, file))
+                progress.message(format_report({"step": step + 1, "problems": scores}))
     writer.close()
 
 
