@@ -188,6 +188,7 @@ def _and(d: Drawer) -> Sentence:
 def _who_does(d: Drawer) -> Sentence:
     head = d.noun_phrase(of_kind("person"), ("the", "a"), ("the", "two", "many"), plain=True)
     inside = d.handle(None, d.choose(("present", "past")))
+    assert inside.object
     inside = replace(inside, object=replace(inside.object, adjectives=inside.object.adjectives[:1]))
     head = replace(head, modifier=inside)
     said = d.property(head)
