@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from t2t_lite.errors import UserError
 
 _TOKEN = re.compile(r"[()]|[^\s()]+")
-_WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[^\w\s]|_")
+_WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 _UNKNOWN_TAG = "XX"
 
 

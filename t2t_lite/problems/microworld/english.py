@@ -89,9 +89,10 @@ def _joined(sentence: Sentence) -> Tree:
     first, second, conjunction = _clause(sentence.clause), _clause(sentence.second), sentence.conjunction
     if conjunction in ("because", "when", "while"):
         word = _t("WHADVP", _w("WRB when")) if conjunction == "when" else _w(f"IN {conjunction}")
-        np, vp = first.children
-        assert isinstance(vp, Tree)
-        return _t("S", np, Tree("VP", (*vp.children, _t("SBAR", word, second))))
+        *before, verb_phrase = first.children
+        assert isinstance(verb_phrase, Tree)
+        reason = _t("SBAR", word, second)
+        return Tree("S", (*before, Tree(verb_phrase.label, (*verb_phrase.children, reason))))
     comma = [_w(", ,")] if conjunction == "but" else []
     return _t("S", first, *comma, _w(f"CC {conjunction}"), second)
 
@@ -204,21 +205,32 @@ def _time(time: str) -> Tree:
 
 
 def _question(kind: str, clause: Clause) -> Tree:
-    plural = _plural(clause)
     if kind == "who":
-        return _t("SBARQ", _t("WHNP", _w("WP who")), _t("SQ", _verb_phrase(clause, plural)))
-    form = "past" if clause.tense == "past" else "plural" if plural else "singular"
-    if clause.verb in ("be", "exist"):
-        subject = _t("NP", _w("EX there")) if clause.verb == "exist" else noun_phrase(clause.subject)
-        inside = _t("SQ", _be(form, plural), subject, *_complements(clause))
-    else:
-        modal = clause.modal or ("will" if clause.tense == "future" else "")
-        auxiliary = _w(f"MD {modal}") if modal else _auxiliary(clause.tense, plural)
-        inside = _t("SQ", auxiliary, noun_phrase(clause.subject), _predicate(clause, "base"))
+        return _t("SBARQ", _t("WHNP", _w("WP who")), _t("SQ", _verb_phrase(clause, plural=False)))
+    inside = _inverted(clause)
     if kind == "question":
         return inside
+    if kind == "how many":
+        assert clause.object
+        return _t("SBARQ", noun_phrase(clause.object), inside)
     asked = {"where": _t("WHADVP", _w("WRB where")), "what": _t("WHNP", _w("WP what"))}
-    return _t("SBARQ", asked.get(kind) or noun_phrase(clause.object), inside)
+    return _t("SBARQ", asked[kind], inside)
+
+
+def _inverted(clause: Clause) -> Tree:
+    """A clause with its finite verb before the subject."""
+    plural = _plural(clause)
+    if clause.verb == "exist":
+        subject = _t("NP", _w("EX there"))
+    else:
+        assert clause.subject
+        subject = noun_phrase(clause.subject)
+    if clause.verb in ("be", "exist"):
+        form = "past" if clause.tense == "past" else "plural" if plural else "singular"
+        return _t("SQ", _be(form, plural), subject, *_complements(clause))
+    modal = clause.modal or ("will" if clause.tense == "future" else "")
+    auxiliary = _w(f"MD {modal}") if modal else _auxiliary(clause.tense, plural)
+    return _t("SQ", auxiliary, subject, _predicate(clause, "base"))
 
 
 def _t(label: str, *children: Tree) -> Tree:

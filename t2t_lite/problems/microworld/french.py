@@ -46,7 +46,8 @@ def noun_phrase(phrase: NounPhrase) -> list[str]:
         return [lexicon.PRONOUNS[phrase.noun][1]]
     noun = lexicon.NOUNS[phrase.noun]
     feminine = noun.french_gender == "f"
-    before, after = [], [noun.french[phrase.plural]]
+    before: list[str] = []
+    after = [noun.french[phrase.plural]]
     for key in reversed(phrase.adjectives):
         adjective = lexicon.ADJECTIVES[key]
         form = adjective.french[feminine + 2 * phrase.plural]

@@ -118,7 +118,7 @@ _ADJECTIVES = {
         large larger  | groß größer   | grand grande grands grandes""",
     "quality": """
         old older     | alt älter     | vieux vieille vieux vieilles vieil
-        new newer     | neu neuer     | nouveau nouvelle nouveaux nouvelles nouvel
+        new -         | neu neuer     | nouveau nouvelle nouveaux nouvelles nouvel
         beautiful -   | schön schöner | beau belle beaux belles bel""",
     "age": "young younger | jung jünger | jeune jeune jeunes jeunes",
     "colour": """
@@ -172,9 +172,9 @@ _VERBS = {
         run runs ran        | rennen rennt gerannt - sein     | court courent courir couru -""",
     "going": "go goes went | gehen geht gegangen - sein | va vont aller allé -",
     "clausal": """
-        think thinks thought | glauben glaubt geglaubt -      | pense pensent penser pensé -
-        say says said        | sagen sagt gesagt -            | dit disent dire dit -
-        know knows knew      | wissen weiß gewusst -          | sait savent savoir su -""",
+        think thinks - | glauben glaubt - - | pense pensent - - -
+        say says -     | sagen sagt - -     | dit disent - - -
+        know knows -   | wissen weiß - -    | sait savent - - -""",
 }
 
 NAMES = {"Anna": "f", "Emma": "f", "Paul": "m", "Leo": "m"}  # the same in every language
@@ -221,7 +221,7 @@ CONJUNCTIONS = {
     "while": (", während", "pendant que"),
 }
 COUNTS = {"two": ("zwei", "deux"), "three": ("drei", "trois"), "four": ("vier", "quatre")}
-PLURAL_ONLY = (*COUNTS, "some", "many", "how many")  # determiners; "a" and "every" are singular
+SINGULAR_KINDS = ("place", "destination")  # of nouns that are never drawn in the plural
 
 
 def _rows(tables: dict[str, str]) -> list[tuple[str, list[list[str]]]]:
@@ -286,7 +286,8 @@ def of_kind(*kinds: str) -> tuple[str, ...]:
 
 _FUNCTION_WORDS = """
     a an the this these my every some many no is are was were be does do did will not there more than as who
-    what where how that to of up corner top bottom left right middle side by one other row column from at below front next
+    what where how that to of up corner top bottom left right middle side by one other row column from at
+    below front next
 """
 
 
@@ -295,11 +296,11 @@ def english_words() -> tuple[str, ...]:
     """Every English word that a microworld sentence can contain, in lower case, sorted."""
     found = set(_FUNCTION_WORDS.split())
     for noun in NOUNS.values():
-        found.update(noun.english)
+        found.update(noun.english[:1] if noun.kind in SINGULAR_KINDS else noun.english)
     for adjective in ADJECTIVES.values():
-        found.update({adjective.english, adjective.english_comparative} - {"-"})
+        found.update((adjective.english, adjective.english_comparative))
     for verb in VERBS.values():
         found.update(verb.english)
     for table in (NAMES, PRONOUNS, PREPOSITIONS, TIMES, FREQUENCIES, DEGREES, MODALS, CONJUNCTIONS, COUNTS):
         found.update(word for phrase in table for word in phrase.lower().split())
-    return tuple(sorted(found | {"wants"}))
+    return tuple(sorted(found - {"-"} | {"wants"}))
