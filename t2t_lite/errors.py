@@ -16,6 +16,9 @@ class UnknownNameError(UserError):
         super().__init__(f"unknown {kind} '{name}'{did_you_mean(name, known)}")
         self.name = name
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        return UserError, (str(self),)  # what arrives when a worker process raises it
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns `; did you mean 'x' or 'y'?`, or `; known: ...` where nothing is near."""

@@ -52,7 +52,10 @@ def generate(
     problems = [problem for problem in get_problems(list(names)).values() if not _is_whole(problem, data_dir)]
     if not problems:
         return
-    data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
     encoding.forget()
     with Workers(num_workers, usr_dirs) as workers:
         jobs = [_Job(problem, data_dir, raw_root, workers) for problem in problems]
@@ -209,7 +212,8 @@ def _is_whole(problem: Problem, data_dir: Path) -> bool:
         if path.exists():
             say(f"{problem.name}: generating again, because {str(e).partition(': run ')[0]}")
         return False
-    if manifest.declared != json.loads(json.dumps(problem.declaration())):
+    declared = json.loads(json.dumps(problem.declaration()))
+    if manifest.declared != declared or tuple(manifest.splits) != problem.splits:
         say(f"{problem.name}: generating again, because its declaration has changed")
         return False
     say(f"{problem.name}: already generated (delete {path} to generate it again)")

@@ -10,7 +10,9 @@ class Text:
 
     vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it
     vocab_size: int = 8192  # pieces, the paper's 8k; smaller where the text does not fill it
-    max_length: int = 256  # tokens; longer examples are left out of training and cut in decoding
+    max_length: int = (
+        256  # tokens, the end token included; longer examples are left out of training and cut in decoding
+    )
 
     modality: ClassVar[str] = "language"
 

@@ -53,7 +53,7 @@ class Problem:
         return self.name.partition(".")[2]
 
     def resolve(self, raw_dir: Path) -> None:
-        """Fills in what only the raw files tell, such as languages. Datagen calls it once, before `examples`."""
+        """Fills in what only the raw files tell, such as languages. Datagen calls it first, in every process."""
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
         """Yields what `convert` turns into an example; by default the example itself: {"inputs": ..., "targets": ...}.

@@ -1,0 +1,108 @@
+"""Translation between two languages, from the user's own files of aligned lines."""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.errors import UserError
+from t2t_lite.problems.features import Text
+from t2t_lite.problems.problem import Problem
+
+_COMMANDS = {"en": "to_english", "de": "to_german", "fr": "to_french"}
+_LAYOUT = "expected train.SRC, train.TGT, dev.SRC and dev.TGT, such as train.de and train.en, aligned by line"
+
+
+@registry.problems.register
+class TranslateFiles(Problem):
+    """Your own parallel text: train.SRC, train.TGT, dev.SRC, dev.TGT; SRC is the first suffix in the alphabet."""
+
+    inputs = Text()
+    targets = Text()
+    metrics = ("bleu",)
+    needs_source = True
+    reverse = False
+
+    def resolve(self, raw_dir: Path) -> None:
+        """Reads the languages off the suffixes of the files."""
+        languages = self._languages(raw_dir)
+        self.command = _COMMANDS.get(languages[1].lower(), f"to_{languages[1].lower()}")
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yields the pairs of lines; a pair of empty lines is passed over."""
+        stem = _stem(split, raw_dir)
+        source, target = (raw_dir / f"{stem}.{language}" for language in self._languages(raw_dir))
+        _check_aligned(source, target)
+        for number, inputs, targets in zip(count(1), read_lines(source), read_lines(target), strict=False):
+            if bool(inputs) != bool(targets):
+                empty, other = (target, source) if inputs else (source, target)
+                raise UserError(
+                    f"{empty}:{number}: empty, but line {number} of {other} is not; fill or empty both lines"
+                )
+            if inputs:
+                yield {"inputs": inputs, "targets": targets}
+
+    def _languages(self, raw_dir: Path) -> list[str]:
+        """Source and target language."""
+        if not raw_dir.is_dir():
+            raise UserError(f"problem '{self.name}': no folder {raw_dir}: {_LAYOUT}")
+        matches = (re.fullmatch(r"train\.([A-Za-z][\w-]*)", path.name) for path in raw_dir.iterdir())
+        languages = sorted(match[1] for match in matches if match)
+        if len(languages) != 2:
+            found = f"found {', '.join(f'train.{language}' for language in languages)}" if languages else "no train.*"
+            more = "; keep one pair of languages in a folder" if len(languages) > 2 else ""
+            raise UserError(f"problem '{self.name}': {raw_dir}: {found}: {_LAYOUT}{more}")
+        return languages[::-1] if self.reverse else languages
+
+
+@registry.problems.register
+class TranslateFilesRev(TranslateFiles):
+    """Your own parallel text, from the second language to the first."""
+
+    reverse = True
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file without white space around them; takes CRLF and a byte order mark.
+
+    Raises:
+      UserError: the file cannot be read, or a line is not UTF-8; the text names file and line.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    text = line.decode("utf8")
+                except UnicodeDecodeError as e:
+                    raise UserError(f"{path}:{number}: not UTF-8 ({e.reason} at byte {e.start + 1} of the line)") from e
+                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
+    except OSError as e:
+        raise UserError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _stem(split: str, raw_dir: Path) -> str:
+    """The name that the files of a split have: "test" serves where there is no "dev"."""
+    if split == "dev" and not any(raw_dir.glob("dev.*")):
+        return "test"
+    return split
+
+
+def _check_aligned(source: Path, target: Path) -> None:
+    """Raises UserError unless both files are there and have as many lines, before any of them is worked on."""
+    for path in (source, target):
+        if not path.is_file():
+            raise UserError(f"{path}: missing: {_LAYOUT} (test.* serves where there is no dev.*)")
+    counts = {path: _count_lines(path) for path in (source, target)}
+    if counts[source] != counts[target]:
+        longer = max(counts, key=lambda path: counts[path])
+        raise UserError(
+            f"{source} has {counts[source]} lines, {target} has {counts[target]}: they must be aligned; "
+            f"the first line without a partner is {longer}:{min(counts.values()) + 1}"
+        )
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
