@@ -213,7 +213,7 @@ def test_the_trainer_resolves_hparams_in_order_and_makes_one_call(calls, tmp_pat
     assert name == "train"
     assert call["hparams"] == HParams(num_experts=60, hidden_size=64, seed=2, dropout=0.3)
     assert call["names"] == ["test_words"] and list(call["problems"]) == ["test_words"]
-    assert (call["train_steps"], call["output_dir"], call["distribute"]) == (5, tmp_path / "run", "auto")
+    assert (call["train_steps"], call["output_dir"]) == (5, tmp_path / "run")
     # A second call in the process knows nothing of the first.
     assert trainer.main([*flags, "--dry_run"]) == 0
     name, call = calls[1]
