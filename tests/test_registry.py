@@ -131,8 +131,8 @@ def test_a_users_folder_is_imported_and_its_files_see_each_other(tmp_path):
         ("def f():\n    return 1 / 0\n\nf()\n", 2, "ZeroDivisionError: division by zero"),
         ("x = (\n", 1, "SyntaxError: '(' was never closed"),
         (
-            USER_PROBLEM.format(name="Same") + USER_PROBLEM.format(name="Same"),
-            13,
+            USER_PROBLEM.format(name="Same") + "registry.problems.register(Same)\n",
+            9,
             "problem 'same' is already registered",
         ),
     ],
