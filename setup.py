@@ -39,7 +39,8 @@ setup(
         "rich>=13",
         "pillow>=10",
         "numpy>=1.26",
-        'protobuf<=6.32; python_version < "3.11"',  # tensorflow-metadata's bound: older pips search for hours for it
+        # tensorflow-metadata's own bound, for which pip 23 of Python 3.10 would search for hours.
+        'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
         "dev": ["pytest>=8", "ruff", "mypy", "scikit-learn>=1.5", "django==5.2.*"],  # django: text for a test's data

@@ -59,6 +59,8 @@ class Registry:
         taken = self._items.get(name)
         if taken is not None:
             raise ValueError(f"{self.kind} '{name}' is already registered, by {_origin(taken)}")
+        if self._slow_import and not item.__module__.startswith(self._package) and name in self.describe():
+            raise ValueError(f"{self.kind} '{name}' is already registered, in {self._package}")
         self._items[name] = item
         return item
 
@@ -132,6 +134,9 @@ def import_usr_dirs(folders: Sequence[str]) -> None:
     Raises:
       UserError: a folder is missing or empty, or one of its modules fails; the text carries the module's own error.
     """
+    if folders:
+        for quick in (problems, mixtures, hparams_sets):
+            quick._load()  # so that a user's item of a built-in's name fails at the user's line
     for folder in folders:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
@@ -169,11 +174,11 @@ def _import_file(path: Path) -> None:
 
 
 def _where(error: Exception, path: Path) -> str:
-    """The last line of the user's own file that the error passed through, as FILE:LINE."""
+    """The last line of the user's own files that the error passed through, as FILE:LINE."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-    return f"{path}:{lines[-1]}" if lines else str(path)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == path.parent]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else str(path)
 
 
 def _origin(item: Any) -> str:

@@ -31,7 +31,7 @@ def define(flags: FlagValues) -> None:
     integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
     integer("eval_every", 1000, "Steps between evaluations, and between checkpoints.", 1, flag_values=flags)
-    where = "The devices: auto takes a GPU where there is one."
+    where = "The devices: both take one, a GPU where there is one."
     absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
     boolean("dry_run", False, "Build the model, try the largest batches, report the sizes, stop.", flag_values=flags)

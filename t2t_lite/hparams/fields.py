@@ -16,7 +16,7 @@ def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
       where: the flag or file that messages name.
 
     Raises:
-      UserError: a name is unknown (the nearest is suggested), a value is of another type, or a part is not `name=value`.
+      UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
     found = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
