@@ -9,6 +9,7 @@ events.*               scalars for TensorBoard
 
 import dataclasses
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,9 +152,7 @@ class Run:
 
     def build_model(self) -> Any:
         """The model with fresh weights from the run's seed."""
-        import keras
-
-        keras.utils.set_random_seed(self.hparams.seed)
+        random.seed(self.hparams.seed)  # Keras's initializers draw their seeds from here
         sizes = {name: stored["size"] for name, stored in self.vocabularies.items()}
         return registry.models.get(self.model_name)(self.hparams, self.problems(), sizes)
 
