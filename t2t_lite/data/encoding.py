@@ -66,7 +66,8 @@ def encode(spec: Spec, split: str, first: int, items: Sequence[Any]) -> list[Enc
         lengths = {}
         for key, feature in (("inputs", problem.inputs), ("targets", problem.targets)):
             try:
-                stored[key], lengths[key] = encode_value(feature, example[key], vocabularies)
+                value = example[key]() if callable(example[key]) else example[key]
+                stored[key], lengths[key] = encode_value(feature, value, vocabularies)
             except (UserError, ValueError, TypeError) as e:
                 raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
         encoded.append((serialize(stored), lengths))

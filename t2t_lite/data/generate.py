@@ -226,10 +226,13 @@ def _build_vocabulary(name: str, jobs: list[_Job], data_dir: Path) -> None:
     Raises:
       UserError: the problems disagree on its size.
     """
-    sizes = {}
+    sizes: dict[int, str] = {}
+    symbols: set[str] = set()
     for job in jobs:
         for key in job.texts[name]:
-            sizes[getattr(job.problem, key).vocab_size] = job.problem.name
+            feature = getattr(job.problem, key)
+            sizes[feature.vocab_size] = job.problem.name
+            symbols.update(feature.symbols)
     if len(sizes) > 1:
         declared = ", ".join(f"{size} by '{problem}'" for size, problem in sizes.items())
         raise UserError(
@@ -241,7 +244,7 @@ def _build_vocabulary(name: str, jobs: list[_Job], data_dir: Path) -> None:
     limit = _SAMPLE_CHARACTERS // len(jobs)
     texts = (text for job in jobs for text in _until(job.sample_text(name), limit))
     try:
-        vocabulary = Vocabulary.train(texts, next(iter(sizes)))
+        vocabulary = Vocabulary.train(texts, next(iter(sizes)), symbols)
     except UserError as e:
         raise UserError(f"vocabulary '{name}' of {', '.join(job.problem.name for job in jobs)}: {e}") from e
     write_atomically(path, vocabulary.model)

@@ -62,12 +62,13 @@ class Vocabulary:
         return text
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int) -> "Vocabulary":
+    def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
         """Trains on texts, of which the first 2 million or 200 million characters count; the same texts give the same.
 
         Args:
           texts: any strings.
           size: ids at most; there are fewer where the texts do not fill them.
+          symbols: words that are one piece each, such as "(NP" of a tree.
 
         Raises:
           UserError: there is no text, or the size does not hold the characters of the text.
@@ -81,7 +82,7 @@ class Vocabulary:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=itertools.chain([first], chunks),
                 model_writer=stored,
-                model_type="unigram",
+                model_type="bpe",
                 vocab_size=size,
                 hard_vocab_limit=False,
                 pad_id=PAD,
@@ -91,6 +92,7 @@ class Vocabulary:
                 byte_fallback=True,
                 split_digits=True,
                 normalization_rule_name="identity",
+                user_defined_symbols=[_SPACE + symbol for symbol in sorted(set(symbols))],
                 remove_extra_whitespaces=False,
                 character_coverage=0.9995,
                 num_threads=4,  # the result depends on this number and on nothing else of the machine

@@ -10,9 +10,8 @@ class Text:
 
     vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it
     vocab_size: int = 8192  # pieces, the paper's 8k; smaller where the text does not fill it
-    max_length: int = (
-        256  # tokens, the end token included; longer examples are left out of training and cut in decoding
-    )
+    symbols: tuple[str, ...] = ()  # words that the vocabulary keeps whole, such as "(NP"; all who share it add theirs
+    max_length: int = 256  # tokens with the end token; longer examples are not trained on, and cut in decoding
 
     modality: ClassVar[str] = "language"
 

@@ -65,7 +65,10 @@ class Problem:
         raise UserError(f"problem '{self.name}' does not define examples()")
 
     def convert(self, item: Any) -> dict[str, Any]:
-        """Turns what `examples` yields into {"inputs": ..., "targets": ...}; slow work goes here, in parallel."""
+        """Turns what `examples` yields into {"inputs": ..., "targets": ...}; slow work goes here, in parallel.
+
+        A value that is slow to make may be a function without arguments: it is called only when the value is stored.
+        """
         return item
 
     def declaration(self) -> dict[str, Any]:

@@ -12,6 +12,14 @@ from dataclasses import dataclass
 
 from t2t_lite.errors import UserError
 
+# What constituents are called in the Penn Treebank (Marcus et al., 1993), function tags aside.
+LABELS = (
+    *("ADJP", "ADVP", "CONJP", "FRAG", "INTJ", "LST", "NAC", "NP", "NX", "PP", "PRN", "PRT", "QP", "RRC", "S", "SBAR"),
+    *("SBARQ", "SINV", "SQ", "UCP", "VP", "WHADJP", "WHADVP", "WHNP", "WHPP", "X"),
+)
+# The brackets of the linear form, which a vocabulary does well to keep whole.
+BRACKETS = tuple(bracket + label for label in LABELS for bracket in ("(", ")"))
+
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 _UNKNOWN_TAG = "XX"

@@ -1,5 +1,6 @@
 """The eight microworld problems, and the mixture of them."""
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from t2t_lite.problems.microworld import english, grammar
 from t2t_lite.problems.microworld.captions import caption
 from t2t_lite.problems.microworld.scene import CLASSES, Scene, sample_scenes
 
-_VOCAB_SIZE = 1792  # nearly every word form of the three languages is one piece
+_VOCAB_SIZE = 2048  # nearly every word form of the three languages is one piece
 _LONGEST_SPOKEN = 10  # words; said in one to four seconds
 
 
@@ -87,7 +88,7 @@ class MicroworldParsing(_Microworld):
     """An English sentence to its constituency tree in linear form."""
 
     inputs = _text()
-    targets = _text()
+    targets = Text(vocab="microworld", vocab_size=_VOCAB_SIZE, symbols=trees.BRACKETS, max_length=128)
     command = "to_parse_tree"
     metrics = ("tree",)
 
@@ -122,7 +123,8 @@ class MicroworldSpeech(_Microworld):
         from t2t_lite.problems.microworld import voice
 
         sentence, seed = item
-        return {"inputs": voice.speak(sentence, np.random.default_rng(seed)), "targets": sentence}
+        sound = functools.partial(voice.speak, sentence, np.random.default_rng(seed))
+        return {"inputs": sound, "targets": sentence}
 
 
 class _Pictures(_Microworld):
@@ -148,7 +150,8 @@ class _Pictures(_Microworld):
         from t2t_lite.problems.microworld import pictures
 
         scene, seed = item
-        return {"inputs": pictures.draw(scene, np.random.default_rng(seed)), "targets": self.answer(scene)}
+        picture = functools.partial(pictures.draw, scene, np.random.default_rng(seed))
+        return {"inputs": picture, "targets": self.answer(scene)}
 
 
 @registry.problems.register
