@@ -43,7 +43,13 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
-        "dev": ["pytest>=8", "ruff", "mypy", "scikit-learn>=1.5", "django==5.2.*"],  # django: text for a test's data
+        "dev": [
+            "pytest>=8",
+            "ruff",
+            "mypy",
+            "scikit-learn>=1.5",
+            "django==5.2.19",  # its translations are data of a test
+        ],
     },
     entry_points={"console_scripts": [f"{name}=t2t_lite.bin.{module}:main" for name, module in COMMANDS.items()]},
 )
