@@ -34,7 +34,7 @@ def define(flags: FlagValues) -> None:
     where = "The devices: both take one, a GPU where there is one."
     absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
-    boolean("dry_run", False, "Build the model, try the largest batches, report the sizes, stop.", flag_values=flags)
+    boolean("dry_run", False, "Print parameters, FLOPs, memory and the mixture, and stop.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
@@ -53,7 +53,7 @@ def body(flags: FlagValues) -> None:
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
-        dry_run(problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
+        dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
         return
     from t2t_lite.training.train import train
 

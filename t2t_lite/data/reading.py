@@ -139,7 +139,7 @@ class Dataset:
         return batches.prefetch(2).with_options(options)
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
-        """A batch of inputs that somebody gives: what `batches` would give for them, less the targets, cut to the maximum.
+        """A batch of inputs that somebody gives, as `batches` would give it, less the targets; cut to the maximum.
 
         Args:
           inputs: texts; or pictures as paths, bytes or arrays; or sounds as arrays of samples.

@@ -1,0 +1,116 @@
+"""What a run would be, without training it: parameters, FLOPs, memory, the mixture."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from t2t_lite import registry
+from t2t_lite.data import lengths
+from t2t_lite.data.reading import Dataset
+from t2t_lite.hparams import HParams
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Text
+from t2t_lite.training.draw import mixture_rates
+from t2t_lite.training.train import describe_mixture
+
+_BYTES = 4  # of a float32
+
+
+def dry_run(
+    *, names: Sequence[str], problems: Mapping[str, Problem], hparams: HParams, model: str, data_dir: Path
+) -> None:
+    """Prints parameters by part, FLOPs a position, memory at the largest batch, and the mixture. Allocates no weights.
+
+    Args:
+      names: problems and mixtures as the user named them.
+      problems: the problems that they stand for.
+      hparams: the resolved hparams.
+      model: the registered name of the model.
+      data_dir: where datagen put the data.
+
+    Raises:
+      UserError: data are missing.
+    """
+    datasets = {name: Dataset.open(data_dir, name) for name in problems}
+    sizes = {name: v.size for dataset in datasets.values() for name, v in dataset.vocabularies.items()}
+    declared = {name: dataset.problem for name, dataset in datasets.items()}
+    with keras.StatelessScope(initialize_variables=False):  # variables have shapes, but no values
+        net = registry.models.get(model)(hparams, declared, sizes)
+    parts = count_parameters(net)
+    print("parameters")
+    for part, count in parts.items():
+        print(f"  {part:32} {count:>15,}")
+    print(f"  {'all':32} {sum(parts.values()):>15,}")
+    print("\nforward FLOPs a position (a product and a sum are two), attention scores and image and audio nets aside")
+    for part, count in flops_per_position(net, hparams).items():
+        print(f"  {part:32} {count:>15,}")
+    print("\nmemory, an estimate")
+    for part, count in memory_bytes(net, hparams, datasets).items():
+        print(f"  {part:32} {count / 2**20:>11,.1f} MiB")
+    print("\nmixture")
+    print(describe_mixture(mixture_rates(names), datasets))
+
+
+def count_parameters(model: Any) -> dict[str, int]:
+    """Weights of each part; the experts of encoder and decoder are a part of their own."""
+    body = model.body
+    experts = sum(_size(part.experts) for part in (body.encoder, body.decoder) if part.experts)
+    parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
+    parts["command tokens"] = prod(model.commands.shape)
+    parts["encoder"] = _size(body.encoder) - (_size(body.encoder.experts) if body.encoder.experts else 0)
+    parts["mixer"] = _size(body.mixer)
+    parts["decoder"] = _size(body.decoder) - (_size(body.decoder.experts) if body.decoder.experts else 0)
+    parts["experts"] = experts
+    return parts
+
+
+def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
+    """Twice the weights that one position meets: of the experts, k of E."""
+    body = model.body
+    found = {}
+    for name in ("encoder", "mixer", "decoder"):
+        part = getattr(body, name)
+        experts = getattr(part, "experts", None)
+        weights = _size(part)
+        if experts:
+            expert = 2 * hparams.hidden_size * hparams.filter_size
+            weights -= expert * (hparams.num_experts - hparams.experts_per_position)
+        found[name] = 2 * weights
+    for name, net in model.nets.items():
+        if isinstance(net.feature, Text):
+            found[f"softmax of {name}"] = 2 * hparams.hidden_size * net.vocab_size
+    return found
+
+
+def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
+    """Weights, Adam's two moments, gradients, and what the backward pass keeps of the forward one."""
+    weights = _BYTES * _size(model)
+    positions, longest = 0, 0
+    for dataset in datasets.values():
+        problem = dataset.problem
+        for edge in lengths.bucket_edges(problem.inputs, problem.targets):
+            batch = lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples)
+            positions, longest = max(positions, batch * edge), max(longest, edge)
+    size = hparams.hidden_size
+    step = 6 * size  # ReLU, depthwise, pointwise, and three of the layer norm
+    attentions = (1 + hparams.decoder_blocks) if hparams.use_attention else 0
+    mixing = hparams.attention_conv_blocks * (1 + hparams.decoder_blocks)
+    conv_blocks = hparams.encoder_blocks + hparams.mixer_blocks + hparams.decoder_blocks + mixing
+    expert_layers = 2 if hparams.use_experts else 0
+    kept = conv_blocks * (4 * step + 2 * size)
+    kept += attentions * 2 * (7 * size + 2 * hparams.num_heads * longest)
+    kept += expert_layers * hparams.experts_per_position * (3 * size + 2 * hparams.filter_size)
+    kept += 2 * max((net.vocab_size for net in model.nets.values()), default=0)
+    return {
+        "weights": weights,
+        "optimizer (two moments)": 2 * weights,
+        "gradients": weights,
+        f"activations, {positions:,} positions": _BYTES * positions * kept,
+    }
+
+
+def _size(layer: Any) -> int:
+    return sum(prod(variable.shape) for variable in layer.trainable_variables)
