@@ -36,6 +36,12 @@ class Workers:
         if self.number > 1:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's threads half
             self._pool = ProcessPoolExecutor(self.number, spawn, initializer=_start, initargs=(self._usr_dirs,))
+            # Workers start with the first call and inherit what is ignored: Ctrl-C is left to this process.
+            previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            try:
+                self._pool.submit(os.getpid)
+            finally:
+                signal.signal(signal.SIGINT, previous)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -68,8 +74,7 @@ class Workers:
 
 
 def _start(usr_dirs: list[str]) -> None:
-    """Prepares a worker: Ctrl-C is left to the main process, and the worker ends if that one is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Prepares a worker: it ends when the main process is killed, and knows the user's problems."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
