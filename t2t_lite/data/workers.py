@@ -36,10 +36,11 @@ class Workers:
         if self.number > 1:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy TensorFlow's threads half
             self._pool = ProcessPoolExecutor(self.number, spawn, initializer=_start, initargs=(self._usr_dirs,))
-            # Workers start with the first call and inherit what is ignored: Ctrl-C is left to this process.
+            # Each call starts a worker, which inherits what is ignored: Ctrl-C is left to this process.
             previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
             try:
-                self._pool.submit(os.getpid)
+                for _ in range(self.number):
+                    self._pool.submit(os.getpid)
             finally:
                 signal.signal(signal.SIGINT, previous)
         return self
@@ -74,7 +75,8 @@ class Workers:
 
 
 def _start(usr_dirs: list[str]) -> None:
-    """Prepares a worker: it ends when the main process is killed, and knows the user's problems."""
+    """Prepares a worker: it ignores Ctrl-C, ends when the main process is killed, and knows the user's problems."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
