@@ -141,6 +141,24 @@ class TestGenerate:
         both = [Dataset.open(tmp_path, name).vocabularies["tiny"].checksum for name in NAMES[:2]]
         assert both[0] == both[1]
 
+    def test_vocabulary_is_built_from_an_even_sample(self, tmp_path, monkeypatch):
+        seen = []
+
+        def train(texts, size):
+            seen.append(list(texts))
+            return Vocabulary(Vocabulary.load(vocabulary_path(tmp_path, "kept")).model)
+
+        vocabulary_path(tmp_path, "kept").write_bytes(Vocabulary.train(["red house"], 300).model)
+        monkeypatch.setattr("t2t_lite.data.generate._SAMPLE_EXAMPLES", 40)
+        monkeypatch.setattr("t2t_lite.data.generate.Vocabulary.train", train)
+        for folder in ("a", "b"):
+            generate(["tiny_reverse"], tmp_path / folder, tmp_path, num_workers=1)
+        assert seen[0] == seen[1]
+        assert len(seen[0]) == 80  # inputs and targets
+        problem = get_problem("tiny_reverse")
+        place = {example["inputs"]: n for n, example in enumerate(problem.examples("train", tmp_path))}
+        assert 100 < np.mean([place[text] for text in seen[0][::2]]) < 300  # of 400
+
     def test_sizes_of_one_vocabulary_must_agree(self, tmp_path, monkeypatch):
         monkeypatch.setattr(registry.problems.get("tiny_pictures"), "targets", Text(vocab="tiny", vocab_size=300))
         with pytest.raises(UserError, match="'tiny' is declared with different sizes: 8192 by 'tiny_reverse', 300 by"):
