@@ -35,7 +35,7 @@ class Language(Modality):
 
     def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
         """Ids (B, T) -> (B, T, D)."""
-        x = tf.gather(self.embedding, targets)
+        x = tf.cast(tf.gather(self.embedding, targets), self.compute_dtype)
         return x * self.hparams.hidden_size**0.5 if self.hparams.scale_embeddings else x
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
