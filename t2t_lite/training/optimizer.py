@@ -1,8 +1,8 @@
 """Adam with warm-up, a schedule and clipping by the global norm."""
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -42,7 +42,11 @@ class Adam(tf.Module):
         self._variables = list(variables)
         self.first = [tf.Variable(tf.zeros(v.shape), trainable=False, name="first") for v in variables]
         self.second = [tf.Variable(tf.zeros(v.shape), trainable=False, name="second") for v in variables]
-        self._functions: dict[tuple[int, ...], Any] = {}
+        # One traced function for each set of variables; problems with the same nets share it. Not in a dict, which
+        # checkpoints would take for a part of the optimizer's state and refuse.
+        self._update_function = functools.cache(
+            lambda present: tf.function(lambda rate, *given: self._update(present, rate, given))
+        )
 
     def apply(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
         """Makes one step.
@@ -54,12 +58,9 @@ class Adam(tf.Module):
           The global norm of the gradients before clipping (scalar).
         """
         present = tuple(i for i, gradient in enumerate(gradients) if gradient is not None)
-        if present not in self._functions:
-            # One traced function for each set of variables; problems with the same nets share it.
-            self._functions[present] = tf.function(lambda rate, *given: self._update(present, rate, given))
         rate = tf.constant(learning_rate(self.hparams, int(self.step)), tf.float32)
         given = [tf.convert_to_tensor(gradients[i]) for i in present]
-        return self._functions[present](rate, *given)
+        return self._update_function(present)(rate, *given)
 
     def _update(self, present: tuple[int, ...], rate: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         norm = tf.linalg.global_norm(gradients)
