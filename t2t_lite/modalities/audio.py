@@ -61,6 +61,8 @@ class Audio(Modality):
         """Waveforms (B, N) -> log-mel frames (B, ceil(N / hop), mels), at least 0, and their true number (B,)."""
         hop = round(self.sample_rate * self.hparams.audio_frame_ms / 1000)
         window = 2 * hop + hop // 2
+        # The last true frames reach into the padding.
+        samples = tf.where(tf.sequence_mask(length, tf.shape(samples)[1]), samples, 0.0)
         frames = tf.abs(tf.signal.stft(samples, window, hop, pad_end=True))
         mel = tf.signal.linear_to_mel_weight_matrix(
             self.hparams.audio_mels, frames.shape[-1], self.sample_rate, 60.0, self.sample_rate / 2
