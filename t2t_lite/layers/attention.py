@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
+from t2t_lite.layers.stack import Stack
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -78,9 +79,12 @@ class AttentionBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.hidden_size, self.use_attention = hidden_size, use_attention
-        self.conv_blocks = [
-            ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}") for i in range(conv_blocks)
-        ]
+        self.conv_blocks = Stack(
+            [
+                ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}")
+                for i in range(conv_blocks)
+            ]
+        )
         if use_attention:
             self.self_norm = LayerNorm(hidden_size, name=f"{self.name}.self_norm")
             self.self_attention = MultiHeadAttention(hidden_size, num_heads, name=f"{self.name}.self_attention")

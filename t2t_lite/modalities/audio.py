@@ -7,6 +7,7 @@ import tensorflow as tf
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.convolution import ConvRes
+from t2t_lite.layers.stack import Stack
 from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
@@ -25,12 +26,12 @@ class Audio(Modality):
         self.sample_rate = feature.sample_rate
         self.spectral = hparams.audio_form == "spectrogram"
         kernel = (3, 3) if self.spectral else (3, 1)
-        self.blocks, channels = [], 1
+        blocks, channels = [], 1
         for i in range(hparams.audio_blocks):
             filters = hparams.audio_width * 2**i
-            block = ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}")
-            self.blocks.append(block)
+            blocks.append(ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}"))
             channels = filters
+        self.blocks = Stack(blocks)
         last = channels * (hparams.audio_mels if self.spectral else 1)
         self.last_map = self.add_weight(name="map", shape=(last, hparams.hidden_size), initializer="glorot_uniform")
 

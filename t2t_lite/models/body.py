@@ -12,6 +12,7 @@ from t2t_lite.hparams import HParams
 from t2t_lite.layers.attention import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
+from t2t_lite.layers.stack import Stack
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -51,10 +52,12 @@ class Encoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = [
-            ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
-            for i in range(hparams.encoder_blocks)
-        ]
+        self.blocks = Stack(
+            [
+                ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
+                for i in range(hparams.encoder_blocks)
+            ]
+        )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
     def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -82,10 +85,12 @@ class Mixer(keras.layers.Layer):
             conv_options=options,
             name=f"{self.name}.attention",
         )
-        self.blocks = [
-            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
-            for i in range(hparams.mixer_blocks)
-        ]
+        self.blocks = Stack(
+            [
+                ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+                for i in range(hparams.mixer_blocks)
+            ]
+        )
 
     def call(self, x: tf.Tensor, encoded: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         """(B, T, D), (B, S, D), valid (B, S) -> (B, T, D)."""
@@ -117,21 +122,25 @@ class Decoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = [
-            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
-            for i in range(hparams.decoder_blocks)
-        ]
-        self.attentions = [
-            AttentionBlock(
-                hparams.hidden_size,
-                hparams.num_heads,
-                conv_blocks=hparams.attention_conv_blocks,
-                use_attention=hparams.use_attention,
-                conv_options=options,
-                name=f"{self.name}.attention{i}",
-            )
-            for i in range(hparams.decoder_blocks)
-        ]
+        self.blocks = Stack(
+            [
+                ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+                for i in range(hparams.decoder_blocks)
+            ]
+        )
+        self.attentions = Stack(
+            [
+                AttentionBlock(
+                    hparams.hidden_size,
+                    hparams.num_heads,
+                    conv_blocks=hparams.attention_conv_blocks,
+                    use_attention=hparams.use_attention,
+                    conv_options=options,
+                    name=f"{self.name}.attention{i}",
+                )
+                for i in range(hparams.decoder_blocks)
+            ]
+        )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
         self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm") if hparams.final_norm else None
 
