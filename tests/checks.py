@@ -146,6 +146,7 @@ def check_layer(make, call, shape, folder):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, f"zero gradient for {weight.path}"
 
     saved = tf.train.Checkpoint(layer=layer).save(str(folder / "layer"))
+    assert sum(name.startswith("layer/") for name, _ in tf.train.list_variables(saved)) == len(layer.weights)
     other = randomize(make(), seed=1)
     assert np.abs(output(other)[0] - x).max() > 0
     tf.train.Checkpoint(layer=other).restore(saved).assert_consumed()

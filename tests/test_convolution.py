@@ -106,7 +106,7 @@ def test_the_first_branch_is_dropped_too(first_branch):
     x = floats(normal(1, 50, 64))
     plain, noisy = (block(x) - x).numpy(), (block(x, noise=NOISE) - x).numpy()
     kept = noisy != 0.0
-    # The second branch, where kept, is scaled by 1 / 0.6, and otherwise as without noise only if the first adds nothing.
+    # The second branch, where kept, is 1 / 0.6 of that without noise, but only if the first branch adds nothing.
     same = np.isclose(noisy, plain / 0.6, atol=1e-4)[kept].mean()
     assert same < 0.1 if first_branch else same == 1.0
 
@@ -129,6 +129,9 @@ def test_dropout_differs_by_step_and_layer_and_by_nothing_else():
     assert all(first != draw(*other) for other in [([1, 3], "a"), ([2, 2], "a"), ([1, 2], "b")])
 
 
+MASK = lengths_mask([20, 7], 20)
+
+
 def sequence(dtype, size=4):
     return tf.cast(normal(2, 20, size), dtype)
 
@@ -139,10 +142,10 @@ def sequence(dtype, size=4):
         (lambda: LayerNorm(4), lambda n, dtype: n(sequence(dtype)), (2, 20, 4)),
         (lambda: ConvStep(4, 6, dilation=3), lambda c, dtype: c(sequence(dtype)[:, :, None]), (2, 20, 1, 6)),
         (lambda: ConvStep(4, 6, (3, 3), strides=(2, 2)), lambda c, d: c(sequence(d)[:, :, None]), (2, 10, 1, 6)),
-        (lambda: ConvBlock(4), lambda b, dtype: b(sequence(dtype), noise=NOISE), (2, 20, 4)),
+        (lambda: ConvBlock(4, name="block"), lambda b, dtype: b(sequence(dtype), noise=NOISE), (2, 20, 4)),
         (
             lambda: ConvRes(4, 6),
-            lambda b, d: b(sequence(d)[:, :, None], valid=lengths_mask([20, 7], 20)),
+            lambda b, d: b(sequence(d)[:, :, None], valid=MASK),
             (2, 10, 1, 6),
         ),
     ],
