@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -42,11 +43,8 @@ class Adam(tf.Module):
         self._variables = list(variables)
         self.first = [tf.Variable(tf.zeros(v.shape), trainable=False, name="first") for v in variables]
         self.second = [tf.Variable(tf.zeros(v.shape), trainable=False, name="second") for v in variables]
-        # One traced function for each set of variables; problems with the same nets share it. Not in a dict, which
-        # checkpoints would take for a part of the optimizer's state and refuse.
-        self._update_function = functools.cache(
-            lambda present: tf.function(lambda rate, *given: self._update(present, rate, given))
-        )
+        # One traced function for each set of variables; problems with the same nets share it.
+        self._traced = functools.cache(self._trace)
 
     def apply(self, gradients: Sequence[tf.Tensor | None]) -> tf.Tensor:
         """Makes one step.
@@ -60,7 +58,10 @@ class Adam(tf.Module):
         present = tuple(i for i, gradient in enumerate(gradients) if gradient is not None)
         rate = tf.constant(learning_rate(self.hparams, int(self.step)), tf.float32)
         given = [tf.convert_to_tensor(gradients[i]) for i in present]
-        return self._update_function(present)(rate, *given)
+        return self._traced(present)(rate, *given)
+
+    def _trace(self, present: tuple[int, ...]) -> Any:
+        return tf.function(lambda rate, *given: self._update(present, rate, given))
 
     def _update(self, present: tuple[int, ...], rate: tf.Tensor, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         norm = tf.linalg.global_norm(gradients)
