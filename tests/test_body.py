@@ -1,5 +1,7 @@
 """Encoder, mixer and decoder: the paper's equations, causality, masking, and `step` against `decode`."""
 
+import functools
+
 import numpy as np
 import pytest
 import reference
@@ -20,7 +22,9 @@ variants = pytest.mark.parametrize("hparams", VARIANTS, ids=NAMES)
 LENGTHS = [9, 1, 5]  # of the inputs of a batch
 
 
+@functools.cache
 def body_of(hparams):
+    """One body a variant for all tests: none changes it."""
     return randomize(Body(hparams, name="body"))
 
 
