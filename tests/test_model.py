@@ -90,13 +90,13 @@ def test_padding_is_no_part_of_the_loss(model):
     assert float(tf.reduce_sum(padded.weights)) == float(tf.reduce_sum(scores.weights))
 
 
-def test_mixed_bfloat16_scores_every_problem():
+def test_mixed_bfloat16_scores_every_kind_of_data():
     with eagerly():
         wide = model_of()
         with mixed_bfloat16():
             narrow = model_of()
-        for name, declared in wide.problems.items():
-            batch = batch_of(declared)
+        for name in ("speech", "classes", "translate"):  # every net and both ways out
+            batch = batch_of(wide.problems[name])
             scores = narrow.score(name, batch)
             assert scores.logits.dtype == scores.loss.dtype == scores.balance.dtype == tf.float32
             close(tf.reduce_mean(scores.loss), tf.reduce_mean(wide.score(name, batch).loss), 0.1)
