@@ -152,7 +152,7 @@ def test_the_defaults_have_the_papers_sizes(base):
     for experts in (body.encoder.experts.experts, body.decoder.experts.experts):
         assert shapes(experts.weights) == [(512, 240), (512, 240), (240, 512, 2048), (240, 2048, 512)]
         assert experts.k == 4
-    block = body.encoder.blocks.layer0
+    block = body.encoder.blocks[0]
     kernels = [tuple(s.depthwise.shape) for s in (block.step1, block.step2, block.step3, block.step4)]
     assert kernels == [(3, 1, 512, 1)] * 2 + [(15, 1, 512, 1)] * 2
     assert [s.dilation for s in (block.step1, block.step2, block.step3, block.step4)] == [1, 1, 1, 8]

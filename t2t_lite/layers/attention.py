@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
-from t2t_lite.layers.stack import Stack
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -79,11 +78,9 @@ class AttentionBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.hidden_size, self.use_attention = hidden_size, use_attention
-        self.conv_blocks = Stack(
-            [
-                ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}")
-                for i in range(conv_blocks)
-            ]
+        # A tuple: tf.train.Checkpoint passes over the lists of Keras layers.
+        self.conv_blocks = tuple(
+            ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}") for i in range(conv_blocks)
         )
         if use_attention:
             self.self_norm = LayerNorm(hidden_size, name=f"{self.name}.self_norm")

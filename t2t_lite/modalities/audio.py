@@ -7,7 +7,6 @@ import tensorflow as tf
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.convolution import ConvRes
-from t2t_lite.layers.stack import Stack
 from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
@@ -31,7 +30,7 @@ class Audio(Modality):
             filters = hparams.audio_width * 2**i
             blocks.append(ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}"))
             channels = filters
-        self.blocks = Stack(blocks)
+        self.blocks = tuple(blocks)  # not a list: tf.train.Checkpoint passes over the lists of Keras layers
         last = channels * (hparams.audio_mels if self.spectral else 1)
         self.last_map = self.add_weight(name="map", shape=(last, hparams.hidden_size), initializer="glorot_uniform")
 

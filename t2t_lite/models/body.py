@@ -1,6 +1,8 @@
 """The body of the MultiModel: encoder, I/O mixer and decoder (paper, sections 2.1 and 2.5).
 
 Shapes: B batch, S input positions, T target positions, D hidden size.
+
+Blocks are kept in tuples: tf.train.Checkpoint passes over the lists of Keras layers.
 """
 
 from typing import Any
@@ -12,7 +14,6 @@ from t2t_lite.hparams import HParams
 from t2t_lite.layers.attention import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
-from t2t_lite.layers.stack import Stack
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -52,11 +53,9 @@ class Encoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = Stack(
-            [
-                ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
-                for i in range(hparams.encoder_blocks)
-            ]
+        self.blocks = tuple(
+            ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.encoder_blocks)
         )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
@@ -85,11 +84,9 @@ class Mixer(keras.layers.Layer):
             conv_options=options,
             name=f"{self.name}.attention",
         )
-        self.blocks = Stack(
-            [
-                ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
-                for i in range(hparams.mixer_blocks)
-            ]
+        self.blocks = tuple(
+            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.mixer_blocks)
         )
 
     def call(self, x: tf.Tensor, encoded: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
@@ -122,24 +119,20 @@ class Decoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = Stack(
-            [
-                ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
-                for i in range(hparams.decoder_blocks)
-            ]
+        self.blocks = tuple(
+            ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
+            for i in range(hparams.decoder_blocks)
         )
-        self.attentions = Stack(
-            [
-                AttentionBlock(
-                    hparams.hidden_size,
-                    hparams.num_heads,
-                    conv_blocks=hparams.attention_conv_blocks,
-                    use_attention=hparams.use_attention,
-                    conv_options=options,
-                    name=f"{self.name}.attention{i}",
-                )
-                for i in range(hparams.decoder_blocks)
-            ]
+        self.attentions = tuple(
+            AttentionBlock(
+                hparams.hidden_size,
+                hparams.num_heads,
+                conv_blocks=hparams.attention_conv_blocks,
+                use_attention=hparams.use_attention,
+                conv_options=options,
+                name=f"{self.name}.attention{i}",
+            )
+            for i in range(hparams.decoder_blocks)
         )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
         self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm") if hparams.final_norm else None
