@@ -78,9 +78,10 @@ class AttentionBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.hidden_size, self.use_attention = hidden_size, use_attention
-        self.conv_blocks = [
+        # A tuple: tf.train.Checkpoint passes over the lists of Keras layers.
+        self.conv_blocks = tuple(
             ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}") for i in range(conv_blocks)
-        ]
+        )
         if use_attention:
             self.self_norm = LayerNorm(hidden_size, name=f"{self.name}.self_norm")
             self.self_attention = MultiHeadAttention(hidden_size, num_heads, name=f"{self.name}.self_attention")

@@ -14,7 +14,7 @@ from t2t_lite.layers.noise import layer_seed
 class MixtureOfExperts(keras.layers.Layer):
     """E feed-forward experts, of which noisy top-k gating picks k for each position.
 
-        h(x) = x Wg + standard normal * softplus(x Wnoise)           (noise in training only)
+        h(x) = x Wg + standard normal * (softplus(x Wnoise) + 0.01)  (noise in training only)
         gates = softmax over the k largest of h(x), zero elsewhere
         y = sum over the k experts of gate * (ReLU(x W1) W2)
 

@@ -25,12 +25,12 @@ class Audio(Modality):
         self.sample_rate = feature.sample_rate
         self.spectral = hparams.audio_form == "spectrogram"
         kernel = (3, 3) if self.spectral else (3, 1)
-        self.blocks, channels = [], 1
+        blocks, channels = [], 1
         for i in range(hparams.audio_blocks):
             filters = hparams.audio_width * 2**i
-            block = ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}")
-            self.blocks.append(block)
+            blocks.append(ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}"))
             channels = filters
+        self.blocks = tuple(blocks)  # not a list: tf.train.Checkpoint passes over the lists of Keras layers
         last = channels * (hparams.audio_mels if self.spectral else 1)
         self.last_map = self.add_weight(name="map", shape=(last, hparams.hidden_size), initializer="glorot_uniform")
 
@@ -61,6 +61,8 @@ class Audio(Modality):
         """Waveforms (B, N) -> log-mel frames (B, ceil(N / hop), mels), at least 0, and their true number (B,)."""
         hop = round(self.sample_rate * self.hparams.audio_frame_ms / 1000)
         window = 2 * hop + hop // 2
+        # The last true frames reach into the padding.
+        samples = tf.where(tf.sequence_mask(length, tf.shape(samples)[1]), samples, 0.0)
         frames = tf.abs(tf.signal.stft(samples, window, hop, pad_end=True))
         mel = tf.signal.linear_to_mel_weight_matrix(
             self.hparams.audio_mels, frames.shape[-1], self.sample_rate, 60.0, self.sample_rate / 2

@@ -18,10 +18,14 @@ class Language(Modality):
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
         super().__init__(feature, hparams, vocab_size, **kwargs)
         size = hparams.hidden_size
-        spread = keras.initializers.RandomNormal(stddev=size**-0.5)
-        self.embedding = self.add_weight(name="embedding", shape=(vocab_size, size), initializer=spread)
+
+        def normal() -> keras.initializers.Initializer:
+            # One initializer a weight: a second use of the same one would draw the same numbers.
+            return keras.initializers.RandomNormal(stddev=size**-0.5)
+
+        self.embedding = self.add_weight(name="embedding", shape=(vocab_size, size), initializer=normal())
         if not hparams.share_embeddings:
-            self.softmax = self.add_weight(name="softmax", shape=(size, vocab_size), initializer=spread)
+            self.softmax = self.add_weight(name="softmax", shape=(size, vocab_size), initializer=normal())
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
@@ -35,7 +39,7 @@ class Language(Modality):
 
     def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
         """Ids (B, T) -> (B, T, D)."""
-        x = tf.gather(self.embedding, targets)
+        x = tf.cast(tf.gather(self.embedding, targets), self.compute_dtype)
         return x * self.hparams.hidden_size**0.5 if self.hparams.scale_embeddings else x
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:

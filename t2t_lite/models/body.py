@@ -1,6 +1,8 @@
 """The body of the MultiModel: encoder, I/O mixer and decoder (paper, sections 2.1 and 2.5).
 
 Shapes: B batch, S input positions, T target positions, D hidden size.
+
+Blocks are kept in tuples: tf.train.Checkpoint passes over the lists of Keras layers.
 """
 
 from typing import Any
@@ -51,10 +53,10 @@ class Encoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = [
+        self.blocks = tuple(
             ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
             for i in range(hparams.encoder_blocks)
-        ]
+        )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
     def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
@@ -82,10 +84,10 @@ class Mixer(keras.layers.Layer):
             conv_options=options,
             name=f"{self.name}.attention",
         )
-        self.blocks = [
+        self.blocks = tuple(
             ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
             for i in range(hparams.mixer_blocks)
-        ]
+        )
 
     def call(self, x: tf.Tensor, encoded: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tf.Tensor:
         """(B, T, D), (B, S, D), valid (B, S) -> (B, T, D)."""
@@ -117,11 +119,11 @@ class Decoder(keras.layers.Layer):
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
         options = _conv_options(hparams)
-        self.blocks = [
+        self.blocks = tuple(
             ConvBlock(hparams.hidden_size, causal=True, **options, name=f"{self.name}.block{i}")
             for i in range(hparams.decoder_blocks)
-        ]
-        self.attentions = [
+        )
+        self.attentions = tuple(
             AttentionBlock(
                 hparams.hidden_size,
                 hparams.num_heads,
@@ -131,7 +133,7 @@ class Decoder(keras.layers.Layer):
                 name=f"{self.name}.attention{i}",
             )
             for i in range(hparams.decoder_blocks)
-        ]
+        )
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
         self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm") if hparams.final_norm else None
 

@@ -11,11 +11,8 @@ def mixture_rates(names: Sequence[str]) -> dict[str, float]:
     """The share of steps of each problem: {problem: rate}, summing to 1.
 
     Args:
-      names: problems and mixtures as the user named them. Each stands for an equal share, which a mixture divides among
-        its own by their rates; a problem named twice gets both shares.
-
-    Raises:
-      UnknownNameError: a name is neither.
+      names: problems and mixtures as the user named them. A mixture's share is that of as many problems as it has, and
+        is divided among them by their rates; a problem that is named alone and in a mixture gets both shares.
     """
     rates: dict[str, float] = {}
 

@@ -1,0 +1,164 @@
+"""What several test files share: a small model's hparams, its problems, random weights, and the test of any layer."""
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from t2t_lite.hparams import HParams
+from t2t_lite.problems import Audio, Image, Label, Problem, Text
+
+SMALL = HParams().replace(
+    hidden_size=16,
+    filter_size=24,
+    num_heads=2,
+    encoder_blocks=2,
+    mixer_blocks=1,
+    decoder_blocks=2,
+    attention_conv_blocks=1,
+    num_experts=6,
+    experts_per_position=2,
+    image_width=4,
+    image_strides=2,
+    audio_blocks=3,
+    audio_mels=5,
+    categorical_width=12,
+)
+NOISE = tf.constant([3, 5], tf.int32)
+
+
+def problem(name, inputs, targets, command=""):
+    made = Problem(name)
+    made.inputs, made.targets, made.command = inputs, targets, command
+    return made
+
+
+def five_problems():
+    """Speech, image to class, image to text, text to text, tree: every kind of data once."""
+    text, image = Text("words", 30), Image(9, 8)
+    made = [
+        problem("speech", Audio(1000), text, "to_english"),
+        problem("classes", image, Label(("cat", "dog", "sun"))),
+        problem("caption", image, text, "caption"),
+        problem("translate", text, text, "to_english"),
+        problem("tree", text, text, "to_tree"),
+    ]
+    return {p.name: p for p in made}
+
+
+def batch_of(problem, seed=0, rows=3, source=7, target=6):
+    """A random batch, padded at the ends of all examples but the first."""
+    rng = np.random.default_rng(seed)
+    batch = {}
+    for key, feature, length in (("inputs", problem.inputs, source), ("targets", problem.targets, target)):
+        if isinstance(feature, Text):
+            ids = rng.integers(2, 30, (rows, length))
+            for row in range(1, rows):
+                ids[row, max(length - row, 1) :] = 0
+            batch[key] = tf.constant(ids, tf.int32)
+        elif isinstance(feature, Image):
+            batch[key] = tf.constant(rng.random((rows, feature.rows, feature.columns, 3)), tf.float32)
+        elif isinstance(feature, Audio):
+            batch[key] = tf.constant(rng.uniform(-1, 1, (rows, 10 * source)), tf.float32)
+            batch["inputs_length"] = tf.constant([10 * source - 9 * row for row in range(rows)], tf.int32)
+        else:
+            batch[key] = tf.constant(rng.integers(0, len(feature.classes), rows), tf.int32)
+    return batch
+
+
+def randomize(layer, seed=0):
+    """Gives every weight random values, norms' scales and shifts and the router's included; returns the layer."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        normal = rng.standard_normal(weight.shape)
+        if weight.name == "scale":
+            weight.assign(1.0 + 0.3 * normal)
+        elif weight.name == "shift":
+            weight.assign(0.3 * normal)
+        elif weight.name == "depthwise":
+            weight.assign(normal / np.sqrt(np.prod(weight.shape[:2])))
+        elif weight.name in ("embedding", "commands"):
+            weight.assign(normal)
+        else:
+            weight.assign(normal / np.sqrt(weight.shape[-2]))
+    return layer
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def floats(x):
+    return tf.constant(x, tf.float32)
+
+
+def close(actual, expected, tolerance=1e-4):
+    np.testing.assert_allclose(np.asarray(tf.cast(actual, tf.float32)), expected, rtol=tolerance, atol=tolerance)
+
+
+def lengths_mask(lengths, size):
+    return np.arange(size)[None] < np.asarray(lengths)[:, None]
+
+
+@contextlib.contextmanager
+def mixed_bfloat16():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def eagerly():
+    """Runs tf.functions as plain Python, which spares a small test their tracing."""
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def check_layer(make, call, shape, folder):
+    """The test that every layer passes: output shape, gradients, save and load, type under mixed_bfloat16.
+
+    Args:
+      make: builds the layer.
+      call: layer, dtype -> its output, or (output, balancing loss), on inputs of that type.
+      shape: of the output.
+      folder: for a checkpoint.
+    """
+
+    def output(layer, dtype=tf.float32):
+        result = call(layer, dtype)
+        return result if isinstance(result, tuple) else (result, tf.zeros([]))
+
+    layer = randomize(make())
+    with tf.GradientTape() as tape:
+        x, balance = output(layer)
+        loss = tf.reduce_sum(x * floats(normal(*shape, seed=9))) + balance
+    assert x.shape == shape
+    assert len(layer.weights) == len(layer.trainable_weights) > 0
+    for weight, gradient in zip(layer.weights, tape.gradient(loss, layer.trainable_weights), strict=True):
+        assert gradient is not None, f"no gradient for {weight.path}"
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, f"zero gradient for {weight.path}"
+
+    saved = tf.train.Checkpoint(layer=layer).save(str(folder / "layer"))
+    assert sum(name.startswith("layer/") for name, _ in tf.train.list_variables(saved)) == len(layer.weights)
+    other = randomize(make(), seed=1)
+    assert np.abs(output(other)[0] - x).max() > 0
+    tf.train.Checkpoint(layer=other).restore(saved).assert_consumed()
+    np.testing.assert_array_equal(output(other)[0], x)
+
+    with mixed_bfloat16():
+        narrow = make()
+    for weight, value in zip(narrow.weights, layer.get_weights(), strict=True):
+        assert weight.dtype == "float32"
+        weight.assign(value)
+    y, balance = output(narrow, tf.bfloat16)
+    # Logits are in float32 whatever the compute type.
+    assert y.dtype == (tf.float32 if shape[-1] in (3, 30) else tf.bfloat16)
+    assert balance.dtype == tf.float32
+    assert np.all(np.isfinite(tf.cast(y, tf.float32)))
