@@ -11,12 +11,18 @@ from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
 
+_LOUDEST = 6.0  # of the log-mel values below; louder ones are as loud
+
+
 @registry.modalities.register
 class Audio(Modality):
     """Sound in, as waveform or spectrogram: a stack of ConvRes blocks, block i with 2^i filters (paper, section 2.5.4).
 
     Each block halves time; the spectral net never strides over frequency. `audio_blocks` is 8 in the paper;
     `audio_width` is the width of block 1.
+
+    What enters is a waveform and its negative, or a log-mel spectrogram and its distance from a loud one: a layer norm
+    over channels keeps ratios between channels alone, so that one channel would be left with nothing but its sign.
     """
 
     def __init__(self, feature: features.Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -25,7 +31,7 @@ class Audio(Modality):
         self.sample_rate = feature.sample_rate
         self.spectral = hparams.audio_form == "spectrogram"
         kernel = (3, 3) if self.spectral else (3, 1)
-        blocks, channels = [], 1
+        blocks, channels = [], 2
         for i in range(hparams.audio_blocks):
             filters = hparams.audio_width * 2**i
             blocks.append(ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}"))
@@ -46,9 +52,10 @@ class Audio(Modality):
             length = tf.fill([tf.shape(inputs)[0]], tf.shape(inputs)[1])
         if self.spectral:
             x, length = self._spectrogram(inputs, length)
+            x = tf.stack([x, _LOUDEST - x], axis=-1)
         else:
-            x = inputs[:, :, None]
-        x = tf.cast(x, self.compute_dtype)[:, :, :, None]  # (B, time, frequencies or 1, 1)
+            x = tf.stack([inputs, -inputs], axis=-1)[:, :, None]
+        x = tf.cast(x, self.compute_dtype)  # (B, time, frequencies or 1, 2)
         for block in self.blocks:
             x = block(x, valid=tf.sequence_mask(length, tf.shape(x)[1]))
             length = -(-length // 2)

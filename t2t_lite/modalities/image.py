@@ -20,7 +20,8 @@ class Image(Modality):
         h2 = ConvStep_{64}(3x3, h1)
         r1 = ConvRes(h2, 128);  r2 = ConvRes(r1, 256);  out = ConvRes(r2, D)
 
-    `image_width` is the 32 of h1, from which the others follow. All four strides make each side 16x smaller;
+    x holds each colour and its complement: a layer norm over channels keeps ratios between channels alone, so that
+    without the complements white, grey and black would be one colour. `image_width` is the 32 of h1, from which the others follow. All four strides make each side 16x smaller;
     `image_strides` keeps only the first so many of them, for small pictures.
     """
 
@@ -30,7 +31,7 @@ class Image(Modality):
             raise UserError(f"hparams: image_strides={hparams.image_strides} must be 0 to 4")
         width = hparams.image_width
         strides = [(2, 2) if i < hparams.image_strides else (1, 1) for i in range(4)]
-        self.step1 = ConvStep(3, width, (3, 3), strides=strides[0], name=f"{self.name}.step1")
+        self.step1 = ConvStep(6, width, (3, 3), strides=strides[0], name=f"{self.name}.step1")
         self.step2 = ConvStep(width, 2 * width, (3, 3), name=f"{self.name}.step2")
         self.res1 = ConvRes(2 * width, 4 * width, strides=strides[1], name=f"{self.name}.res1")
         self.res2 = ConvRes(4 * width, 8 * width, strides=strides[2], name=f"{self.name}.res2")
@@ -38,7 +39,9 @@ class Image(Modality):
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
         """Pictures (B, rows, columns, 3) in [0, 1]; S is what is left of rows times columns."""
-        x = self.step2(self.step1(tf.cast(inputs, self.compute_dtype)))
+        x = tf.cast(inputs, self.compute_dtype)
+        x = tf.concat([x, 1.0 - x], axis=-1)
+        x = self.step2(self.step1(x))
         x = self.res3(self.res2(self.res1(x)))
         batch, rows, columns, channels = tf.unstack(tf.shape(x))
         x = tf.reshape(x, [batch, rows * columns, channels])
