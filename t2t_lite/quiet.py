@@ -13,7 +13,7 @@ def import_tensorflow() -> None:
     package import TensorFlow as usual; a command calls this first.
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        import tensorflow  # noqa: F401
+        import tensorflow
 
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
