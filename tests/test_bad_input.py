@@ -70,7 +70,8 @@ def fails(tmp_path, capsys, monkeypatch):
         assert re.match(r"t2t-\w+: error: ", line), told.err
         # Before it there is only what was done; TensorFlow and Python say nothing.
         assert all(
-            re.match(r"[\w.]+(, \w+)?: |vocabulary '|\w+ +[\d,]+ examples ", said) and "rror" not in said
+            re.match(r"[\w.]+(, \w+)?: |vocabulary '|\w+ +[\d,]+ examples |the first step ", said)
+            and "rror" not in said
             for said in progress
         ), told
         for phrase in phrases:
@@ -233,6 +234,13 @@ class TestRun:
         told = ["holds a run with other settings", "dropout is 0.2, was 0.0", "seed is 3, was 0", "--output_dir"]
         told += ["problems are session_pictures 1, were session_pictures 0.5, session_tones 0.5"]
         flags = ["--problem=session_pictures", *TRAIN, "--hparams=dropout=0.2,seed=3"]
+        assert not fails(trainer, *flags, phrases=told)
+
+    def test_a_schedule_that_ended_is_told_to_be_the_reason(self, fails, data, run_dir):
+        stored = json.loads((run_dir / "hparams.json").read_text())
+        (run_dir / "hparams.json").write_text(json.dumps(stored | {"schedule": "linear", "decay_steps": 4}))
+        told = ["decay_steps is 5, was 4", "the linear schedule ends at decay_steps, which is --train_steps unless set"]
+        flags = ["--problem=session_pictures,session_tones", *TRAIN, "--hparams=schedule=linear"]
         assert not fails(trainer, *flags, phrases=told)
 
     def test_settings_that_failed_before_the_first_checkpoint_can_be_mended(self, fails, data, tmp_path):

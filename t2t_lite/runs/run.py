@@ -105,6 +105,8 @@ class Run:
         """What differs from the stored run, a phrase each."""
         mine, theirs = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
         found = [f"{key} is {mine[key]}, was {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        if mine["decay_steps"] != theirs["decay_steps"]:
+            found.append(f"the {self.hparams.schedule} schedule ends at decay_steps, which is --train_steps unless set")
         if self.model_name != stored.model_name:
             found.append(f"model is {self.model_name}, was {stored.model_name}")
         if self.rates != stored.rates:

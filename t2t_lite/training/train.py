@@ -72,6 +72,7 @@ def train(
         progress.message(describe_mixture(rates, datasets))
         if start:
             progress.message(f"going on from step {start}")
+        progress.message("the first step of each problem takes longer: its graph is built")
         for step in range(start, train_steps):
             problem = draw(step)
             with datasets[problem].reading():
