@@ -47,9 +47,7 @@ def run(
     Returns:
       The exit status: 0, 1 for an error of the user's, 2 for a wrong flag, 130 when interrupted.
     """
-    # TensorFlow reads these when it is imported, which is later.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it when it is imported, which is later
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags = FlagValues()
     define(flags)

@@ -17,6 +17,7 @@ from t2t_lite.bin import command
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import get_problems
+from t2t_lite.quiet import import_tensorflow
 
 
 def define(flags: FlagValues) -> None:
@@ -51,6 +52,7 @@ def body(flags: FlagValues) -> None:
         "output_dir": command.existing_folder(flags, "output_dir", "t2t-trainer makes it"),
         "decode_hparams": DecodeHParams.parse(flags.decode_hparams),
     }
+    import_tensorflow()
     from t2t_lite.decoding import decode
 
     if flags.show:

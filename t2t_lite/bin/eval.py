@@ -14,6 +14,7 @@ from absl.flags import FlagValues
 
 from t2t_lite.bin import command
 from t2t_lite.problems.problem import get_problems
+from t2t_lite.quiet import import_tensorflow
 
 
 def define(flags: FlagValues) -> None:
@@ -33,6 +34,7 @@ def body(flags: FlagValues) -> None:
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     json_out = command.file_to_write(flags, "json_out") if flags.json_out else None
+    import_tensorflow()
     from t2t_lite.evaluation.evaluate import evaluate_run
     from t2t_lite.evaluation.report import print_report
 

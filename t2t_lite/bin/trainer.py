@@ -16,6 +16,7 @@ from t2t_lite import registry
 from t2t_lite.bin import command
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
+from t2t_lite.quiet import import_tensorflow
 
 
 def define(flags: FlagValues) -> None:
@@ -50,6 +51,7 @@ def body(flags: FlagValues) -> None:
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+    import_tensorflow()
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
+from PIL import UnidentifiedImageError
 
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
@@ -184,7 +185,8 @@ def image_bytes(value: Any) -> bytes:
                 return content
             return _png(_on_white(picture))
     except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
-        raise UserError(f"{name}: not a readable PNG or JPEG picture ({e})") from e
+        reason = "of another kind" if isinstance(e, UnidentifiedImageError) else getattr(e, "strerror", None) or e
+        raise UserError(f"{name}: not a readable PNG or JPEG picture ({reason})") from e
 
 
 def _on_white(picture: PilImage.Image) -> PilImage.Image:

@@ -21,6 +21,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Label, Text
 from t2t_lite.problems.problem import Problem, get_problems
 from t2t_lite.progress import counting, say
+from t2t_lite.quiet import import_tensorflow
 
 _SHARDS = 10  # of a training split; one for the others, and for training splits of fewer examples than this:
 _SMALL = 100
@@ -276,6 +277,7 @@ def _remove_files(problem: Problem, data_dir: Path, incomplete: bool) -> None:
 @contextlib.contextmanager
 def _writers(paths: list[Path]) -> Iterator[list[Callable[[bytes], None]]]:
     """One function for each path, which appends a record to it."""
+    import_tensorflow()
     import tensorflow as tf
 
     with contextlib.ExitStack() as stack:

@@ -1,20 +1,22 @@
 """Answers from a trained run: for a file, for what is typed, for examples beside their references."""
 
+import itertools
 import sys
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from t2t_lite.data.encoding import image_bytes
 from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.problems.features import Audio, Label, Text
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 
@@ -49,12 +51,20 @@ class Answerer:
         Checkpoints(output_dir, self._model).restore_weights()
         self._decoder = GreedyDecoder(self._model)
 
-    def answer(self, name: str, inputs: Sequence[str]) -> Iterator[Answer]:
-        """Answers inputs in their order: texts, or paths of pictures (PNG, JPEG) or sounds (WAV)."""
+    def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
+        """Answers inputs in their order.
+
+        Args:
+          name: the problem.
+          inputs: {where it comes from, such as FILE:LINE, for messages: a text, or the path of a picture or a sound}.
+
+        Raises:
+          UserError: an input cannot be read; the text names it.
+        """
         dataset = self.datasets[name]
-        size = self.decode_hparams.batch_size
-        for start in range(0, len(inputs), size):
-            values = [_read_input(dataset.problem, text) for text in inputs[start : start + size]]
+        read = iter(inputs.items())
+        while batch := list(itertools.islice(read, self.decode_hparams.batch_size)):
+            values = [_read_input(dataset.problem, text, place) for place, text in batch]
             yield from self.answer_batch(name, dataset.inputs_batch(values))
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
@@ -99,7 +109,7 @@ def decode_file(
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
     answers: dict[int, Answer] = {}
     for done, (i, answer) in enumerate(
-        zip(order, answerer.answer(problem.name, [inputs[i] for i in order]), strict=True), 1
+        zip(order, answerer.answer(problem.name, {f"{source}:{i + 1}": inputs[i] for i in order}), strict=True), 1
     ):
         answers[i] = answer
         if done % 1000 == 0:
@@ -129,7 +139,7 @@ def decode_interactive(
             return
         if typed.strip():
             try:
-                print(_line(next(answerer.answer(problem.name, [typed])), return_scores), flush=True)
+                print(_line(next(answerer.answer(problem.name, {"": typed})), return_scores), flush=True)
             except UserError as e:
                 print(f"error: {e}", file=sys.stderr, flush=True)
 
@@ -157,11 +167,17 @@ def _first_examples(dataset: Dataset, answerer: Answerer, count: int) -> Iterato
         yield from sorted(batches.batch(1), key=lambda batch: int(batch["index"][0]))
 
 
-def _read_input(problem: Problem, text: str) -> Any:
+def _read_input(problem: Problem, text: str, place: str) -> Any:
     """What a user's line stands for: itself, or the picture or sound at that path."""
-    if isinstance(problem.inputs, Audio):
-        return read_wav(Path(text).expanduser(), problem.inputs.sample_rate)
-    return Path(text).expanduser() if isinstance(problem.inputs, Image) else text
+    if isinstance(problem.inputs, Text):
+        return text
+    try:
+        if not text.strip():
+            raise UserError(f"empty; expected {_what(problem)}")
+        path = Path(text).expanduser()
+        return read_wav(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else image_bytes(path)
+    except UserError as e:
+        raise UserError(f"{place}: {e}" if place else str(e)) from e
 
 
 def read_wav(path: Path, sample_rate: int) -> np.ndarray:
@@ -176,9 +192,11 @@ def read_wav(path: Path, sample_rate: int) -> np.ndarray:
                 found = f"{8 * file.getsampwidth()} bits at {file.getframerate()} Hz"
                 raise UserError(f"{path}: expected 16-bit samples at {sample_rate} Hz, found {found}")
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+            if not samples.size:
+                raise UserError(f"{path}: no sound in it")
             return samples.reshape(-1, file.getnchannels()).mean(axis=1).astype(np.float32) / 32768.0
     except (OSError, EOFError, wave.Error) as e:
-        raise UserError(f"{path}: not a readable WAV file ({e})") from e
+        raise UserError(f"{path}: not a readable WAV file ({getattr(e, 'strerror', None) or e})") from e
 
 
 def _line(answer: Answer, return_scores: bool) -> str:

@@ -94,12 +94,17 @@ class MultiModel(keras.Model):
         self._decode_noisy = tf.function(self.body.decode, input_signature=[*decoding, noise])
         self._traced: dict[str, Any] = {}
 
-    def _net_function(self, name: str, method: str) -> Any:
-        """A method of a net as a tf.function that is traced once for all lengths."""
+    def _call_net(self, name: str, method: str, *arguments: tf.Tensor) -> Any:
+        """Calls a method of a net as a tf.function, traced once with batch and lengths left open.
+
+        Open from the first call on: a trace for the first lengths and a second for all others would round differently,
+        and a run that was stopped would not go on as it would have gone.
+        """
         key = f"{name}.{method}"
         if key not in self._traced:
-            self._traced[key] = tf.function(getattr(self.nets[name], method), reduce_retracing=True)
-        return self._traced[key]
+            signature = [tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype) for x in arguments]
+            self._traced[key] = tf.function(getattr(self.nets[name], method), input_signature=signature)
+        return self._traced[key](*arguments)
 
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
@@ -107,7 +112,7 @@ class MultiModel(keras.Model):
         """A batch's inputs -> the encoded input, with its valid and grid, and the balancing loss (scalar)."""
         net = self.net(self.problems[problem].inputs)
         arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
-        embedded = Embedded(*self._net_function(net.name, "embed_inputs")(*arguments))
+        embedded = Embedded(*self._call_net(net.name, "embed_inputs", *arguments))
         if noise is None:
             encoded, balance = self._encode(embedded.x, embedded.valid)
         else:
@@ -123,7 +128,7 @@ class MultiModel(keras.Model):
     def classify(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Logits (B, V) of a problem whose targets are classes."""
         encoded, _ = self.encode(problem, batch)
-        return self._net_function(self.net(self.problems[problem].targets).name, "classify")(*encoded)
+        return self._call_net(self.net(self.problems[problem].targets).name, "classify", *encoded)
 
     def score(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Scores:
         """Logits and losses of a batch with its targets known (teacher forcing).
@@ -139,14 +144,14 @@ class MultiModel(keras.Model):
         weights = net.target_weights(targets)
         if isinstance(net, Categorical):
             # A class has nothing to decode step by step: its net reads the encoded input.
-            logits = self._net_function(net.name, "classify")(*encoded)
+            logits = self._call_net(net.name, "classify", *encoded)
         else:
-            embedded = self._net_function(net.name, "embed_targets")(targets)
+            embedded = self._call_net(net.name, "embed_targets", targets)
             command = self.command(problem, tf.shape(targets)[0])
             arguments = [embedded, encoded.x, encoded.valid, command, weights > 0]
             decode = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
             decoded, decoder_balance = decode
             balance = balance + decoder_balance
-            logits = self._net_function(net.name, "logits")(decoded)
+            logits = self._call_net(net.name, "logits", decoded)
         smoothing = self.hparams.label_smoothing if noise is not None else 0.0
         return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, balance)

@@ -30,15 +30,19 @@ class Checkpoints:
         self._manager.save(checkpoint_number=step)
 
     def restore(self) -> int:
-        """Reads the latest checkpoint, if there is one. Returns the number of steps it has trained."""
+        """Reads the latest checkpoint, if there is one. Returns the number of steps it has trained.
+
+        Raises:
+          UserError: it is damaged, or of another model.
+        """
         latest = self._manager.latest_checkpoint
         if latest is None:
             return 0
         try:
             status = self._checkpoint.restore(latest)
             status.assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as e:
-            raise UserError(f"{latest}: does not fit this model: {str(e).splitlines()[0]}") from e
+        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as e:
+            raise UserError(f"{latest}: damaged, or of another model: {str(e).splitlines()[0]}") from e
         status.expect_partial()
         return int(self._step)
 

@@ -46,6 +46,8 @@ class Run:
     ) -> "Run":
         """Writes a new run into its folder, or finds the same run there.
 
+        A run that came to no checkpoint is written over: settings that failed at once can be mended.
+
         Raises:
           UserError: the folder holds another run; the differences are listed.
         """
@@ -56,7 +58,7 @@ class Run:
         }
         declarations = {name: dataset.problem.declaration() for name, dataset in datasets.items()}
         run = cls(folder, hparams, model_name, declarations, vocabularies, dict(rates))
-        if (folder / "run.json").exists():
+        if (folder / "run.json").exists() and any((folder / "checkpoints").glob("*.index")):
             differences = run._differences(cls.open(folder))
             if differences:
                 raise UserError(
@@ -86,14 +88,10 @@ class Run:
             raise UserError(f"--output_dir: no run in {folder}; train one there with t2t-trainer") from None
         except ValueError as e:
             raise UserError(f"{folder / 'run.json'}: not a run's description: {e}") from e
-        return cls(
-            folder,
-            HParams.load(folder / "hparams.json"),
-            stored["model"],
-            stored["problems"],
-            stored["vocabularies"],
-            stored["rates"],
-        )
+        keys = ("model", "problems", "vocabularies", "rates")
+        if not isinstance(stored, dict) or not stored.keys() >= set(keys):
+            raise UserError(f"{folder / 'run.json'}: not a run's description: expected {', '.join(keys)}")
+        return cls(folder, HParams.load(folder / "hparams.json"), *(stored[key] for key in keys))
 
     def _json(self) -> dict[str, Any]:
         return {
@@ -107,6 +105,8 @@ class Run:
         """What differs from the stored run, a phrase each."""
         mine, theirs = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
         found = [f"{key} is {mine[key]}, was {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        if mine["decay_steps"] != theirs["decay_steps"]:
+            found.append(f"the {self.hparams.schedule} schedule ends at decay_steps, which is --train_steps unless set")
         if self.model_name != stored.model_name:
             found.append(f"model is {self.model_name}, was {stored.model_name}")
         if self.rates != stored.rates:

@@ -93,10 +93,12 @@ class Progress:
             self._print_lines()
 
     def message(self, text: str) -> None:
-        """Prints a line of text, above the table if there is one."""
+        """Prints a line of text, above the table if there is one; in a log, below the figures of the steps so far."""
         if self._live:
             self._live.console.print(text, markup=False, highlight=False)
         else:
+            if self._step > self._told:
+                self._print_lines()
             print(text, file=self._file, flush=True)
 
     def _seconds(self) -> float:

@@ -13,6 +13,7 @@ from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_report
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
+from t2t_lite.progress import say
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 from t2t_lite.training.draw import ProblemDraw, mixture_rates
@@ -57,6 +58,9 @@ def train(
     optimizer = Adam(hparams, net.trainable_variables)
     checkpoints = Checkpoints(output_dir, net, optimizer)
     start = checkpoints.restore()
+    if start >= train_steps:
+        say(f"step {start} is reached already; a larger --train_steps trains on")
+        return
 
     draw = ProblemDraw(rates, hparams.seed)
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
@@ -68,6 +72,7 @@ def train(
         progress.message(describe_mixture(rates, datasets))
         if start:
             progress.message(f"going on from step {start}")
+        progress.message("the first step of each problem takes longer: its graph is built")
         for step in range(start, train_steps):
             problem = draw(step)
             with datasets[problem].reading():

@@ -1,0 +1,36 @@
+"""Importing TensorFlow without the lines that it writes on standard error, which would bury a command's own."""
+
+import logging
+import os
+import sys
+import tempfile
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow; what its C++ code says meanwhile is dropped, unless the import fails.
+
+    Nothing is silenced where the environment sets TF_CPP_MIN_LOG_LEVEL: whoever sets it wants to see. Parts of the
+    package import TensorFlow as usual; a command calls this first.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        import tensorflow
+
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Some lines come before TensorFlow reads its level, so for the import's duration the descriptor itself leads
+    # elsewhere. Python's own sys.stderr, where it is not the descriptor (in a test), is not touched.
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            said.seek(0)
+            os.write(stderr, said.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)

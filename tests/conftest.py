@@ -1,0 +1,40 @@
+"""What the tests of whole commands share: the problems of usr_session/, and their data, generated once."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from t2t_lite import registry
+from t2t_lite.bin import datagen
+
+USR_SESSION = str(Path(__file__).parent / "usr_session")
+
+
+@contextlib.contextmanager
+def _registered():
+    """Imports usr_session/; on leaving it is forgotten."""
+    with contextlib.ExitStack() as stack:
+        for kind in (registry.problems, registry.mixtures, registry.hparams_sets):
+            stack.enter_context(kind.temporary())
+        registry.import_usr_dirs([USR_SESSION])
+        yield sys.modules["session_problems"]
+    del sys.modules["session_problems"]
+
+
+@pytest.fixture(scope="session")
+def session_data(tmp_path_factory):
+    """The folder of their data. Tests read it and leave it as it is."""
+    folder = tmp_path_factory.mktemp("session") / "data"
+    with _registered():
+        flags = [f"--t2t_usr_dir={USR_SESSION}", "--problem=session", f"--data_dir={folder}", "--num_workers=1"]
+        assert datagen.main(flags) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session_problems(session_data):
+    """The problems, the mixture and the hparams set of usr_session/, as a module."""
+    with _registered() as module:
+        yield module
