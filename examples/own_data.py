@@ -76,12 +76,14 @@ def read_messages(language: str) -> list[tuple[str, str]]:
             catalogue = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]  # nothing public lists it
         for key, text in catalogue.items():
             message, form = key if isinstance(key, tuple) else (key, 0)
-            # A message may follow its context ("abbrev. month\x04May"); of plurals, the first form is the message's own.
+            # A message may follow its context ("month\x04May"); the first form of a plural is the message's own.
             english, translation = (" ".join(side.split()) for side in (message.rpartition("\x04")[2], text))
             sides = {("en", english.casefold()), (language, translation.casefold())}
             if form == 0 and english and translation and not sides & seen:
                 seen |= sides
                 pairs.append((english, translation))
+    if not pairs:
+        raise SystemExit(f"own_data.py: error: {Path(django.__file__).parent} has no locale/{language}/**/*.mo")
     return pairs
 
 
@@ -95,9 +97,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the raw files go: the --tmp_dir of t2t-datagen")
     folder = parser.parse_args().folder
-    counts = {"digits": write_digits(folder / "digits")}
-    for language in LANGUAGES:
-        counts[f"en{language}"] = write_messages(folder / f"en{language}", language)
+    try:
+        counts = {"digits": write_digits(folder / "digits")}
+        for language in LANGUAGES:
+            counts[f"en{language}"] = write_messages(folder / f"en{language}", language)
+    except OSError as e:
+        raise SystemExit(f"own_data.py: error: {e.filename}: {e.strerror}") from e
     for name, splits in counts.items():
         print(f"{folder / name}: " + ", ".join(f"{count:,} {split}" for split, count in splits.items()))
 
