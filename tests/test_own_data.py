@@ -100,6 +100,14 @@ def test_nothing_of_dev_is_in_train(raw):
     assert not texts["train"] & texts["dev"]
 
 
+def test_the_same_files_every_time(raw, tmp_path):
+    run(SCRIPT, tmp_path)
+    first, again = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (raw[0], tmp_path)
+    )
+    assert first == again
+
+
 @pytest.mark.parametrize("package", ["sklearn", "django"])
 def test_a_missing_package_is_named(tmp_path, package):
     code = (
