@@ -223,7 +223,7 @@ def decode(body, targets, encoded, valid, command, hparams, target_valid=None):
 def image(net, pictures, strides):
     """strides: how many of the four stride-2 places are kept."""
     steps = [(2, 2)] * strides + [(1, 1)] * (4 - strides)
-    x = conv_step(net.step1, pictures, (3, 3), steps[0])
+    x = conv_step(net.step1, np.concatenate([pictures, 1.0 - pictures], axis=-1), (3, 3), steps[0])
     x = conv_step(net.step2, x, (3, 3))
     for block, stride in zip((net.res1, net.res2, net.res3), steps[1:], strict=True):
         x = conv_res(block, x, (3, 3), stride)
@@ -231,7 +231,7 @@ def image(net, pictures, strides):
 
 
 def audio(net, x, length, kernel):
-    """(B, time, frequencies, 1) -> (B, S, D) and the true lengths."""
+    """(B, time, frequencies, 2) -> (B, S, D) and the true lengths."""
     for block in net.blocks:
         valid = np.arange(x.shape[1])[None] < length[:, None]
         x = conv_res(block, x, kernel, (2, 1), valid)

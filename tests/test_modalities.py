@@ -100,7 +100,7 @@ def test_waveform_equals_numpy(samples):
     net, waves = audio_net(), normal(3, samples, seed=2)
     length = np.array([samples, (samples + 1) // 2, 1])
     embedded = net.embed_inputs(floats(waves), tf.constant(length))
-    expected, left = reference.audio(net, waves[:, :, None, None], length, (3, 1))
+    expected, left = reference.audio(net, np.stack([waves, -waves], axis=-1)[:, :, None], length, (3, 1))
     valid = lengths_mask(left, expected.shape[1])
     assert embedded.valid.numpy().tolist() == valid.tolist()
     close(embedded.x[valid], expected[valid], 1e-3)
@@ -111,10 +111,10 @@ def test_spectrogram_equals_numpy():
     net, waves = audio_net(SMALL.replace(audio_form="spectrogram")), 0.3 * normal(2, 205)
     length = np.array([205, 83])
     # At 1,000 samples a second: a frame every 10 samples, windows of 25, transforms of 32.
-    frames = np.zeros((2, 21, 5, 1))
+    frames = np.zeros((2, 21, 5, 2))
     for row in range(2):
         mel = reference.log_mel(waves[row, : length[row]], 1000, 10, 25, 32, 5)
-        frames[row, : len(mel), :, 0] = mel
+        frames[row, : len(mel)] = np.stack([mel, 6.0 - mel], axis=-1)  # with the distance from a loud sound
     embedded = net.embed_inputs(floats(waves), tf.constant(length))
     expected, left = reference.audio(net, frames, np.array([21, 9]), (3, 3))
     valid = lengths_mask(left, expected.shape[1])

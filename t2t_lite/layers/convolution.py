@@ -130,12 +130,12 @@ class ConvStep(keras.layers.Layer):
 
 
 def _near_identity(causal: bool) -> Callable[..., tf.Tensor]:
-    """Starts a depthwise kernel as the identity plus noise, whose variance over all taps sums to a quarter.
+    """Starts a depthwise kernel as the identity plus noise, whose variance over all taps sums to 0.02.
 
     A deep stack of kernels that are noise alone scatters what is small in a picture: classes of shapes then stay at
     chance for hundreds of steps.
     """
-    noise = keras.initializers.VarianceScaling(scale=0.25, mode="fan_in", distribution="uniform")
+    noise = keras.initializers.VarianceScaling(scale=0.02, mode="fan_in", distribution="uniform")
 
     def initialize(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
         height, width, channels, _ = shape
