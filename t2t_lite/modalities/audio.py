@@ -10,7 +10,6 @@ from t2t_lite.layers.convolution import ConvRes
 from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
-
 _LOUDEST = 6.0  # of the log-mel values below; louder ones are as loud
 
 

@@ -21,8 +21,9 @@ class Image(Modality):
         r1 = ConvRes(h2, 128);  r2 = ConvRes(r1, 256);  out = ConvRes(r2, D)
 
     x holds each colour and its complement: a layer norm over channels keeps ratios between channels alone, so that
-    without the complements white, grey and black would be one colour. `image_width` is the 32 of h1, from which the others follow. All four strides make each side 16x smaller;
-    `image_strides` keeps only the first so many of them, for small pictures.
+    without the complements white, grey and black would be one colour. `image_width` is the 32 of h1, from which the
+    others follow. All four strides make each side 16x smaller; `image_strides` keeps only the first so many of them,
+    for small pictures.
     """
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
