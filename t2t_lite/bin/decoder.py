@@ -42,25 +42,39 @@ def body(flags: FlagValues) -> None:
         raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
     if len(problems) > 1 and not flags.show:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
-    if flags.decode_from_file:
+    if flags.decode_from_file is not None:
         command.require(flags, "decode_to_file")
         source, target = Path(flags.decode_from_file).expanduser(), command.file_to_write(flags, "decode_to_file")
         if not source.is_file():
             raise UserError(f"--decode_from_file: no file '{source}'")
-    run = {
-        "data_dir": command.existing_folder(flags, "data_dir", "t2t-datagen makes it"),
-        "output_dir": command.existing_folder(flags, "output_dir", "t2t-trainer makes it"),
-        "decode_hparams": DecodeHParams.parse(flags.decode_hparams),
-    }
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+    output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
+    decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     import_tensorflow()
     from t2t_lite.decoding import decode
 
     if flags.show:
-        decode.show_examples(problems, count=flags.show, **run)
+        decode.show_examples(
+            problems, count=flags.show, data_dir=data_dir, output_dir=output_dir, decode_hparams=decode_hparams
+        )
     elif flags.decode_interactive:
-        decode.decode_interactive(problems[0], return_scores=flags.return_scores, **run)
+        decode.decode_interactive(
+            problems[0],
+            return_scores=flags.return_scores,
+            data_dir=data_dir,
+            output_dir=output_dir,
+            decode_hparams=decode_hparams,
+        )
     else:
-        decode.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **run)
+        decode.decode_file(
+            problems[0],
+            source=source,
+            target=target,
+            return_scores=flags.return_scores,
+            data_dir=data_dir,
+            output_dir=output_dir,
+            decode_hparams=decode_hparams,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -214,7 +214,7 @@ class Dataset:
                 stored[key] = tf.io.RaggedFeature(tf.int64)
             else:
                 stored[key] = tf.io.FixedLenFeature([], tf.string if isinstance(feature, Image | Audio) else tf.int64)
-        return tf.io.parse_example(records, stored)  # type: ignore[no-any-return]
+        return tf.io.parse_example(records, stored)
 
     def _sizes(self, values: dict[str, Any]) -> dict[str, tf.Tensor]:
         """int32 (B,): tokens without the end token, samples, or 1."""

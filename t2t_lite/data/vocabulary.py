@@ -46,7 +46,7 @@ class Vocabulary:
         """The ids of a text, without the end token."""
         if _SPACE in text or _ESCAPE in text:
             text = text.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
-        return self._processor.encode(text)  # type: ignore[no-any-return]
+        return self._processor.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, up to the first end token; padding and ids outside the vocabulary are passed over."""

@@ -104,7 +104,7 @@ def _receive(pipe: Connection) -> list[Any]:
         raise UserError(_DIED) from e
     if isinstance(answer, Exception):
         raise answer
-    return answer  # type: ignore[no-any-return]
+    return answer
 
 
 _DIED = "a worker process died; is memory short? try a smaller --num_workers"

@@ -45,10 +45,14 @@ class GreedyDecoder:
         state = body.initial_state(encoded, valid, limit)
         ids = tf.TensorArray(tf.int32, size=limit, element_shape=[None])
 
-        def unfinished(position, x, scores, finished, ids, state):
+        def unfinished(
+            position: tf.Tensor, x: tf.Tensor, scores: tf.Tensor, finished: tf.Tensor, ids: tf.TensorArray, state: Any
+        ) -> tf.Tensor:
             return (position < limit) & ~tf.reduce_all(finished)
 
-        def extend(position, x, scores, finished, ids, state):
+        def extend(
+            position: tf.Tensor, x: tf.Tensor, scores: tf.Tensor, finished: tf.Tensor, ids: tf.TensorArray, state: Any
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray, Any]:
             x, state = body.step(x, state)
             likelihoods = tf.nn.log_softmax(net.logits(x[:, None])[:, 0])
             chosen = tf.where(finished, 0, tf.argmax(likelihoods, axis=-1, output_type=tf.int32))

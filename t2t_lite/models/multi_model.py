@@ -81,10 +81,12 @@ class MultiModel(keras.Model):
         command = tf.TensorSpec([None, size], kind)
         noise = tf.TensorSpec([2], tf.int32)
 
-        def encode(x, valid):
+        def encode(x: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return self.body.encode(x, valid)
 
-        def decode(targets, encoded, valid, command, target_valid):
+        def decode(
+            targets: tf.Tensor, encoded: tf.Tensor, valid: tf.Tensor, command: tf.Tensor, target_valid: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor]:
             return self.body.decode(targets, encoded, valid, command, target_valid)
 
         decoding = [sequence, sequence, valid, command, valid]

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from t2t_lite.problems.microworld.lexicon import (
     ADJECTIVES,
@@ -68,7 +69,13 @@ class Drawer:
         """True with a probability."""
         return self.rng.random() < probability
 
-    def noun_phrase(self, nouns: tuple[str, ...], singular=SINGULAR, plural=PLURAL, plain=False) -> NounPhrase:
+    def noun_phrase(
+        self,
+        nouns: tuple[str, ...],
+        singular: tuple[str, ...] = SINGULAR,
+        plural: tuple[str, ...] = PLURAL,
+        plain: bool = False,
+    ) -> NounPhrase:
         """A noun with one of these determiners (no plural where there are none); `plain` has at most one adjective."""
         noun = self.choose(nouns)
         fixed = NOUNS[noun].kind in SINGULAR_KINDS
@@ -87,11 +94,11 @@ class Drawer:
                 return tuple(drawn[:1] if plain else drawn)
         return ()
 
-    def thing(self, **how) -> NounPhrase:
+    def thing(self, **how: Any) -> NounPhrase:
         """A shape or an object."""
         return self.noun_phrase(THINGS, **how)
 
-    def definite(self, nouns: tuple[str, ...] = THINGS, **how) -> NounPhrase:
+    def definite(self, nouns: tuple[str, ...] = THINGS, **how: Any) -> NounPhrase:
         """A noun phrase with "the", "this" or "my"."""
         return self.noun_phrase(nouns, DEFINITE, DEFINITE, **how)
 

@@ -103,6 +103,7 @@ def _background(name: str, rng: np.random.Generator) -> np.ndarray:
     tint = np.array(BACKGROUND_RGB[name]) + rng.normal(0, 5, 3)
     angle, kind = rng.uniform(0, 2 * np.pi), rng.integers(4)
     across = np.cos(angle) * _COLUMNS + np.sin(angle) * _ROWS
+    shade: np.ndarray
     if kind == 0:
         shade = np.zeros((SIDE, SIDE))
     elif kind == 1:

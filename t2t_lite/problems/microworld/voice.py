@@ -96,6 +96,7 @@ _STOPS = {  # F1, F2, F3 at the closure, whether voiced, centre and width of the
 
 def _segments() -> dict[str, np.ndarray]:
     """Returns each phoneme's segments: float (segments, 9)."""
+    table: dict[str, list[tuple[float, ...]]]
     table = {p: [(*s, 1.0, 0.0, 0.0, 2000, 500) for s in segments] for p, segments in _VOWELS.items()}
     table |= {p: [(*s, 0.0, 0.0, 2000, 500)] for p, s in _SONORANTS.items()}
     table |= {p: [(*s[:5], 0.0, *s[5:])] for p, s in _FRICATIVES.items()}
@@ -146,7 +147,7 @@ def speak(sentence: str, rng: np.random.Generator, voice: Voice | None = None) -
 def _tracks(words: list[str], pace: float, rng: np.random.Generator) -> np.ndarray:
     """Returns the vocal tract's state at each frame: float32 (frames, 8), in a segment's order without its duration."""
     pauses = [rng.uniform(60, 180), *rng.uniform(0, 35, len(words) - 1), rng.uniform(60, 180)]
-    parts = [[(pauses[-1], *_SILENCE)]]
+    parts: list[np.ndarray | list[tuple[float, ...]]] = [[(pauses[-1], *_SILENCE)]]
     for word, pause in zip(reversed(words), reversed(pauses[:-1]), strict=True):
         parts[:0] = [[(pause, *_SILENCE)], *(_SEGMENTS[phoneme] for phoneme in pronounce(word))]
     segments = np.concatenate(parts).astype(np.float32)
