@@ -30,6 +30,17 @@ def test_a_log_gets_a_line_every_so_many_seconds():
     assert "two" not in lines[0]
 
 
+def test_the_first_step_of_each_problem_does_not_count_as_speed():
+    clock, out = Clock(), io.StringIO()
+    with Progress(102, 0, ["one", "two"], every=70, file=out, clock=clock) as progress:
+        for step, (problem, seconds) in enumerate([("one", 30), ("one", 1), ("two", 40), ("one", 3), ("two", 2)], 1):
+            clock.now += seconds
+            progress.update(step, problem, {"tokens": 80})
+    first, last = out.getvalue().splitlines()
+    assert first.startswith("step 3 of 102, 1.00 steps/s, 1:39 left, 80 tokens/s")
+    assert last.startswith("step 5 of 102, 0.50 steps/s, 3:14 left, 40 tokens/s")  # 3 steps of 2 s
+
+
 def test_figures_are_running_means():
     out = io.StringIO()
     with Progress(10, 0, ["one"], file=out, clock=Clock()) as progress:
@@ -46,20 +57,21 @@ def test_no_line_is_told_twice_and_messages_come_through():
         progress.update(1, "one", {})
     assert out.getvalue().splitlines() == [
         "saved [step 0]",
-        "step 1 of 10, 0.10 steps/s, 1:30 left, 0 tokens/s; one: loss - accuracy -",
+        "step 1 of 10; one: loss - accuracy -",
     ]
 
 
 def test_a_terminal_gets_a_table_with_a_row_a_problem():
     clock, out = Clock(), Terminal()
     with Progress(7200, 0, ["one", "two"], file=out, clock=clock) as progress:
-        clock.now += 1
-        progress.update(1, "two", {"loss": 1.5, "accuracy": 0.5, "tokens": 64})
+        for step in (1, 2):
+            clock.now += 1
+            progress.update(step, "two", {"loss": 1.5, "accuracy": 0.5, "tokens": 64})
         progress.message("saved")
     shown = out.getvalue()
     assert "tokens/s" in shown and "1.500" in shown and "50.0%" in shown and "64" in shown
     assert "one" in shown and "saved" in shown
-    assert "1:59:59 left" in shown
+    assert "1:59:58 left" in shown
 
 
 def test_an_error_inside_leaves_the_terminal_whole():

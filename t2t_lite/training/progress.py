@@ -18,7 +18,7 @@ class _Row:
     """One problem so far; loss and accuracy are running means."""
 
     steps: int = 0
-    tokens: float = 0.0
+    tokens: float = 0.0  # of all steps but the first
     loss: float | None = None
     accuracy: float | None = None
 
@@ -48,12 +48,13 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ):
         self._total = total_steps
-        self._first = self._step = start_step
+        self._step = start_step
+        self._timed_steps, self._timed_seconds = 0, 0.0  # rates leave out the first step of each problem
         self._rows = {name: _Row() for name in problem_names}
         self._every = every
         self._file = file or sys.stderr
         self._clock = clock
-        self._start = self._last_line = clock()
+        self._last_step = self._last_line = clock()
         self._told = start_step  # the step of the last line
         self._live = None
         if self._file.isatty():
@@ -64,7 +65,7 @@ class Progress:
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=False)
 
     def __enter__(self) -> "Progress":
-        self._start = self._last_line = self._clock()
+        self._last_step = self._last_line = self._clock()
         if self._live:
             self._live.start()
         return self
@@ -85,11 +86,16 @@ class Progress:
         """
         row = self._rows[problem]
         row.steps += 1
-        row.tokens += float(figures.get("tokens", 0))
+        now = self._clock()
+        if row.steps > 1:  # the first one builds the problem's graph, which takes as long as many steps
+            self._timed_steps += 1
+            self._timed_seconds += now - self._last_step
+            row.tokens += float(figures.get("tokens", 0))
+        self._last_step = now
         row.loss = _smooth(row.loss, figures.get("loss"))
         row.accuracy = _smooth(row.accuracy, figures.get("accuracy"))
         self._step = step
-        if not self._live and self._clock() - self._last_line >= self._every:
+        if not self._live and now - self._last_line >= self._every:
             self._print_lines()
 
     def message(self, text: str) -> None:
@@ -101,21 +107,21 @@ class Progress:
                 self._print_lines()
             print(text, file=self._file, flush=True)
 
-    def _seconds(self) -> float:
-        return max(self._clock() - self._start, 1e-9)
-
     def _summary(self) -> str:
-        done, seconds = self._step - self._first, self._seconds()
-        if not done:
-            return f"step {self._step} of {self._total}"
-        left = (self._total - self._step) * seconds / done
-        return f"step {self._step} of {self._total}, {done / seconds:.2f} steps/s, {_duration(left)} left"
+        steps = f"step {self._step} of {self._total}"
+        if not self._timed_seconds:
+            return steps
+        speed = self._timed_steps / self._timed_seconds
+        return f"{steps}, {speed:.2f} steps/s, {_duration((self._total - self._step) / speed)} left"
+
+    def _speed(self, tokens: float) -> str:
+        return f"{tokens / self._timed_seconds:.0f}" if self._timed_seconds else ""
 
     def _cells(self, name: str) -> list[str]:
         row = self._rows[name]
         loss = "" if row.loss is None else f"{row.loss:.3f}"
         accuracy = "" if row.accuracy is None else f"{row.accuracy:.1%}"
-        return [str(row.steps), loss, accuracy, f"{row.tokens / self._seconds():.0f}"]
+        return [str(row.steps), loss, accuracy, self._speed(row.tokens)]
 
     def _print_lines(self) -> None:
         self._last_line, self._told = self._clock(), self._step
@@ -124,8 +130,8 @@ class Progress:
             steps, loss, accuracy, _ = self._cells(name)
             if steps != "0":
                 parts.append(f"{name}: loss {loss or '-'} accuracy {accuracy or '-'}")
-        tokens = sum(row.tokens for row in self._rows.values()) / self._seconds()
-        parts[0] += f", {tokens:.0f} tokens/s"
+        if speed := self._speed(sum(row.tokens for row in self._rows.values())):
+            parts[0] += f", {speed} tokens/s"
         print("; ".join(parts), file=self._file, flush=True)
 
     def _table(self) -> "RenderableType":
