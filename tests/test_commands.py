@@ -169,6 +169,7 @@ def test_missing_folders_and_files_are_told_before_the_work(usr, tmp_path):
     fails(1, "--json_out: cannot write", *evaluate, f"--json_out={tmp_path}/none/x.json")
     fails(1, f"--json_out: cannot write '{tmp_path}': a folder", *evaluate, f"--json_out={tmp_path}")
     fails(1, "--decode_from_file: no file 'none.txt'", *decode, "--decode_from_file=none.txt", "--decode_to_file=x")
+    fails(1, "--decode_from_file: no file '.'", *decode, "--decode_from_file=", "--decode_to_file=x")
     fails(1, "--t2t_usr_dir: no folder 'none'", *evaluate, "--t2t_usr_dir=none")
 
 
@@ -225,6 +226,7 @@ def test_the_trainer_resolves_hparams_in_order_and_makes_one_call(calls, tmp_pat
     [
         (KeyboardInterrupt(), 130, "t2t-trainer: error: interrupted\n"),
         (PermissionError(13, "Permission denied", "/x/y"), 1, "t2t-trainer: error: /x/y: Permission denied\n"),
+        (OSError(28, "No space left on device"), 1, "t2t-trainer: error: No space left on device\n"),
     ],
 )
 def test_interruptions_and_file_errors_are_one_line(calls, monkeypatch, tmp_path, capsys, raised, status, text):

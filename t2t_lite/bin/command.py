@@ -66,9 +66,9 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as e:
-        if e.filename is None:
-            raise
-        return _fail(name, f"{e.filename}: {e.strerror}", 1)
+        # A full disk, for one, names no file.
+        reason = e.strerror or str(e) or type(e).__name__
+        return _fail(name, reason if e.filename is None else f"{e.filename}: {reason}", 1)
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
 
