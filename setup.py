@@ -30,6 +30,7 @@ setup(
         "tensorflow==2.21.*",
         "tensorflow-text==2.21.*",  # must have TensorFlow's minor version: it is built against its ABI
         "keras>=3.12,<4",  # 3.12 is the last for Python 3.10
+        "tensorboard>=2.20",  # tf.summary.scalar lives there
         "tensorflow-datasets>=4.9.10",
         "gin-config==0.5.0",
         "absl-py>=2.1",

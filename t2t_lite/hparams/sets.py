@@ -74,7 +74,7 @@ def multimodel_tiny() -> HParams:
         audio_blocks=2,
         audio_width=8,
         audio_mels=32,
-        audio_frame_ms=16.0,
+        audio_frame_ms=20.0,
         categorical_width=192,
         batch_tokens=1024,
         batch_max_examples=64,

@@ -185,9 +185,9 @@ class MicroworldCaption(_Pictures):
 registry.mixtures.register(
     Mixture(
         {
-            "microworld_speech": 5,
-            "microworld_image": 7,
-            "microworld_caption": 4,
+            "microworld_speech": 6,
+            "microworld_image": 12,
+            "microworld_caption": 3,
             "microworld_parsing": 1,
             "microworld_ende": 1,
             "microworld_ende_rev": 1,
