@@ -1,6 +1,7 @@
 """What the README says is so: its example runs, its commands and flags exist."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,40 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
 COMMANDS = {"t2t-datagen": datagen, "t2t-trainer": trainer, "t2t-eval": eval, "t2t-decoder": decoder}
 
 
-def test_the_example_of_a_problem_is_one(tmp_path):
+@pytest.fixture
+def example(tmp_path):
+    """The folder that holds the README's example; what it registers is forgotten afterwards."""
     (code,) = re.findall(r"<!-- example: reverse_words\.py -->\n```python\n(.*?)```", README, re.DOTALL)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    (tmp_path / "reverse_words.py").write_text(code)
+    assert len(code.splitlines()) <= 15
+    folder = tmp_path / "my_problems"
+    folder.mkdir()
+    (folder / "reverse_words.py").write_text(code)
     with registry.problems.temporary():
-        registry.import_usr_dirs([str(tmp_path)])
-        problem = get_problem("reverse_words")
-        for split in problem.splits:
-            examples = [problem.convert(item) for item in problem.examples(split, tmp_path)]
-            assert examples == [problem.convert(item) for item in problem.examples(split, tmp_path)]
-            for example in examples:
-                assert example["targets"].split() == example["inputs"].split()[::-1]
+        yield folder
+    sys.modules.pop("reverse_words", None)
+
+
+def test_the_example_is_a_problem(example, tmp_path):
+    registry.import_usr_dirs([str(example)])
+    problem = get_problem("reverse_words")
+    for split in problem.splits:
+        examples = [problem.convert(item) for item in problem.examples(split, tmp_path)]
+        assert examples == [problem.convert(item) for item in problem.examples(split, tmp_path)]
+        for row in examples:
+            assert row["targets"].split() == row["inputs"].split()[::-1]
+
+
+def test_the_example_is_generated_trained_and_decoded(example, tmp_path):
+    shared = [f"--t2t_usr_dir={example}", "--problem=reverse_words", f"--data_dir={tmp_path}/data"]
+    run = f"--output_dir={tmp_path}/run"
+    small = "hidden_size=16,filter_size=16,num_heads=2,encoder_blocks=1,decoder_blocks=1,num_experts=2,batch_tokens=128"
+    assert datagen.main([*shared, "--num_workers=1"]) == 0
+    flags = ["--hparams_set=multimodel_tiny", f"--hparams={small}", "--train_steps=3", "--eval_steps=1"]
+    assert trainer.main([*shared, run, *flags]) == 0
+    (tmp_path / "in.txt").write_text("red green blue black\nwhite red red green\n")
+    files = [f"--decode_from_file={tmp_path}/in.txt", f"--decode_to_file={tmp_path}/out.txt"]
+    assert decoder.main([*shared, run, *files]) == 0
+    assert len((tmp_path / "out.txt").read_text().splitlines()) == 2
 
 
 def _commands():
