@@ -73,7 +73,7 @@ def multimodel_tiny() -> HParams:
         audio_form="spectrogram",
         audio_blocks=2,
         audio_width=8,
-        audio_mels=32,
+        audio_mels=24,
         audio_frame_ms=20.0,
         categorical_width=192,
         batch_tokens=1024,

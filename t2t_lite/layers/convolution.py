@@ -33,9 +33,34 @@ class LayerNorm(keras.layers.Layer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """(..., channels) -> (..., channels)."""
-        wide = tf.cast(x, tf.float32)
-        mean, variance = tf.nn.moments(wide, axes=[-1], keepdims=True)
-        return tf.cast((wide - mean) * (tf.math.rsqrt(variance + self.epsilon) * self.scale) + self.shift, x.dtype)
+        normal = _normalise(tf.cast(x, tf.float32), self.epsilon)
+        return tf.cast(normal * self.scale + self.shift, x.dtype)
+
+
+def _normalise(x: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """(x - mean) / sqrt(variance + epsilon) over the last axis.
+
+    The gradient is written out: the derived one keeps and computes twice as much, and norms are most of a ConvStep's
+    time on a CPU. Means are products with a vector, which are faster there than reductions.
+    """
+    average = tf.fill([x.shape[-1], 1], 1.0 / x.shape[-1])
+
+    @tf.custom_gradient
+    def normalise(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        shape = tf.shape(x)
+        rows = tf.reshape(x, [-1, x.shape[-1]])
+        centred = rows - tf.matmul(rows, average)
+        inverse = tf.math.rsqrt(tf.matmul(tf.square(centred), average) + epsilon)
+        normal = centred * inverse
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            upstream = tf.reshape(upstream, tf.shape(rows))
+            along = tf.matmul(upstream * normal, average)
+            return tf.reshape((upstream - tf.matmul(upstream, average) - normal * along) * inverse, shape)
+
+        return tf.reshape(normal, shape), gradient
+
+    return normalise(x)  # type: ignore[no-any-return]
 
 
 class ConvStep(keras.layers.Layer):
@@ -88,6 +113,8 @@ class ConvStep(keras.layers.Layer):
         if self.dilation > 1:
             return self._convolve_dilated(x)
         height, width = self.kernel_size
+        if not self.causal and self.strides == (1, 1):
+            return tf.nn.depthwise_conv2d(x, self.depthwise, [1, 1, 1, 1], "SAME")
         above = height - 1 if self.causal else (height - 1) // 2
         left = (width - 1) // 2
         x = tf.pad(x, [[0, 0], [above, height - 1 - above], [left, width - 1 - left], [0, 0]])
