@@ -31,8 +31,8 @@ class Scores(NamedTuple):
 class MultiModel(keras.Model):
     """The network of "One Model To Learn Them All", assembled from hparams for the problems it is given (section 2).
 
-    Its parts are traced once each with lengths left open, so that every problem and every length shares them: a problem
-    more costs half a second, not half a minute.
+    Its parts are traced once each with lengths left open, so that every problem and every length shares them: one
+    problem more costs no more than the nets of its own (benchmarks/tracing.py).
 
     Args:
       hparams: the sizes and switches.
