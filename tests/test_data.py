@@ -144,7 +144,7 @@ class TestGenerate:
     def test_vocabulary_is_built_from_an_even_sample(self, tmp_path, monkeypatch):
         seen = []
 
-        def train(texts, size):
+        def train(texts, size, symbols):
             seen.append(list(texts))
             return Vocabulary(Vocabulary.load(vocabulary_path(tmp_path, "kept")).model)
 
