@@ -152,3 +152,16 @@ def sequence(dtype, size=4):
 )
 def test_layer(make, call, shape, tmp_path):
     check_layer(make, call, shape, tmp_path)
+
+
+def test_the_written_gradient_of_a_layer_norm_is_the_derived_one():
+    layer = LayerNorm(5)
+    layer.scale.assign(normal(5))
+    x, upstream = floats(normal(2, 3, 4, 5, seed=1)), floats(normal(2, 3, 4, 5, seed=2))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+        plain = (x - mean) / tf.sqrt(variance + layer.epsilon) * layer.scale.value
+        written, derived = tf.reduce_sum(layer(x) * upstream), tf.reduce_sum(plain * upstream)
+    for weight in (x, layer.scale.value):
+        close(tape.gradient(written, weight), tape.gradient(derived, weight))
