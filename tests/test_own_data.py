@@ -145,11 +145,7 @@ def test_one_model_learns_digits_and_messages(raw, tmp_path):
     run("-m", "t2t_lite.bin.datagen", *shared, f"--tmp_dir={raw[0]}")
     run(
         *("-m", "t2t_lite.bin.trainer", *shared, f"--output_dir={output}"),
-        *(
-            "--hparams_set=multimodel_tiny",
-            "--hparams=image_strides=3,batch_tokens=512,dropout=0.2",
-            "--train_steps=1000",
-        ),
+        *("--hparams_set=multimodel_tiny", "--hparams=dropout=0.2", "--train_steps=2000"),
     )
     run("-m", "t2t_lite.bin.eval", *shared, f"--output_dir={output}", f"--json_out={scores}")
     figures = json.loads(scores.read_text())["problems"]

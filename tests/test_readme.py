@@ -64,5 +64,4 @@ def test_command_lines_parse(line):
     command, *arguments = line.partition("  #")[0].split()
     flags = FlagValues()
     COMMANDS[command].define(flags)
-    arguments = [re.sub(r"(--train_steps=)<<\w+>>", r"\g<1>1", argument) for argument in arguments]
     assert flags([command, *arguments]) == [command]

@@ -60,7 +60,7 @@ def _normalise(x: tf.Tensor, epsilon: float) -> tf.Tensor:
 
         return tf.reshape(normal, shape), gradient
 
-    return normalise(x)  # type: ignore[no-any-return]
+    return normalise(x)
 
 
 class ConvStep(keras.layers.Layer):
