@@ -38,7 +38,7 @@ install-check:
 	@export TF_CPP_MIN_LOG_LEVEL=2; for python in $(PYTHONS); do \
 	  $$python -c "" 2>/dev/null || { echo "$$python: not here, left out"; continue; }; \
 	  folder=$$(mktemp -d) && echo "$$python: installing into $$folder" && \
-	  $$python -m venv $$folder && $$folder/bin/pip install --quiet . && \
+	  $$python -m venv $$folder && $$folder/bin/pip install --quiet --upgrade pip && $$folder/bin/pip install --quiet . && \
 	  $$folder/bin/t2t-trainer --registry_help >$$folder/listing && grep -q multimodel_base $$folder/listing && \
 	  $$folder/bin/python -W ignore -c "import tensorflow, tensorflow_text, keras" && \
 	  echo "$$python: ok" || { echo "$$python: failed"; rm -rf "$$folder"; exit 1; }; \
