@@ -14,7 +14,7 @@ from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Image, Label, Problem, Text
 from t2t_lite.problems.features import Feature
 from t2t_lite.training.optimizer import Adam
-from t2t_lite.training.train import train_step
+from t2t_lite.training.step import train_step
 
 EXAMPLES, SOURCE, TARGET = 8, 20, 20  # B, S, T
 MODELS = 3  # models built, as a trace happens once in each

@@ -1,10 +1,14 @@
 """Which problem each step trains: a draw that depends on (seed, step) alone."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2t_lite import registry
+
+if TYPE_CHECKING:
+    from t2t_lite.data.reading import Dataset
 
 
 def mixture_rates(names: Sequence[str]) -> dict[str, float]:
@@ -28,6 +32,16 @@ def mixture_rates(names: Sequence[str]) -> dict[str, float]:
     for name, weight in weights.items():
         add(name, weight / sum(weights.values()))
     return rates
+
+
+def describe_mixture(rates: Mapping[str, float], datasets: Mapping[str, "Dataset"]) -> str:
+    """A line a problem: examples and the share of steps."""
+    width = max(map(len, rates))
+    lines = [
+        f"{name:{width}}  {datasets[name].split('train').examples:>9,} examples  {rate:6.1%} of steps"
+        for name, rate in rates.items()
+    ]
+    return "\n".join(lines)
 
 
 def _size(name: str) -> int:

@@ -13,8 +13,7 @@ from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
-from t2t_lite.training.draw import mixture_rates
-from t2t_lite.training.train import describe_mixture
+from t2t_lite.training.draw import describe_mixture, mixture_rates
 
 _BYTES = 4  # of a float32
 

@@ -16,9 +16,10 @@ from t2t_lite.problems import Problem
 from t2t_lite.progress import say
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
-from t2t_lite.training.draw import ProblemDraw, mixture_rates
+from t2t_lite.training.draw import ProblemDraw, describe_mixture, mixture_rates
 from t2t_lite.training.optimizer import Adam, learning_rate
 from t2t_lite.training.progress import Progress
+from t2t_lite.training.step import train_step
 
 
 def train(
@@ -88,44 +89,6 @@ def train(
                     _write_scalars(writer, step + 1, f"dev/{name}", row)
                 progress.message(format_report({"step": step + 1, "problems": scores}))
     writer.close()
-
-
-def train_step(
-    model: Any, optimizer: Adam, problem: str, batch: Mapping[str, tf.Tensor], step: int
-) -> dict[str, float]:
-    """One step on one problem: forward, backward, update.
-
-    Returns:
-      loss (nats a target), accuracy, balance (the experts' balancing losses), gradient_norm, tokens (targets).
-    """
-    hparams = model.hparams
-    noise = tf.constant([hparams.seed, step], tf.int32)
-    with tf.GradientTape() as tape:
-        scores = model.score(problem, batch, noise)
-        tokens = tf.reduce_sum(scores.weights)
-        loss = tf.reduce_sum(scores.loss) / tokens
-        objective = loss + hparams.balance_loss * scores.balance
-    norm = optimizer.apply(tape.gradient(objective, model.trainable_variables))
-    right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == batch["targets"]
-    accuracy = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights) / tokens
-    figures = {
-        "loss": loss,
-        "accuracy": accuracy,
-        "balance": scores.balance,
-        "gradient_norm": norm,
-        "tokens": tokens,
-    }
-    return {key: float(value) for key, value in figures.items()}
-
-
-def describe_mixture(rates: Mapping[str, float], datasets: Mapping[str, Dataset]) -> str:
-    """A line a problem: examples and the share of steps."""
-    width = max(map(len, rates))
-    lines = [
-        f"{name:{width}}  {datasets[name].split('train').examples:>9,} examples  {rate:6.1%} of steps"
-        for name, rate in rates.items()
-    ]
-    return "\n".join(lines)
 
 
 def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
