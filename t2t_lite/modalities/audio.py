@@ -54,7 +54,8 @@ class Audio(Modality):
             x = tf.stack([x, _LOUDEST - x], axis=-1)
         else:
             x = tf.stack([inputs, -inputs], axis=-1)[:, :, None]
-        x = tf.cast(x, self.compute_dtype)  # (B, time, frequencies or 1, 2)
+        # (B, time, frequencies or 1, 2), without a gradient that nobody reads
+        x = tf.stop_gradient(tf.cast(x, self.compute_dtype))
         for block in self.blocks:
             x = block(x, valid=tf.sequence_mask(length, tf.shape(x)[1]))
             length = -(-length // 2)

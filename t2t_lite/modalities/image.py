@@ -40,7 +40,7 @@ class Image(Modality):
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
         """Pictures (B, rows, columns, 3) in [0, 1]; S is what is left of rows times columns."""
-        x = tf.cast(inputs, self.compute_dtype)
+        x = tf.stop_gradient(tf.cast(inputs, self.compute_dtype))  # or pictures get a gradient that nobody reads
         x = tf.concat([x, 1.0 - x], axis=-1)
         x = self.step2(self.step1(x))
         x = self.res3(self.res2(self.res1(x)))
