@@ -55,6 +55,8 @@ class HParams:
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
     batch_max_examples: int = 256  # examples in a batch at most
     learning_rate: float = 2e-3  # the peak of the schedule
+    depthwise_rate: float = 1.0  # the learning rate of depthwise kernels, relative to that of all else
+    norm_rate: float = 1.0  # likewise of the norms' scales and shifts
     schedule: str = "rsqrt"  # after the warm-up: "constant", "rsqrt", "cosine" or "linear" (the last two end at 0)
     warmup_steps: int = 1000
     decay_steps: int = 0  # where "cosine" and "linear" reach 0; 0: at the last step of training
@@ -135,6 +137,8 @@ _AT_LEAST = {
     "batch_tokens": 1,
     "batch_max_examples": 1,
     "learning_rate": 0,
+    "depthwise_rate": 0,
+    "norm_rate": 0,
     "warmup_steps": 0,
     "adam_epsilon": 0,
     "clip_norm": 0,

@@ -83,6 +83,8 @@ def multimodel_tiny() -> HParams:
         batch_tokens=1024,
         batch_max_examples=64,
         learning_rate=1.5e-3,
+        depthwise_rate=5.0,
+        norm_rate=3.0,
         schedule="linear",
         warmup_steps=100,
     )

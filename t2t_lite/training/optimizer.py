@@ -41,6 +41,7 @@ class Adam(tf.Module):
         self.hparams = hparams
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self._variables = list(variables)
+        self._relative_rates = [relative_rate(v, hparams) for v in variables]
         self.first = [tf.Variable(tf.zeros(v.shape), trainable=False, name="first") for v in variables]
         self.second = [tf.Variable(tf.zeros(v.shape), trainable=False, name="second") for v in variables]
         # One traced function for each set of variables; problems with the same nets share it.
@@ -76,10 +77,17 @@ class Adam(tf.Module):
                 v=self.second[i].handle,
                 beta1_power=beta1**steps,
                 beta2_power=beta2**steps,
-                lr=rate,
+                lr=rate * self._relative_rates[i],
                 beta1=beta1,
                 beta2=beta2,
                 epsilon=self.hparams.adam_epsilon,
                 grad=gradient * scale,
             )
         return norm
+
+
+def relative_rate(variable: keras.Variable, hparams: HParams) -> float:
+    """What the learning rate is multiplied by for a variable: `depthwise_rate`, `norm_rate` or 1."""
+    if variable.name == "depthwise":
+        return hparams.depthwise_rate
+    return hparams.norm_rate if len(variable.shape) == 1 else 1.0
