@@ -220,10 +220,14 @@ def decode(body, targets, encoded, valid, command, hparams, target_valid=None):
 # Modality nets
 
 
-def image(net, pictures, strides):
-    """strides: how many of the four stride-2 places are kept."""
+def image(net, pictures, strides, patches=False):
+    """strides: how many of the four stride-2 places are kept; patches: the first takes 2x2 pixels as channels."""
     steps = [(2, 2)] * strides + [(1, 1)] * (4 - strides)
-    x = conv_step(net.step1, np.concatenate([pictures, 1.0 - pictures], axis=-1), (3, 3), steps[0])
+    x = np.concatenate([pictures, 1.0 - pictures], axis=-1)
+    if patches:
+        x = np.pad(x, [(0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)])
+        x = np.concatenate([x[:, i::2, j::2] for i in range(2) for j in range(2)], axis=-1)
+    x = conv_step(net.step1, x, (3, 3), (1, 1) if patches else steps[0])
     x = conv_step(net.step2, x, (3, 3))
     for block, stride in zip((net.res1, net.res2, net.res3), steps[1:], strict=True):
         x = conv_res(block, x, (3, 3), stride)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import reference
@@ -85,6 +86,24 @@ def test_image_equals_numpy(strides):
 def test_a_picture_becomes_16_times_smaller_on_each_side():
     embedded = image_net(SMALL.replace(image_strides=4)).embed_inputs(tf.zeros([1, 64, 48, 3]))
     assert embedded.grid.numpy().tolist() == [4, 3]
+
+
+def test_image_patches_equal_numpy():
+    net, pictures = image_net(SMALL.replace(image_strides=3, image_patches=True)), normal(2, 9, 6, 3)
+    embedded = net.embed_inputs(floats(pictures))
+    expected, grid = reference.image(net, pictures, 3, patches=True)
+    close(embedded.x, expected)
+    assert tuple(embedded.grid.numpy()) == tuple(grid) == (2, 1)
+
+
+def test_a_fresh_image_net_tells_pictures_apart():
+    """Most of what a fresh net gives must differ between pictures, or classes stay at chance for long."""
+    keras.utils.set_random_seed(0)
+    net = image.Image(Image(), SMALL.replace(image_width=16, image_strides=3), name="image")
+    colours = np.random.default_rng(0).random((32, 1, 1, 3), np.float32)
+    given = net.embed_inputs(floats(np.tile(colours, (1, 16, 16, 1)))).x.numpy()[:, 0]
+    varying = np.square(given - given.mean(0)).mean()
+    assert varying > 0.3 * np.square(given).mean()
 
 
 def test_image_strides_must_fit():

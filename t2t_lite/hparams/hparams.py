@@ -42,6 +42,7 @@ class HParams:
     share_embeddings: bool = False  # one matrix embeds text and maps to logits; the paper does not say
     image_width: int = 32  # filters of the first convolution of the image net; the next ones double it
     image_strides: int = 4  # halvings of each side, at most 4: 16x smaller; fewer for small pictures
+    image_patches: bool = False  # the first halving takes 2x2 pixels as channels; the paper's convolution strides
     audio_form: str = "waveform"  # "waveform" or "spectrogram"
     audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves time
     audio_width: int = 2  # filters of its first block; each next block doubles them

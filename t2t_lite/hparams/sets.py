@@ -74,6 +74,7 @@ def multimodel_tiny() -> HParams:
         dropout=0.05,
         image_width=24,
         image_strides=3,
+        image_patches=True,
         audio_form="spectrogram",
         audio_blocks=2,
         audio_width=8,

@@ -101,7 +101,7 @@ class ConvStep(keras.layers.Layer):
         self.depthwise = self.add_weight(
             name="depthwise", shape=(*kernel, channels, 1), initializer=_near_identity(causal)
         )
-        self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer="he_normal")
+        self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer=_centred)
         self.norm = LayerNorm(filters, scale, name=f"{self.name}.norm")
 
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
@@ -160,6 +160,18 @@ class ConvStep(keras.layers.Layer):
         depthwise = tf.cast(self.depthwise[:, 0, :, 0], x.dtype)
         x = tf.einsum("bhd,hd->bd", seen[:, :: self.dilation], depthwise)
         return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), seen[:, 1:]
+
+
+def _centred(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+    """Starts a pointwise kernel as He et al. (2015) do, each output's weights shifted to sum to zero.
+
+    What comes out of a ReLU has a mean, the same for all that enters; a stack of kernels that pass it on maps all
+    inputs to nearly one output (of the image net's variance 8% told pictures apart), and classes stay at chance.
+    """
+    weights = keras.initializers.HeNormal()(shape, dtype="float32")
+    if shape[0] == 1:
+        return weights
+    return (weights - tf.reduce_mean(weights, 0)) * (shape[0] / (shape[0] - 1)) ** 0.5
 
 
 def _near_identity(causal: bool) -> Callable[..., tf.Tensor]:

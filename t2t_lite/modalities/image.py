@@ -23,7 +23,8 @@ class Image(Modality):
     x holds each colour and its complement: a layer norm over channels keeps ratios between channels alone, so that
     without the complements white, grey and black would be one colour. `image_width` is the 32 of h1, from which the
     others follow. All four strides make each side 16x smaller; `image_strides` keeps only the first so many of them,
-    for small pictures.
+    for small pictures. With `image_patches` h1 strides by taking the four pixels of a 2x2 square as channels, side by
+    side: a strided convolution of one filter a channel loses half of what they hold, which small pictures cannot spare.
     """
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -32,7 +33,9 @@ class Image(Modality):
             raise UserError(f"hparams: image_strides={hparams.image_strides} must be 0 to 4")
         width = hparams.image_width
         strides = [(2, 2) if i < hparams.image_strides else (1, 1) for i in range(4)]
-        self.step1 = ConvStep(6, width, (3, 3), strides=strides[0], name=f"{self.name}.step1")
+        self.patch = 2 if hparams.image_patches and hparams.image_strides else 1
+        first = strides[0] if self.patch == 1 else (1, 1)
+        self.step1 = ConvStep(6 * self.patch**2, width, (3, 3), strides=first, name=f"{self.name}.step1")
         self.step2 = ConvStep(width, 2 * width, (3, 3), name=f"{self.name}.step2")
         self.res1 = ConvRes(2 * width, 4 * width, strides=strides[1], name=f"{self.name}.res1")
         self.res2 = ConvRes(4 * width, 8 * width, strides=strides[2], name=f"{self.name}.res2")
@@ -42,6 +45,10 @@ class Image(Modality):
         """Pictures (B, rows, columns, 3) in [0, 1]; S is what is left of rows times columns."""
         x = tf.stop_gradient(tf.cast(inputs, self.compute_dtype))  # or pictures get a gradient that nobody reads
         x = tf.concat([x, 1.0 - x], axis=-1)
+        if self.patch > 1:
+            rows, columns = x.shape[1:3]
+            x = tf.pad(x, [[0, 0], [0, rows % self.patch], [0, columns % self.patch], [0, 0]])
+            x = tf.nn.space_to_depth(x, self.patch)
         x = self.step2(self.step1(x))
         x = self.res3(self.res2(self.res1(x)))
         batch, rows, columns, channels = tf.unstack(tf.shape(x))
