@@ -46,7 +46,7 @@ class Image(Modality):
         x = tf.stop_gradient(tf.cast(inputs, self.compute_dtype))  # or pictures get a gradient that nobody reads
         x = tf.concat([x, 1.0 - x], axis=-1)
         if self.patch > 1:
-            rows, columns = x.shape[1:3]
+            rows, columns = tf.shape(x)[1], tf.shape(x)[2]
             x = tf.pad(x, [[0, 0], [0, rows % self.patch], [0, columns % self.patch], [0, 0]])
             x = tf.nn.space_to_depth(x, self.patch)
         x = self.step2(self.step1(x))
