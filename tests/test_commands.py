@@ -69,7 +69,7 @@ def fails(status, message, command, *arguments):
     done = run(command, *arguments)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
-    assert re.fullmatch(r"t2t-\w+: error: .*\n", done.stderr), done.stderr  # one line, so no traceback
+    assert re.fullmatch(r"t2t-[\w-]+: error: .*\n", done.stderr), done.stderr  # one line, so no traceback
     assert message in done.stderr
 
 
