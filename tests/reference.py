@@ -281,22 +281,76 @@ def categorical(net, x, valid):
 # Training
 
 
-def adam(weights, gradients, rates, beta1, beta2, epsilon, clip_norm):
-    """Adam (Kingma & Ba 2015, algorithm 1) after clipping by the global norm.
+def clipped(gradients, clip_norm):
+    """A step's gradients, None where there is none, clipped by their global norm."""
+    norm = math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
+    scale = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
+    return [None if g is None else g * scale for g in gradients]
 
-    weights: list of arrays; gradients: for each step a list of arrays or None; None leaves weight and moments alone.
+
+def adam(weights, gradients, rates, beta1, beta2, epsilon, clip_norm=0.0, weight_decay=0.0):
+    """AdamW (Loshchilov & Hutter 2017, algorithm 2); where nothing decays Adam (Kingma & Ba 2015, algorithm 1).
+
+    weights: list of arrays; gradients: for each step a list of arrays or None; None leaves alone the weight, its
+    moments and the count that unbiases them. Arrays of one dimension do not decay.
     """
     weights = [np.array(w, np.float64) for w in weights]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
-    for step, (given, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
-        norm = math.sqrt(sum(float((g**2).sum()) for g in given if g is not None))
-        scale = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
-        for i, gradient in enumerate(given):
+    count = [0] * len(weights)
+    for given, rate in zip(gradients, rates, strict=True):
+        for i, gradient in enumerate(clipped(given, clip_norm)):
             if gradient is None:
                 continue
-            gradient = gradient * scale
+            count[i] += 1
             first[i] = beta1 * first[i] + (1.0 - beta1) * gradient
             second[i] = beta2 * second[i] + (1.0 - beta2) * gradient**2
-            unbiased = first[i] / (1.0 - beta1**step), second[i] / (1.0 - beta2**step)
-            weights[i] -= rate * unbiased[0] / (np.sqrt(unbiased[1]) + epsilon)
+            unbiased = first[i] / (1.0 - beta1 ** count[i]), second[i] / (1.0 - beta2 ** count[i])
+            decay = weight_decay * weights[i] if weights[i].ndim > 1 else 0.0
+            weights[i] = weights[i] - rate * (unbiased[0] / (np.sqrt(unbiased[1]) + epsilon) + decay)
     return weights, first, second
+
+
+def adafactor(weights, gradients, rates, clip_norm=0.0, weight_decay=0.0):
+    """Adafactor (Shazeer & Stern 2018, algorithm 4 for matrices, 5 for vectors) with the paper's constants.
+
+    weights, gradients: as `adam`; of three dimensions or more, the last two are a matrix's.
+    """
+
+    def root_mean_square(x):
+        return math.sqrt((x**2).mean())
+
+    weights = [np.array(w, np.float64) for w in weights]
+    moments, count = [None] * len(weights), [0] * len(weights)
+    for given, rate in zip(gradients, rates, strict=True):
+        for i, gradient in enumerate(clipped(given, clip_norm)):
+            if gradient is None:
+                continue
+            count[i] += 1
+            if weights[i].ndim > 1:
+                weights[i] = weights[i] * (1.0 - rate * weight_decay)
+            beta2 = 1.0 - count[i] ** -0.8
+            squares = gradient**2 + 1e-30
+            found = squares if squares.ndim == 1 else (squares.sum(-1), squares.sum(-2))
+            if count[i] == 1:
+                moments[i] = found
+            elif squares.ndim == 1:
+                moments[i] = beta2 * moments[i] + (1.0 - beta2) * found
+            else:
+                moments[i] = tuple(beta2 * m + (1.0 - beta2) * f for m, f in zip(moments[i], found, strict=True))
+            second = moments[i]
+            if squares.ndim > 1:
+                rows, columns = second
+                second = rows[..., None] * columns[..., None, :] / rows.sum(-1)[..., None, None]
+            update = gradient / np.sqrt(second)
+            update = update / max(1.0, root_mean_square(update))
+            weights[i] = weights[i] - max(1e-3, root_mean_square(weights[i])) * rate * update
+    return weights
+
+
+def moving_average(history, decay):
+    """The shadow of a weight after the steps that gave it these values; the first is where both start."""
+    shadow = np.array(history[0], np.float64)
+    for n, value in enumerate(history[1:]):
+        share = min(decay, (1.0 + n) / (10.0 + n))
+        shadow = share * shadow + (1.0 - share) * value
+    return shadow

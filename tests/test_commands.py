@@ -69,7 +69,7 @@ def fails(status, message, command, *arguments):
     done = run(command, *arguments)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
-    assert re.fullmatch(r"t2t-\w+: error: .*\n", done.stderr), done.stderr  # one line, so no traceback
+    assert re.fullmatch(r"t2t-[\w-]+: error: .*\n", done.stderr), done.stderr  # one line, so no traceback
     assert message in done.stderr
 
 
@@ -79,6 +79,14 @@ def test_help_tells_every_flag(command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"t2t-{command}: ")
     for flag in ("problem", "data_dir", "t2t_usr_dir"):
+        assert f"  --{flag}=...\n        " in done.stdout
+
+
+def test_help_of_the_command_that_needs_no_data():
+    done = run("avg_all", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("t2t-avg-all: ")
+    for flag in ("output_dir", "n", "averaged_dir", "t2t_usr_dir"):
         assert f"  --{flag}=...\n        " in done.stdout
 
 
@@ -141,6 +149,7 @@ def test_a_missing_flag_is_status_2(usr):
     fails(2, "--hparams_set is required", "trainer", "--problem=usr_copy", *usr)
     fails(2, "--train_steps is required", "trainer", "--problem=usr_copy", "--hparams_set=usr_set", *usr)
     fails(2, "--output_dir is required", "eval", "--problem=usr_copy", *usr[:2])
+    fails(2, "--output_dir is required", "avg_all", "--n=2")
 
 
 def test_an_unknown_name_gets_the_nearest_and_status_1(usr):

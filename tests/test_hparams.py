@@ -17,6 +17,21 @@ def test_override_converts_by_type():
     assert hparams.filter_size == HParams().filter_size
 
 
+def test_override_takes_a_value_with_commas_where_its_parts_name_no_field():
+    hparams = override(HParams(), "seed=1, loss_weights=a:2, b.c:0.5,dropout=0.1")
+    assert (hparams.seed, hparams.loss_weights, hparams.dropout) == (1, "a:2,b.c:0.5", 0.1)
+    assert [hparams.loss_weight(name) for name in ("a", "b.c", "d")] == [2.0, 0.5, 1.0]
+    with pytest.raises(UserError, match="'b:2' is not of the form name=value"):
+        override(HParams(), "b:2,seed=1")
+
+
+def test_loss_weights_of_problems_that_are_not_in_the_run():
+    hparams = HParams(loss_weights="reverse:2,pictures:0.5")
+    hparams.check_problems(["pictures", "reverse", "tones"])
+    with pytest.raises(UserError, match="no problem 'reverse' in this run; did you mean 'reverses'"):
+        hparams.check_problems(["pictures", "reverses"])
+
+
 def test_override_takes_the_last_of_two_and_nothing_from_nothing():
     assert override(HParams(), "seed=1,seed=2").seed == 2
     assert override(HParams(), "") == HParams()
@@ -31,7 +46,7 @@ def test_override_takes_the_last_of_two_and_nothing_from_nothing():
         ("hidden_size=64.5", "hidden_size=64.5: expected a whole number"),
         ("dropout=nan", "dropout=nan: expected a number"),
         ("use_experts=1", "use_experts=1: expected true or false"),
-        ("schedule=cosin", "schedule is 'cosin', expected one of constant, rsqrt, cosine, linear"),
+        ("schedule=cosin", "schedule is 'cosin', expected one of noam, rsqrt, cosine, linear, constant"),
         ("hidden_size=66", "hidden_size=66 must be a multiple of num_heads=8"),
         ("hidden_size=9,num_heads=3", "hidden_size=9 must be even"),
         ("num_heads=0", "num_heads=0 must be at least 1"),

@@ -50,6 +50,7 @@ def body(flags: FlagValues) -> None:
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
+    hparams.check_problems(problems)
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     import_tensorflow()
     if flags.dry_run:

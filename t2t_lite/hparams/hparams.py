@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.errors import UserError
-from t2t_lite.hparams.fields import convert_fields, parse_fields
+from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.hparams.fields import convert_fields, parse_fields, parse_weights
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,21 @@ class HParams:
     # Training
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
     batch_max_examples: int = 256  # examples in a batch at most
-    learning_rate: float = 2e-3  # the peak of the schedule
+    optimizer: str = "adam"  # "adam", "adamw" (Adam with weight_decay) or "adafactor" (less memory)
+    learning_rate: float = 2e-3  # the peak of the schedule; of "noam", what its formula is multiplied by
     depthwise_rate: float = 1.0  # the learning rate of depthwise kernels, relative to that of all else
     norm_rate: float = 1.0  # likewise of the norms' scales and shifts
-    schedule: str = "rsqrt"  # after the warm-up: "constant", "rsqrt", "cosine" or "linear" (the last two end at 0)
+    schedule: str = "rsqrt"  # "noam", "rsqrt", "cosine", "linear" or "constant"; formulas in training/schedule.py
     warmup_steps: int = 1000
     decay_steps: int = 0  # where "cosine" and "linear" reach 0; 0: at the last step of training
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-9
     clip_norm: float = 1.0  # the global norm that gradients are clipped to; 0: not clipped
+    weight_decay: float = 0.0  # of "adamw" and "adafactor", times the learning rate; variables of rank 1 do not decay
     label_smoothing: float = 0.0
+    loss_weights: str = ""  # what problems' losses are multiplied by, as "problem:2,other:0.5"; 1 where not named
+    average_decay: float = 0.0  # of the moving average of weights that is evaluated and decoded with; 0: none
     seed: int = 0  # of the weights, the order of examples, the draw of problems and all noise
 
     def replace(self, **changes: Any) -> "HParams":
@@ -96,6 +101,20 @@ class HParams:
             raise UserError(
                 f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}"
             )
+        if self.weight_decay and self.optimizer == "adam":
+            raise UserError(f"hparams: weight_decay={self.weight_decay} is for optimizer=adamw or adafactor, not adam")
+        parse_weights(self.loss_weights, "hparams: loss_weights")
+
+    def loss_weight(self, problem: str) -> float:
+        """What the loss of a problem is multiplied by."""
+        return parse_weights(self.loss_weights, "hparams: loss_weights").get(problem, 1.0)
+
+    def check_problems(self, names: Iterable[str]) -> None:
+        """Raises UserError if loss_weights names a problem that is not one of `names`."""
+        names = list(names)
+        for name in parse_weights(self.loss_weights, "hparams: loss_weights"):
+            if name not in names:
+                raise UserError(f"hparams: loss_weights: no problem '{name}' in this run{did_you_mean(name, names)}")
 
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
@@ -120,7 +139,8 @@ class HParams:
 _CHOICES = {
     "dropout_place": ("branches", "output"),
     "audio_form": ("waveform", "spectrogram"),
-    "schedule": ("constant", "rsqrt", "cosine", "linear"),
+    "optimizer": ("adam", "adamw", "adafactor"),
+    "schedule": ("noam", "rsqrt", "cosine", "linear", "constant"),
 }
 _AT_LEAST = {
     "hidden_size": 2,
@@ -143,8 +163,9 @@ _AT_LEAST = {
     "warmup_steps": 0,
     "adam_epsilon": 0,
     "clip_norm": 0,
+    "weight_decay": 0,
 }
-_BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing")
+_BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing", "average_decay")
 
 
 def override(hparams: HParams, overrides: str) -> HParams:

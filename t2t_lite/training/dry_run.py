@@ -14,6 +14,7 @@ from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
 from t2t_lite.training.draw import describe_mixture, mixture_rates
+from t2t_lite.training.optimizer import second_shapes
 
 _BYTES = 4  # of a float32
 
@@ -85,7 +86,7 @@ def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
 
 
 def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
-    """Weights, Adam's two moments, gradients, and what the backward pass keeps of the forward one."""
+    """Weights, the optimizer's moments, gradients, and what the backward pass keeps of the forward one."""
     weights = _BYTES * _size(model)
     positions, longest = 0, 0
     for dataset in datasets.values():
@@ -105,10 +106,19 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
     kept += 2 * max((net.vocab_size for net in model.nets.values()), default=0)
     return {
         "weights": weights,
-        "optimizer (two moments)": 2 * weights,
+        **_optimizer_bytes(model, hparams),
         "gradients": weights,
         f"activations, {positions:,} positions": _BYTES * positions * kept,
     }
+
+
+def _optimizer_bytes(model: Any, hparams: HParams) -> dict[str, int]:
+    if hparams.optimizer == "adafactor":
+        moments = sum(prod(shape) for v in model.trainable_variables for shape in second_shapes(v.shape))
+        parts = {"optimizer (rows and columns)": _BYTES * moments}
+    else:
+        parts = {"optimizer (two moments)": 2 * _BYTES * _size(model)}
+    return parts | ({"moving average": _BYTES * _size(model)} if hparams.average_decay else {})
 
 
 def _size(layer: Any) -> int:

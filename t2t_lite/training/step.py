@@ -5,11 +5,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.training.optimizer import Adam
+from t2t_lite.training.optimizer import Optimizer
+from t2t_lite.training.schedule import learning_rate
 
 
 def train_step(
-    model: Any, optimizer: Adam, problem: str, batch: Mapping[str, tf.Tensor], step: int
+    model: Any, optimizer: Optimizer, problem: str, batch: Mapping[str, tf.Tensor], step: int
 ) -> dict[str, float]:
     """One step on one problem: forward, backward, update.
 
@@ -22,8 +23,9 @@ def train_step(
         scores = model.score(problem, batch, noise)
         tokens = tf.reduce_sum(scores.weights)
         loss = tf.reduce_sum(scores.loss) / tokens
-        objective = loss + hparams.balance_loss * scores.balance
-    norm = optimizer.apply(tape.gradient(objective, model.trainable_variables))
+        objective = hparams.loss_weight(problem) * loss + hparams.balance_loss * scores.balance
+    gradients = tape.gradient(objective, model.trainable_variables)
+    norm = optimizer.apply(gradients, learning_rate(hparams, step), tf.math.is_finite(objective))
     right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == batch["targets"]
     accuracy = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights) / tokens
     figures = {

@@ -17,8 +17,9 @@ from t2t_lite.progress import say
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 from t2t_lite.training.draw import ProblemDraw, describe_mixture, mixture_rates
-from t2t_lite.training.optimizer import Adam, learning_rate
+from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.progress import Progress
+from t2t_lite.training.schedule import learning_rate
 from t2t_lite.training.step import train_step
 
 
@@ -56,7 +57,7 @@ def train(
     rates = mixture_rates(names)
     run = Run.create(output_dir, hparams, model, datasets, rates, gin_config.operative_config(hparams))
     net = run.build_model()
-    optimizer = Adam(hparams, net.trainable_variables)
+    optimizer = make_optimizer(hparams, net.trainable_variables)
     checkpoints = Checkpoints(output_dir, net, optimizer)
     start = checkpoints.restore()
     if start >= train_steps:
@@ -84,7 +85,8 @@ def train(
             _write_scalars(writer, step + 1, "train", {"learning_rate": learning_rate(hparams, step)})
             if (step + 1) % eval_every == 0 or step + 1 == train_steps:
                 checkpoints.save(step + 1)
-                scores = evaluate(net, datasets, hparams, "dev", eval_steps, decode=False)
+                with optimizer.averaged():
+                    scores = evaluate(net, datasets, hparams, "dev", eval_steps, decode=False)
                 for name, row in scores.items():
                     _write_scalars(writer, step + 1, f"dev/{name}", row)
                 progress.message(format_report({"step": step + 1, "problems": scores}))

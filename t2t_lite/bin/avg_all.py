@@ -1,0 +1,44 @@
+"""Averages the weights of a run's last checkpoints into a new run folder, which often scores better than the last one.
+
+t2t-avg-all --output_dir=run --n=3
+t2t-eval --problem=microworld --data_dir=data --output_dir=run/averaged"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags as absl_flags
+from absl.flags import FlagValues
+
+from t2t_lite.bin import command
+from t2t_lite.quiet import import_tensorflow
+
+
+def define(flags: FlagValues) -> None:
+    """Defines the command's flags."""
+    command.define_shared(flags, "output_dir")
+    which = "Checkpoints to average, the last ones; all that there are unless given."
+    absl_flags.DEFINE_integer("n", None, which, 1, flag_values=flags)
+    where = "Folder of the averaged run, OUTPUT_DIR/averaged unless given."
+    absl_flags.DEFINE_string("averaged_dir", None, where, flag_values=flags)
+
+
+def body(flags: FlagValues) -> None:
+    """Averages, and says what and where to."""
+    command.require(flags, "output_dir")
+    output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
+    averaged_dir = Path(flags.averaged_dir).expanduser() if flags.averaged_dir else output_dir / "averaged"
+    import_tensorflow()
+    from t2t_lite.runs.average import average_checkpoints
+
+    steps = average_checkpoints(output_dir, averaged_dir, flags.n)
+    print(f"averaged the checkpoints of the steps {', '.join(map(str, steps))} into {averaged_dir}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return command.run("t2t-avg-all", __doc__, define, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
