@@ -74,6 +74,7 @@ def train(
     optimizer = Adam(hparams, net.trainable_variables)
     checkpoints = Checkpoints(output_dir, net, optimizer, keep_checkpoints)
     start, state = checkpoints.restore()
+    stop.saved_step = start
     watch.restore(state.get("watch", {}))
     if start > train_steps or start == train_steps == watch.evaluated:
         say(f"step {start} is reached already; a larger --train_steps trains on")
@@ -87,6 +88,7 @@ def train(
 
     def save(step: int) -> None:
         checkpoints.save(step, {"watch": watch.state()}, watch.best_step)
+        stop.saved_step = step
 
     with checkpoints.writing(), Progress(train_steps, start, list(problems)) as progress:
         progress.message(describe_mixture(rates, datasets))
@@ -120,10 +122,9 @@ def train(
                 save(step + 1)
         if checkpoints.last_step < step:
             save(step)
-        stop.saved_step = checkpoints.last_step
         if reason := watch.why_stop():
             progress.message(reason)
-    writer.close()
+        writer.close()
 
 
 def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
