@@ -5,6 +5,8 @@ import json
 import multiprocessing
 import os
 import random
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +17,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from t2t_lite.bin import trainer
-from t2t_lite.runs.checkpoints import finished_steps
+from t2t_lite.bin import decoder, trainer
+from t2t_lite.bin import eval as evaluator
+from t2t_lite.runs.checkpoints import best_step, finished_steps
 
 USR_DIR = str(Path(__file__).parent / "usr_session")
 
@@ -54,10 +57,10 @@ def _train(flags):
 
 
 class Killer:
-    """Starts a training again and again and kills it; each start is a fork of a process that has imported TensorFlow."""
+    """Starts a training again and again and kills it; a start is a fork of a process that has imported TensorFlow."""
 
-    def __init__(self, run_dir, flags, seed):
-        self.run_dir, self.flags, self.random = run_dir, [*flags, f"--output_dir={run_dir}"], random.Random(seed)
+    def __init__(self, run_dir, flags):
+        self.run_dir, self.flags, self.random = run_dir, [*flags, f"--output_dir={run_dir}"], random.Random(1)
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["t2t_lite.training.train", "t2t_lite.bin.trainer"])
 
@@ -90,15 +93,6 @@ class Killer:
         assert process.exitcode == 0
 
 
-def killed_and_finished(killer, kills):
-    """Kills and finishes a run. Returns how many kills found a checkpoint half-written, and how many came too late."""
-    halves = late = 0
-    for number in range(kills):
-        halves += killer.kill(while_writing=number % 2 == 0)
-    killer.finish()
-    return halves
-
-
 def settings(data_dir, problem, *flags):
     return [
         *(f"--t2t_usr_dir={USR_DIR}", f"--data_dir={data_dir}", f"--problem={problem}", "--hparams_set=session_tiny"),
@@ -106,13 +100,24 @@ def settings(data_dir, problem, *flags):
     ]
 
 
-def test_three_kills_change_nothing(session_data, tmp_path):
-    flags = settings(session_data, "session_pictures", "--train_steps=24", "--save_every=2", "--eval_every=6")
-    whole = Killer(tmp_path / "whole", flags, seed=0)
-    whole.finish()
-    killer = Killer(tmp_path / "killed", flags, seed=1)
-    assert killed_and_finished(killer, 3) >= 1
-    assert_same(tmp_path / "whole", tmp_path / "killed", 24)
+@pytest.fixture(scope="module")
+def flags(session_data):
+    return settings(session_data, "session_pictures", "--train_steps=24", "--save_every=2", "--eval_every=6")
+
+
+@pytest.fixture(scope="module")
+def whole(flags, tmp_path_factory):
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Killer(folder, flags).finish()
+    return folder
+
+
+def test_three_kills_change_nothing(whole, flags, tmp_path):
+    killer = Killer(tmp_path / "killed", flags)
+    assert sum(killer.kill(while_writing) for while_writing in (True, False, True)) >= 1
+    killer.finish()
+    assert_same(whole, tmp_path / "killed", 24)
 
 
 @pytest.mark.slow
@@ -121,7 +126,87 @@ def test_twenty_four_kills_change_nothing(session_data, tmp_path):
     stop = ["--early_stop_metric=session_reverse:accuracy", "--early_stop_patience=50"]
     steps = ["--train_steps=120", "--save_every=2", "--eval_every=10", *stop]
     flags = settings(session_data, "session", *steps)
-    Killer(tmp_path / "whole", flags, seed=0).finish()
-    killer = Killer(tmp_path / "killed", flags, seed=1)
-    assert killed_and_finished(killer, 24) >= 6
+    Killer(tmp_path / "whole", flags).finish()
+    killer = Killer(tmp_path / "killed", flags)
+    assert sum(killer.kill(while_writing=number % 2 == 0) for number in range(24)) >= 6
+    killer.finish()
     assert_same(tmp_path / "whole", tmp_path / "killed", 120)
+
+
+@pytest.mark.parametrize("number,status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_names_the_command_that_goes_on(whole, flags, tmp_path, number, status):
+    command = [
+        sys.executable,
+        "-m",
+        "t2t_lite.bin.trainer",
+        *flags,
+        f"--output_dir={tmp_path}/a run",
+        "--save_every=100",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "a run").glob("events.*")):  # written with the first step
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, told = process.communicate()
+    assert process.returncode == status, told
+    stopped, typed = told.splitlines()[-2:]
+    step = max(finished_steps(tmp_path / "a run"))
+    assert f"; step {step} is saved. To go on:" in stopped
+    assert "Traceback" not in told
+    assert shlex.split(typed) == command
+    done = subprocess.run(shlex.split(typed), stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    assert f"going on from step {step}" in done.stderr
+    assert_same(whole, tmp_path / "a run", 24)
+
+
+class TestEarlyStopping:
+    FLAGS = ("--early_stop_metric=session_pictures:loss", "--early_stop_patience=2", "--hparams=learning_rate=0")
+
+    def test_says_so_and_is_remembered(self, flags, session_problems, tmp_path, capsys):
+        flags = [*flags, f"--output_dir={tmp_path}", *self.FLAGS, "--eval_every=1", "--save_every=50"]
+        told = "stopped early at step 3: session_pictures:loss has not improved for 2 evaluations"
+        assert trainer.main(flags) == 0
+        assert told in capsys.readouterr().err
+        # The best one, of step 1, is kept beside the last.
+        assert finished_steps(tmp_path) == {1, 3}
+        assert best_step(tmp_path) == 1
+        assert trainer.main(flags) == 0
+        assert told in capsys.readouterr().err
+        assert finished_steps(tmp_path) == {1, 3}
+
+
+class TestDamage:
+    @pytest.fixture
+    def damaged(self, whole, tmp_path):
+        """A run whose last checkpoint has lost its end."""
+        shutil.copytree(whole, tmp_path / "run")
+        path = tmp_path / "run" / "checkpoints" / "ckpt-24.data-00000-of-00001"
+        path.write_bytes(path.read_bytes()[:-1])
+        return tmp_path / "run"
+
+    def test_every_command_takes_the_checkpoint_before_and_says_so(
+        self, whole, damaged, flags, session_data, session_problems, capsys
+    ):
+        shared = [f"--data_dir={session_data}", f"--output_dir={damaged}", "--problem=session_pictures"]
+        told = "ckpt-24 is damaged (ckpt-24.data-00000-of-00001); ckpt-22 is used"
+        assert evaluator.main([*shared, "--eval_steps=1"]) == 0
+        said = capsys.readouterr()
+        assert told in said.err and "step 22" in said.out
+        assert decoder.main([*shared, "--show=1"]) == 0
+        assert told in capsys.readouterr().err
+        assert trainer.main([*flags, f"--output_dir={damaged}"]) == 0
+        said = capsys.readouterr().err
+        assert told in said and "going on from step 22" in said
+        assert_same(whole, damaged, 24)
+
+
+def test_what_may_change_may_change(whole, flags, session_problems, tmp_path, capsys):
+    """More steps, another cadence, other checkpoints kept, another metric: the run goes on."""
+    shutil.copytree(whole, tmp_path / "run")
+    others = ["--train_steps=25", "--eval_every=5", "--save_every=7", "--keep_checkpoints=1", "--keep_best=accuracy"]
+    stop = ["--early_stop_metric=loss", "--early_stop_patience=1"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *others, *stop]) == 0
+    assert "going on from step 24" in capsys.readouterr().err
+    assert finished_steps(tmp_path / "run") == {25}

@@ -101,7 +101,7 @@ class Checkpoints:
         try:
             found = self._newest_whole() if step is None else _checked(self.folder, step)
         except _Damaged as e:
-            steps = ", ".join(map(str, finished_steps(self.folder.parent))) or "none"
+            steps = ", ".join(map(str, sorted(finished_steps(self.folder.parent)))) or "none"
             raise UserError(f"{self.folder}: {e}; checkpoints there are of steps: {steps}") from e
         if found is None:
             raise UserError(f"--output_dir: no checkpoint in {self.folder}; train first, or wait for the first one")

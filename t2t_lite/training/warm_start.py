@@ -52,7 +52,7 @@ def warm_start(model: Any, run: Run, source: Path) -> str:
         else:
             fates[name] = _TAKEN
             weight.assign(theirs[name])
-    fates |= {name: _OLD for name in theirs.keys() - mine.keys()}
+    fates |= {name: _OLD for name in theirs if name not in mine}
     _take_commands(model, old, fates)
     return "\n".join([f"weights of {folder}, step {step}:", *_table(fates)])
 
