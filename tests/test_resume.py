@@ -42,11 +42,15 @@ def assert_same(expected_dir, found_dir, step):
     assert found_state == expected_state
 
 
-def unfinished(run_dir):
-    """Whether a checkpoint is being written."""
+def contents_of(run_dir):
+    """The names of the files of all checkpoints."""
     folder = run_dir / "checkpoints"
-    # A file may go while it is looked at; then its turn is over.
-    names = os.listdir(folder) if folder.exists() else []
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def unfinished(run_dir):
+    """Whether a checkpoint is being written, or was when the run was killed."""
+    names = contents_of(run_dir)
     described = {name.removesuffix(".json") for name in names if name.endswith(".json")}
     return any(name.partition(".")[0].removesuffix("_temp") not in described for name in names)
 
@@ -73,13 +77,15 @@ class Killer:
         """Kills a training after a random number of new checkpoints. Returns whether one was half-written then."""
         process = self.start()
         before, wanted = max(finished_steps(self.run_dir), default=0), self.random.randrange(3)
-        deadline = time.monotonic() + 200
+        deadline = time.monotonic() + 600  # a shared machine can be slow
         while len([s for s in finished_steps(self.run_dir) if s > before]) < wanted and process.is_alive():
             assert time.monotonic() < deadline
-            time.sleep(0.002)
+            time.sleep(0.005)
         if while_writing:
-            while not unfinished(self.run_dir) and process.is_alive():
+            left = contents_of(self.run_dir)  # by the kill before
+            while not (contents_of(self.run_dir) != left and unfinished(self.run_dir)) and process.is_alive():
                 assert time.monotonic() < deadline
+                time.sleep(0.001)
             time.sleep(self.random.random() * 0.01)
         else:
             time.sleep(self.random.random() * (0.2 if wanted else 5))
@@ -89,7 +95,7 @@ class Killer:
 
     def finish(self):
         process = self.start()
-        process.join(300)
+        process.join()
         assert process.exitcode == 0
 
 
