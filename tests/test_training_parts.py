@@ -93,7 +93,7 @@ def test_a_resumed_adam_goes_on_as_if_never_stopped(tmp_path):
     Checkpoints(tmp_path, weights, optimizer).save(3)
     resumed = Weights(seed=7)
     second = Adam(ADAM, resumed.trainable_variables)
-    assert Checkpoints(tmp_path, resumed, second).restore() == 3
+    assert Checkpoints(tmp_path, resumed, second).restore().step == 3
     for row in gradients[3:]:
         optimizer.apply(row)
         second.apply(row)
@@ -105,7 +105,7 @@ def test_checkpoints_restore_weights_alone_and_say_when_there_are_none(tmp_path)
     weights = Weights()
     with pytest.raises(UserError, match="no checkpoint"):
         Checkpoints(tmp_path, weights).restore_weights()
-    assert Checkpoints(tmp_path, weights).restore() == 0
+    assert Checkpoints(tmp_path, weights).restore() == (0, {})
     optimizer = Adam(ADAM, weights.trainable_variables)
     optimizer.apply(given(some_gradients(1)[0]))
     Checkpoints(tmp_path, weights, optimizer).save(1)
