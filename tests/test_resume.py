@@ -69,7 +69,7 @@ class Killer:
         self.context.set_forkserver_preload(["t2t_lite.training.train", "t2t_lite.bin.trainer"])
 
     def start(self):
-        process = self.context.Process(target=_train, args=(self.flags,))
+        process = self.context.Process(target=_train, args=(self.flags,), daemon=True)
         process.start()
         return process
 
