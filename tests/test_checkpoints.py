@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
-from t2t_lite.runs.checkpoints import Checkpoints, best_step, finished_steps
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step, finished_steps
 
 
 class Model(keras.layers.Layer):
@@ -73,7 +73,14 @@ def test_keeps_the_last_and_the_best(tmp_path):
     saved(tmp_path, range(1, 8), keep=2, best=3)
     assert finished_steps(tmp_path) == {3, 6, 7}
     assert {name.split(".")[0] for name in files(tmp_path)} == {"ckpt-3", "ckpt-6", "ckpt-7"}
-    assert best_step(tmp_path) == 3
+    assert chosen_step(tmp_path, "best") == 3
+    assert chosen_step(tmp_path, "6") == 6
+    assert chosen_step(tmp_path, "latest") is None
+    with pytest.raises(UserError, match="--checkpoint: 'last' is neither latest nor best nor a step"):
+        chosen_step(tmp_path, "last")
+    saved(tmp_path / "other", [1])
+    with pytest.raises(UserError, match="was evaluated"):
+        chosen_step(tmp_path / "other", "best")
 
 
 def test_a_saved_step_gets_a_new_state_and_nothing_else(tmp_path):

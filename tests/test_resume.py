@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
-from t2t_lite.runs.checkpoints import best_step, finished_steps
+from t2t_lite.runs.checkpoints import finished_steps
 
 USR_DIR = str(Path(__file__).parent / "usr_session")
 
@@ -188,7 +188,9 @@ class TestEarlyStopping:
         assert told in capsys.readouterr().err
         # The best one, of step 1, is kept beside the last.
         assert finished_steps(tmp_path) == {1, 3}
-        assert best_step(tmp_path) == 1
+        shared = [flag for flag in flags if flag.startswith(("--data_dir", "--problem"))]
+        assert evaluator.main([*shared, f"--output_dir={tmp_path}", "--checkpoint=best", "--eval_steps=1"]) == 0
+        assert "step 1\n" in capsys.readouterr().out
         assert trainer.main(flags) == 0
         assert told in capsys.readouterr().err
         assert finished_steps(tmp_path) == {1, 3}

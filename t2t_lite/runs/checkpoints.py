@@ -202,13 +202,24 @@ def finished_steps(run_folder: Path) -> set[int]:
     return _steps(run_folder / "checkpoints", "json")
 
 
-def best_step(run_folder: Path) -> int | None:
-    """The step of the best checkpoint, as the newest readable one knows it; None where nothing was evaluated."""
+def chosen_step(run_folder: Path, which: str) -> int | None:
+    """The step of the checkpoint that `--checkpoint` asks for: "latest" (None, for the newest whole one), "best", or N.
+
+    Raises:
+      UserError: it is none of these, or there is no best one: nothing was evaluated yet.
+    """
+    if which == "latest":
+        return None
+    if which.isdecimal():
+        return int(which)
+    if which != "best":
+        raise UserError(f"--checkpoint: '{which}' is neither latest nor best nor a step")
     for step in sorted(finished_steps(run_folder), reverse=True):
         with contextlib.suppress(_Damaged):
-            best: int | None = _described(run_folder / "checkpoints", step)["best"]
-            return best
-    return None
+            best = _described(run_folder / "checkpoints", step)["best"]
+            if best is not None:
+                return int(best)
+    raise UserError(f"--checkpoint: no checkpoint of {run_folder} was evaluated, so none is the best")
 
 
 def _steps(folder: Path, ending: str) -> set[int]:
