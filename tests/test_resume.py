@@ -74,7 +74,7 @@ class Killer:
         return process
 
     def kill(self, while_writing):
-        """Kills a training after a random number of new checkpoints. Returns whether one was half-written then."""
+        """Kills a training after a random number of new checkpoints; returns whether it was hit while it wrote one."""
         process = self.start()
         before, wanted = max(finished_steps(self.run_dir), default=0), self.random.randrange(3)
         deadline = time.monotonic() + 600  # a shared machine can be slow
@@ -90,7 +90,7 @@ class Killer:
             time.sleep(self.random.random() * (0.2 if wanted else 5))
         process.kill()
         process.join()
-        return unfinished(self.run_dir)
+        return while_writing and unfinished(self.run_dir)  # what is left of an earlier kill does not count
 
     def stopped_while_writing(self, process, left):
         """Holds the process up where it is writing a checkpoint, at a random moment of that."""
