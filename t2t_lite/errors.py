@@ -8,6 +8,18 @@ class UserError(Exception):
     """Something the user can mend. Commands print its text as one line and exit with status 1."""
 
 
+class Stopped(Exception):
+    """Work that a signal ended in good order. The text says what is saved.
+
+    Attributes:
+      status: the exit status, as shells count it: 128 and the signal's number.
+    """
+
+    def __init__(self, text: str, status: int):
+        super().__init__(text)
+        self.status = status
+
+
 class UnknownNameError(UserError):
     """A name that is not registered. The text suggests the nearest names that are."""
 

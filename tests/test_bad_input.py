@@ -262,6 +262,19 @@ class TestRun:
         flags = ["--problem=session_pictures,session_tones", *TRAIN]
         assert not fails(trainer, *flags, phrases=["vocabulary 'session' differs from the one trained with"])
 
+    def test_other_records_than_those_trained_on(self, fails, data, run_dir):
+        stored = json.loads((run_dir / "run.json").read_text())
+        stored["data"]["session_tones"] = "0" * 8
+        (run_dir / "run.json").write_text(json.dumps(stored))
+        flags = ["--problem=session_pictures,session_tones", *TRAIN]
+        fails(trainer, *flags, phrases=["with other settings: the records of problem 'session_tones' are not those"])
+
+    def test_other_gin_bindings(self, fails, data, run_dir):
+        with (run_dir / "operative_config.gin").open("a") as file:
+            file.write("\n# a comment\nmine.width = 3\n")
+        flags = ["--problem=session_pictures,session_tones", *TRAIN]
+        fails(trainer, *flags, phrases=["with other settings: gin had 'mine.width = 3'. Give the same"])
+
     def test_a_problem_that_was_not_trained(self, fails, data, run_dir):
         told = ["'session_reverse' was not trained in", "it holds session_pictures, session_tones"]
         fails(evaluator, "--problem=session_reverse", phrases=told)
@@ -284,7 +297,9 @@ class TestRun:
         flags = ["--problem=session_pictures"]
         (path,) = (run_dir / "checkpoints").glob("*.data-*")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        fails(evaluator, *flags, phrases=["checkpoints/ckpt-4"])
+        told = [f"{run_dir}/checkpoints: no checkpoint is whole", "ckpt-4 is damaged", path.name]
+        for command, flag in ((evaluator, "--split=dev"), (decoder, "--show=1")):
+            fails(command, *flags, flag, phrases=told)
         shutil.rmtree(run_dir / "checkpoints")
         for command, flag in ((evaluator, "--split=dev"), (decoder, "--show=1")):
             fails(command, *flags, flag, phrases=["--output_dir: no checkpoint in", "train first"])

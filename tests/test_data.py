@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from t2t_lite import registry
 from t2t_lite.data.encoding import pcm16
@@ -348,6 +349,41 @@ class TestBatches:
         dataset = Dataset.open(data_dir, "tiny_reverse")
         every = [b["index"].tolist() for b in read(dataset, "dev")]
         assert [b["index"].tolist() for b in read(dataset, "dev", skip=3)] == every[3:]
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("cached", [True, False])
+    def test_the_number_of_threads_changes_nothing(self, data_dir, monkeypatch, name, cached):
+        dataset = Dataset.open(data_dir, name)
+        if not cached:
+            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
+        found = []
+        for threads in (1, 2, 16):
+            monkeypatch.setattr("t2t_lite.data.reading._THREADS", threads)
+            batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=6).take(40)
+            found.append([{key: value.numpy() for key, value in batch.items()} for batch in batches])
+        assert len(found[0]) == 40
+        for other in found[1:]:
+            for expected, batch in zip(found[0], other, strict=True):
+                assert expected.keys() == batch.keys()
+                for key, value in expected.items():
+                    np.testing.assert_array_equal(batch[key], value)
+
+    def test_skipping_decodes_no_pictures(self, data_dir, monkeypatch):
+        """So that a run resumes at any batch in the time that it takes to read records."""
+        decoded = []
+
+        def decode(pictures, rows, columns):
+            count = tf.py_function(lambda: decoded.append(1) or 0, [], tf.int32)
+            with tf.control_dependencies([count]):
+                return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
+
+        monkeypatch.setattr("t2t_lite.data.reading._decode_images", decode)
+        monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
+        hparams = dataclasses.replace(HPARAMS, batch_max_examples=1)
+        dataset = Dataset.open(data_dir, "tiny_pictures")
+        for _ in dataset.batches("train", hparams, shuffle=True, repeat=True, skip=28).take(1):
+            pass
+        assert 1 <= len(decoded) <= 6  # of 29; some are read ahead
 
     def test_left_out_examples_are_counted(self, data_dir, caplog):
         dataset = Dataset.open(data_dir, "tiny_reverse")

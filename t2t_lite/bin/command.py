@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite import registry
-from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.errors import Stopped, UserError, did_you_mean
 
 _SHARED_LISTS = {
     "problem": "Problems and mixtures by name (t2t-trainer --registry_help lists them).",
@@ -45,7 +46,7 @@ def run(
       argv: the arguments without the program; by default those of the process.
 
     Returns:
-      The exit status: 0, 1 for an error of the user's, 2 for a wrong flag, 130 when interrupted.
+      The exit status: 0, 1 for an error of the user's, 2 for a wrong flag, 130 for Ctrl-C, 143 for SIGTERM.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it when it is imported, which is later
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -69,6 +70,9 @@ def run(
         # A full disk, for one, names no file.
         reason = e.strerror or str(e) or type(e).__name__
         return _fail(name, reason if e.filename is None else f"{e.filename}: {reason}", 1)
+    except Stopped as e:
+        print(f"{name}: {e}. To go on:\n{_command_line(name, arguments, argv is None)}", file=sys.stderr)
+        return e.status
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
 
@@ -155,6 +159,15 @@ def _illegal_value(flags: FlagValues, message: str) -> str:
     expected = kinds.get(type(parser), "another value")
     least = getattr(parser, "lower_bound", None)
     return f"--{name}={value}: expected {expected}{'' if least is None else f', at least {least}'}"
+
+
+def _command_line(name: str, arguments: list[str], own_process: bool) -> str:
+    """What to type to run the same again: as it was typed, if it was."""
+    if own_process and Path(sys.argv[0]).name == name:
+        return shlex.join([sys.argv[0], *arguments])
+    if own_process:  # python -m t2t_lite.bin.trainer
+        return shlex.join(sys.orig_argv)
+    return shlex.join([name, *arguments])
 
 
 def _fail(name: str, message: str, status: int) -> int:

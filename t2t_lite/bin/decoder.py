@@ -9,6 +9,7 @@ A line is a text, or the path of a picture or a sound."""
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
@@ -30,6 +31,7 @@ def define(flags: FlagValues) -> None:
     absl_flags.DEFINE_integer("show", None, "Examples of each problem's dev split to answer.", 1, flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
     string("decode_hparams", "", f'How to search, as "max_length=50". Known: {known}.', flag_values=flags)
+    string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
     boolean("return_scores", False, "Put a tab and the log-probability after each answer.", flag_values=flags)
 
 
@@ -53,28 +55,18 @@ def body(flags: FlagValues) -> None:
     import_tensorflow()
     from t2t_lite.decoding import decode
 
+    shared: dict[str, Any] = {
+        "data_dir": data_dir,
+        "output_dir": output_dir,
+        "decode_hparams": decode_hparams,
+        "checkpoint": flags.checkpoint,
+    }
     if flags.show:
-        decode.show_examples(
-            problems, count=flags.show, data_dir=data_dir, output_dir=output_dir, decode_hparams=decode_hparams
-        )
+        decode.show_examples(problems, count=flags.show, **shared)
     elif flags.decode_interactive:
-        decode.decode_interactive(
-            problems[0],
-            return_scores=flags.return_scores,
-            data_dir=data_dir,
-            output_dir=output_dir,
-            decode_hparams=decode_hparams,
-        )
+        decode.decode_interactive(problems[0], return_scores=flags.return_scores, **shared)
     else:
-        decode.decode_file(
-            problems[0],
-            source=source,
-            target=target,
-            return_scores=flags.return_scores,
-            data_dir=data_dir,
-            output_dir=output_dir,
-            decode_hparams=decode_hparams,
-        )
+        decode.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **shared)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

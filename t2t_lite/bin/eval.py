@@ -24,6 +24,7 @@ def define(flags: FlagValues) -> None:
     absl_flags.DEFINE_integer(
         "eval_steps", None, "Batches of each problem; the whole split unless given.", 1, flag_values=flags
     )
+    absl_flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
     absl_flags.DEFINE_string("json_out", None, "File to write the scores to, as JSON.", flag_values=flags)
 
 
@@ -38,7 +39,7 @@ def body(flags: FlagValues) -> None:
     from t2t_lite.evaluation.evaluate import evaluate_run
     from t2t_lite.evaluation.report import print_report
 
-    scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps)
+    scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint)
     print_report(scores)
     if json_out:
         json_out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf8")

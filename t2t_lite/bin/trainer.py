@@ -2,11 +2,11 @@
 
     t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --data_dir=data --output_dir=run --train_steps=1000
 
-A run that stopped goes on from its last checkpoint. Hparams: the set, then the gin files in the order given, then the
-gin bindings, then --hparams; the later ones win."""
+A run that stopped goes on from its last checkpoint; Ctrl-C and SIGTERM save one and leave with status 130 and 143.
+Hparams: the set, then the gin files in the order given, then the gin bindings, then --hparams; the later ones win."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from absl import flags as absl_flags
@@ -17,6 +17,8 @@ from t2t_lite.bin import command
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
+from t2t_lite.training.interrupt import StopSignals
+from t2t_lite.training.stopping import Watch
 
 
 def define(flags: FlagValues) -> None:
@@ -31,7 +33,14 @@ def define(flags: FlagValues) -> None:
     string("model", "multi_model", "The model to train.", flag_values=flags)
     integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
-    integer("eval_every", 1000, "Steps between evaluations, and between checkpoints.", 1, flag_values=flags)
+    integer("eval_every", 1000, "Steps between evaluations.", 1, flag_values=flags)
+    integer("save_every", None, "Steps between checkpoints; as --eval_every unless given.", 1, flag_values=flags)
+    integer("keep_checkpoints", 3, "How many of the last checkpoints to keep.", 1, flag_values=flags)
+    metric = "PROBLEM:METRIC, or METRIC for the mean over problems"
+    string("keep_best", "loss", f"The best checkpoint is kept too, by {metric}.", flag_values=flags)
+    string("early_stop_metric", None, f"Stop when it no longer improves: {metric}.", flag_values=flags)
+    integer("early_stop_patience", None, "Evaluations without improvement to stop after.", 1, flag_values=flags)
+    string("warm_start_from", None, "A run, or RUN/checkpoints/ckpt-N: begin with its weights.", flag_values=flags)
     where = "The devices: both take one, a GPU where there is one."
     absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
@@ -52,6 +61,7 @@ def body(flags: FlagValues) -> None:
     hparams = resolve_hparams(flags)
     hparams.check_problems(problems)
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+    watch = _watch(flags, problems)
     import_tensorflow()
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
@@ -60,17 +70,30 @@ def body(flags: FlagValues) -> None:
         return
     from t2t_lite.training.train import train
 
-    train(
-        names=flags.problem,
-        problems=problems,
-        hparams=hparams,
-        model=flags.model,
-        data_dir=data_dir,
-        output_dir=Path(flags.output_dir).expanduser(),
-        train_steps=flags.train_steps,
-        eval_steps=flags.eval_steps,
-        eval_every=flags.eval_every,
-    )
+    with StopSignals() as stop:
+        train(
+            names=flags.problem,
+            problems=problems,
+            hparams=hparams,
+            model=flags.model,
+            data_dir=data_dir,
+            output_dir=Path(flags.output_dir).expanduser(),
+            train_steps=flags.train_steps,
+            eval_steps=flags.eval_steps,
+            eval_every=flags.eval_every,
+            save_every=flags.save_every or flags.eval_every,
+            keep_checkpoints=flags.keep_checkpoints,
+            watch=watch,
+            stop=stop,
+            warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
+        )
+
+
+def _watch(flags: FlagValues, problems: Collection[str]) -> Watch:
+    """What the flags say of the best checkpoint and of early stopping."""
+    if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
+        raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")
+    return Watch(problems, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
 
 
 def resolve_hparams(flags: FlagValues) -> HParams:

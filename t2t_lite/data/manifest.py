@@ -112,10 +112,21 @@ def manifest_path(data_dir: Path, problem: str) -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
+    """Writes a file that appears whole or not at all, and stays if the power fails."""
     temporary = path.with_name(path.name + ".incomplete")
     temporary.write_bytes(content)
+    sync(temporary)
     os.replace(temporary, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of files, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def file_crc32(path: Path) -> int:

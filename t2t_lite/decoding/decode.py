@@ -17,7 +17,7 @@ from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Label, Text
-from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
 
 
@@ -30,25 +30,33 @@ class Answer(NamedTuple):
 
 
 class Answerer:
-    """The latest weights of a run, ready to answer for some of its problems.
+    """The weights of a run, ready to answer for some of its problems.
 
     Args:
       names: the problems.
       data_dir: where their data and vocabularies are.
       output_dir: the run's folder.
       decode_hparams: how to search.
+      checkpoint: "latest", "best" or a step.
 
     Raises:
       UserError: no run, no checkpoint, a problem that was not trained, or another vocabulary.
     """
 
-    def __init__(self, names: Sequence[str], data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams):
+    def __init__(
+        self,
+        names: Sequence[str],
+        data_dir: Path,
+        output_dir: Path,
+        decode_hparams: DecodeHParams,
+        checkpoint: str = "latest",
+    ):
         run = Run.open(output_dir)
         self.datasets = run.open_datasets(data_dir, list(names))
         self.hparams = run.hparams
         self.decode_hparams = decode_hparams
         self._model = run.build_model()
-        Checkpoints(output_dir, self._model).restore_weights()
+        Checkpoints(output_dir, self._model).restore_weights(chosen_step(output_dir, checkpoint))
         self._decoder = GreedyDecoder(self._model)
 
     def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
@@ -94,6 +102,7 @@ def decode_file(
     data_dir: Path,
     output_dir: Path,
     decode_hparams: DecodeHParams,
+    checkpoint: str = "latest",
 ) -> None:
     """Answers a file, one input a line, into a file of as many lines.
 
@@ -104,7 +113,7 @@ def decode_file(
         inputs = source.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as e:
         raise UserError(f"--decode_from_file: {source}: not UTF-8 text ({e.reason} at byte {e.start})") from e
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams)
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     # Lines of like length go together, so that little is padding.
     order = sorted(range(len(inputs)), key=lambda i: len(inputs[i]))
     answers: dict[int, Answer] = {}
@@ -123,10 +132,16 @@ def decode_file(
 
 
 def decode_interactive(
-    problem: Problem, *, return_scores: bool, data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams
+    problem: Problem,
+    *,
+    return_scores: bool,
+    data_dir: Path,
+    output_dir: Path,
+    decode_hparams: DecodeHParams,
+    checkpoint: str = "latest",
 ) -> None:
     """Answers each line typed, until the end of input. An input that cannot be read is said and passed over."""
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams)
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     prompt = "> " if sys.stdin.isatty() else ""
     if prompt:
         import readline  # noqa: F401, gives input() line editing and history
@@ -145,10 +160,16 @@ def decode_interactive(
 
 
 def show_examples(
-    problems: Sequence[Problem], *, count: int, data_dir: Path, output_dir: Path, decode_hparams: DecodeHParams
+    problems: Sequence[Problem],
+    *,
+    count: int,
+    data_dir: Path,
+    output_dir: Path,
+    decode_hparams: DecodeHParams,
+    checkpoint: str = "latest",
 ) -> None:
     """Prints answers to the first dev examples of each problem beside their references."""
-    answerer = Answerer([p.name for p in problems], data_dir, output_dir, decode_hparams)
+    answerer = Answerer([p.name for p in problems], data_dir, output_dir, decode_hparams, checkpoint)
     for problem in problems:
         dataset = answerer.datasets[problem.name]
         print(f"\n{problem.name}")

@@ -11,14 +11,19 @@ from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.evaluation import metrics
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Text
-from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
 
 
 def evaluate_run(
-    names: Sequence[str], data_dir: Path, output_dir: Path, split: str = "dev", eval_steps: int | None = None
+    names: Sequence[str],
+    data_dir: Path,
+    output_dir: Path,
+    split: str = "dev",
+    eval_steps: int | None = None,
+    checkpoint: str = "latest",
 ) -> dict[str, Any]:
-    """Scores the latest checkpoint of a run.
+    """Scores a checkpoint of a run.
 
     Args:
       names: problems; each must have been trained in the run.
@@ -26,6 +31,7 @@ def evaluate_run(
       output_dir: the run's folder.
       split: the split to score.
       eval_steps: batches of each problem; None for the whole split.
+      checkpoint: "latest", "best" or a step.
 
     Returns:
       {"step": N, "problems": {name: {metric: value}}}.
@@ -36,7 +42,7 @@ def evaluate_run(
     run = Run.open(output_dir)
     datasets = run.open_datasets(data_dir, list(names))
     model = run.build_model()
-    step = Checkpoints(output_dir, model).restore_weights()
+    step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
     return {"step": step, "problems": evaluate(model, datasets, run.hparams, split, eval_steps)}
 
 

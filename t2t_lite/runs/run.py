@@ -2,25 +2,30 @@
 
 hparams.json           the resolved hparams
 operative_config.gin   the same and all else that gin set, as a gin file
-run.json               the model, the problems with their declarations, their rates, the vocabularies' checksums
-checkpoints/           the weights and the optimizer's state
+run.json               the model, the problems with their declarations and rates, checksums of vocabularies and data
+checkpoints/           the weights, the optimizer's and the host's state; see checkpoints.py
 events.*               scalars for TensorBoard
 """
 
 import dataclasses
 import json
 import random
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
+from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.problem import get_problem
+from t2t_lite.runs.checkpoints import finished_steps
+
+_GIN = "operative_config.gin"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Run:
     declarations: dict[str, dict[str, Any]]  # of each problem, as datagen resolved them
     vocabularies: dict[str, dict[str, Any]]  # {name: {"checksum": ..., "size": ...}}
     rates: dict[str, float]  # the mixture
+    data: dict[str, str]  # {problem: checksum of its records}
 
     @classmethod
     def create(
@@ -57,9 +63,10 @@ class Run:
             for name, vocabulary in dataset.vocabularies.items()
         }
         declarations = {name: dataset.problem.declaration() for name, dataset in datasets.items()}
-        run = cls(folder, hparams, model_name, declarations, vocabularies, dict(rates))
-        if (folder / "run.json").exists() and any((folder / "checkpoints").glob("*.index")):
-            differences = run._differences(cls.open(folder))
+        data = {name: _checksum(dataset) for name, dataset in datasets.items()}
+        run = cls(folder, hparams, model_name, declarations, vocabularies, dict(rates), data)
+        if (folder / "run.json").exists() and finished_steps(folder):
+            differences = run._differences(cls.open(folder)) + _gin_differences(folder, gin_config)
             if differences:
                 raise UserError(
                     f"--output_dir: {folder} holds a run with other settings: {'; '.join(differences)}. "
@@ -68,11 +75,9 @@ class Run:
             return run
         folder.mkdir(parents=True, exist_ok=True)
         hparams.save(folder / "hparams.json")
-        (folder / "operative_config.gin").write_text(gin_config, encoding="utf8")
+        write_atomically(folder / _GIN, gin_config.encode("utf8"))
         # The last file written is the one that makes the folder a run.
-        unfinished = folder / "run.json.unfinished"
-        unfinished.write_text(json.dumps(run._json(), indent=2) + "\n", encoding="utf8")
-        unfinished.rename(folder / "run.json")
+        write_atomically(folder / "run.json", (json.dumps(run._json(), indent=2) + "\n").encode("utf8"))
         return run
 
     @classmethod
@@ -88,7 +93,7 @@ class Run:
             raise UserError(f"--output_dir: no run in {folder}; train one there with t2t-trainer") from None
         except ValueError as e:
             raise UserError(f"{folder / 'run.json'}: not a run's description: {e}") from e
-        keys = ("model", "problems", "vocabularies", "rates")
+        keys = ("model", "problems", "vocabularies", "rates", "data")
         if not isinstance(stored, dict) or not stored.keys() >= set(keys):
             raise UserError(f"{folder / 'run.json'}: not a run's description: expected {', '.join(keys)}")
         return cls(folder, HParams.load(folder / "hparams.json"), *(stored[key] for key in keys))
@@ -99,6 +104,7 @@ class Run:
             "problems": self.declarations,
             "vocabularies": self.vocabularies,
             "rates": self.rates,
+            "data": self.data,
         }
 
     def _differences(self, stored: "Run") -> list[str]:
@@ -115,6 +121,8 @@ class Run:
             # A round trip through JSON makes tuples lists, as they are in the file.
             if json.loads(json.dumps(self.declarations[name])) != stored.declarations[name]:
                 found.append(f"the data of problem '{name}' are declared otherwise than those trained on")
+            elif self.data[name] != stored.data[name]:
+                found.append(f"the records of problem '{name}' are not those trained on")
         for name in self.vocabularies.keys() & stored.vocabularies.keys():
             if self.vocabularies[name] != stored.vocabularies[name]:
                 found.append(f"vocabulary '{name}' differs from the one trained with")
@@ -155,6 +163,31 @@ class Run:
         random.seed(self.hparams.seed)  # Keras's initializers draw their seeds from here
         sizes = {name: stored["size"] for name, stored in self.vocabularies.items()}
         return registry.models.get(self.model_name)(self.hparams, self.problems(), sizes)
+
+
+def _checksum(dataset: Dataset) -> str:
+    """Tells records apart: of the shards of all splits, in order, as the manifest has them."""
+    shards = [
+        [split, dataclasses.asdict(s)] for split, stored in dataset.manifest.splits.items() for s in stored.shards
+    ]
+    return f"{zlib.crc32(json.dumps(shards).encode()):08x}"
+
+
+def _gin_differences(folder: Path, gin_config: str) -> list[str]:
+    """The bindings of the user's own configurables that differ; those of hparams are compared as hparams."""
+
+    def bindings(text: str) -> set[str]:
+        lines = (line.strip() for line in text.splitlines())
+        return {line for line in lines if line and not line.startswith(("#", "hparams."))}
+
+    try:
+        stored = bindings((folder / _GIN).read_text(encoding="utf8"))
+    except (OSError, ValueError) as e:
+        raise UserError(f"{folder / _GIN}: cannot read the gin configuration of the run: {e}") from e
+    mine = bindings(gin_config)
+    return [f"gin has '{line}'" for line in sorted(mine - stored)] + [
+        f"gin had '{line}'" for line in sorted(stored - mine)
+    ]
 
 
 def _table(rates: Mapping[str, float]) -> str:

@@ -1,0 +1,80 @@
+"""SIGTERM and Ctrl-C: training saves and leaves at the next step."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType, TracebackType
+
+from t2t_lite.errors import Stopped
+
+
+class _Abandoned(KeyboardInterrupt):
+    """Work that can be done again is left at once."""
+
+
+class StopSignals:
+    """Turns SIGTERM and Ctrl-C into a wish that the loop asks for; Ctrl-C once more leaves at once.
+
+        with StopSignals() as stop:
+            stop.wait_for_step()
+            while not stop.asked:
+                ...
+
+    Until `wait_for_step`, and again when an exception leaves the block, a signal ends the work where it is.
+
+    Raises:
+      Stopped: on leaving, where a signal came; its text says what is saved, its status is 143 or 130.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None  # the first that came
+        self.saved_step = 0  # for the message
+        self._waits = self._abandonable = False
+        self._before: dict[int, object] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether training is to stop."""
+        return self.signal is not None
+
+    def wait_for_step(self) -> None:
+        """From here on signals wait until the loop asks."""
+        self._waits = True
+
+    @contextlib.contextmanager
+    def abandonable(self) -> Iterator[None]:
+        """What is inside is left at once when a signal comes: a resumed run does it again."""
+        self._abandonable = True
+        try:
+            yield
+        except _Abandoned:
+            pass
+        finally:
+            self._abandonable = False
+
+    def __enter__(self) -> "StopSignals":
+        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        if self.signal is not None and (e is None or isinstance(e, KeyboardInterrupt)):
+            name = "Ctrl-C" if self.signal == signal.SIGINT else signal.Signals(self.signal).name
+            saved = f"step {self.saved_step} is saved" if self.saved_step else "nothing is saved yet"
+            raise Stopped(f"stopped by {name}; {saved}", 128 + self.signal) from None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self.signal is not None
+        self.signal = self.signal or number
+        if self._abandonable and not again:
+            raise _Abandoned
+        if not self._waits or (again and number == signal.SIGINT):
+            raise KeyboardInterrupt
+        if not again:
+            # Not print: the signal may have come while something else was being printed.
+            os.write(2, b"stopping after this step; Ctrl-C leaves at once\n")

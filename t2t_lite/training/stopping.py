@@ -1,0 +1,141 @@
+"""What evaluations decide: which checkpoint is the best so far, and when more training brings nothing."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from t2t_lite.errors import UserError, did_you_mean
+
+_LOWER_IS_BETTER = ("loss", "log_perplexity")
+_HIGHER_IS_BETTER = ("accuracy", "accuracy_per_sequence", "accuracy_top5")
+_METRICS = (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER)  # what an evaluation during training has; decoded ones take too long
+
+
+class Metric(NamedTuple):
+    """One figure of an evaluation, of one problem or the mean of all."""
+
+    name: str
+    problem: str | None = None
+
+    @classmethod
+    def parse(cls, flag: str, text: str, problems: Collection[str]) -> "Metric":
+        """Reads `PROBLEM:METRIC` or `METRIC`.
+
+        Raises:
+          UserError: the run has no such problem, or its evaluations no such metric; the nearest is suggested.
+        """
+        problem, colon, name = text.rpartition(":")
+        if colon and problem not in problems:
+            raise UserError(f"--{flag}: no problem '{problem}' in this run{did_you_mean(problem, problems)}")
+        if name not in _METRICS:
+            raise UserError(f"--{flag}: unknown metric '{name}'{did_you_mean(name, _METRICS)}")
+        return cls(name, problem or None)
+
+    def __str__(self) -> str:
+        return f"{self.problem}:{self.name}" if self.problem else self.name
+
+    def of(self, scores: Mapping[str, Mapping[str, float]]) -> float:
+        """The figure in the scores {problem: {metric: value}}."""
+        if self.problem:
+            return scores[self.problem][self.name]
+        return sum(row[self.name] for row in scores.values()) / len(scores)
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether a value is better than the best before it. What is not finite is never better."""
+        if not math.isfinite(value):
+            return False
+        if than is None:
+            return True
+        return value < than if self.name in _LOWER_IS_BETTER else value > than
+
+
+class _Best:
+    """The best value of a metric so far."""
+
+    def __init__(self, metric: Metric):
+        self.metric = metric
+        self.step: int | None = None
+        self.value: float | None = None
+        self.worse = 0  # evaluations since that were no better
+
+    def update(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
+        """Takes in an evaluation; returns whether it is the best so far."""
+        value = self.metric.of(scores)
+        if self.metric.is_better(value, self.value):
+            self.step, self.value, self.worse = step, value, 0
+            return True
+        self.worse += 1
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"metric": str(self.metric), "step": self.step, "value": self.value, "worse": self.worse}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up a stored state; that of another metric says nothing of this one."""
+        if state.get("metric") == str(self.metric):
+            self.step, self.value, self.worse = state["step"], state["value"], state["worse"]
+
+
+class Watch:
+    """Follows the evaluations of a run: the best checkpoint, and early stopping.
+
+    Args:
+      problems: the run's problems.
+      keep_best: `PROBLEM:METRIC` or `METRIC` (the mean over problems) by which the best checkpoint is kept.
+      early_stop_metric: the same, for early stopping; "" for none.
+      early_stop_patience: evaluations without improvement after which training stops.
+
+    Raises:
+      UserError: a metric or its problem is unknown.
+    """
+
+    def __init__(
+        self,
+        problems: Collection[str],
+        keep_best: str = "loss",
+        early_stop_metric: str = "",
+        early_stop_patience: int = 1,
+    ):
+        self.evaluated = 0  # the step of the last evaluation
+        self._best = _Best(Metric.parse("keep_best", keep_best, problems))
+        stop = Metric.parse("early_stop_metric", early_stop_metric, problems) if early_stop_metric else None
+        self._stop = _Best(stop) if stop else None
+        self._patience = early_stop_patience
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best evaluation so far."""
+        return self._best.step
+
+    def update(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
+        """Takes in the scores {problem: {metric: value}} after a step; returns whether they are the best so far."""
+        self.evaluated = step
+        if self._stop:
+            self._stop.update(step, scores)
+        return self._best.update(step, scores)
+
+    def why_stop(self) -> str | None:
+        """What to tell the user where early stopping is due, else None."""
+        if self._stop is None or self._stop.worse < self._patience:
+            return None
+        best = (
+            f"its best was {self._stop.value:.4g} at step {self._stop.step}"
+            if self._stop.step
+            else "it never was finite"
+        )
+        return (
+            f"stopped early at step {self.evaluated}: {self._stop.metric} has not improved for {self._stop.worse} "
+            f"evaluations; {best}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps, JSON-able."""
+        stop = {"stop": self._stop.state()} if self._stop else {}
+        return {"evaluated": self.evaluated, "best": self._best.state(), **stop}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state` gave; {} for a new run."""
+        self.evaluated = state.get("evaluated", 0)
+        self._best.restore(state.get("best", {}))
+        if self._stop:
+            self._stop.restore(state.get("stop", {}))

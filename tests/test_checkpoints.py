@@ -1,0 +1,263 @@
+"""Checkpoints: what is kept, what damage is detected, and what a full disk leaves."""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import resource
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from t2t_lite.errors import UserError
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step, finished_steps
+
+
+class Model(keras.layers.Layer):
+    """One weight, all of whose values are the same."""
+
+    def __init__(self, shape=(40,), value=0.0):
+        super().__init__()
+        self.weight = self.add_weight(name="weight", shape=shape, initializer="zeros")
+        self.fill(value)
+
+    def fill(self, value):
+        self.weight.assign(np.full(self.weight.shape, value))
+
+    def value(self):
+        (value,) = set(np.asarray(self.weight).ravel().tolist())
+        return value
+
+
+def saved(folder, steps, keep=3, best=None, shape=(40,)):
+    """Saves checkpoints in which the weight is the step; returns the object that did."""
+    model = Model(shape)
+    checkpoints = Checkpoints(folder, model, keep=keep)
+    for step in steps:
+        model.fill(step)
+        checkpoints.save(step, {"seen": step}, best)
+    return checkpoints
+
+
+def restored(folder):
+    """The step, the host's state and the weight that a new process would get."""
+    model = Model()
+    step, state = Checkpoints(folder, model).restore()
+    return step, state, model.value()
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+
+
+def test_restores_the_newest_with_its_state(tmp_path):
+    assert restored(tmp_path) == (0, {}, 0.0)
+    saved(tmp_path, [2, 10])
+    assert restored(tmp_path) == (10, {"seen": 10}, 10.0)
+    assert Checkpoints(tmp_path, Model()).restore_weights() == 10
+
+
+def test_one_checkpoint_can_be_asked_for(tmp_path):
+    saved(tmp_path, [2, 10])
+    model = Model()
+    assert Checkpoints(tmp_path, model).restore_weights(2) == 2
+    assert model.value() == 2.0
+    with pytest.raises(UserError, match=r"ckpt-5.*checkpoints there are of steps: 2, 10"):
+        Checkpoints(tmp_path, model).restore_weights(5)
+
+
+def test_keeps_the_last_and_the_best(tmp_path):
+    saved(tmp_path, range(1, 8), keep=2, best=3)
+    assert finished_steps(tmp_path) == {3, 6, 7}
+    assert {name.split(".")[0] for name in files(tmp_path)} == {"ckpt-3", "ckpt-6", "ckpt-7"}
+    assert chosen_step(tmp_path, "best") == 3
+    assert chosen_step(tmp_path, "6") == 6
+    assert chosen_step(tmp_path, "latest") is None
+    with pytest.raises(UserError, match="--checkpoint: 'last' is neither latest nor best nor a step"):
+        chosen_step(tmp_path, "last")
+    saved(tmp_path / "other", [1])
+    with pytest.raises(UserError, match="was evaluated"):
+        chosen_step(tmp_path / "other", "best")
+
+
+def test_a_saved_step_gets_a_new_state_and_nothing_else(tmp_path):
+    checkpoints = saved(tmp_path, [1, 2])
+    before = files(tmp_path)
+    checkpoints.save(2, {"seen": "evaluated"}, best=2)
+    changed = {name for name, content in files(tmp_path).items() if before[name] != content}
+    assert changed == {"ckpt-2.json"}
+    assert restored(tmp_path) == (2, {"seen": "evaluated"}, 2.0)
+
+
+class TestDamage:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        saved(tmp_path, [1, 2])
+        return tmp_path
+
+    @pytest.fixture
+    def falls_back(self, folder, capsys):
+        def falls_back(*phrases):
+            capsys.readouterr()
+            assert restored(folder) == (1, {"seen": 1}, 1.0)
+            (line,) = capsys.readouterr().err.splitlines()
+            assert "ckpt-1 is used" in line
+            for phrase in phrases:
+                assert phrase in line
+
+        return falls_back
+
+    @pytest.mark.parametrize("name", ["ckpt-2.index", "ckpt-2.data-00000-of-00001", "ckpt-2.json"])
+    def test_any_flipped_byte_and_any_lost_end(self, folder, falls_back, name):
+        path = folder / "checkpoints" / name
+        content = path.read_bytes()
+        draw = random.Random(name)
+        for place in {0, len(content) - 1, *draw.sample(range(len(content)), 40)}:
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << draw.randrange(8)
+            path.write_bytes(damaged)
+            falls_back("ckpt-2 is damaged", name)
+        for length in (0, 1, len(content) // 2, len(content) - 1):
+            path.write_bytes(content[:length])
+            falls_back("ckpt-2 is damaged", name)
+        path.write_bytes(content + b"\n")
+        falls_back("ckpt-2 is damaged", name)
+        path.unlink()
+        falls_back(f"{name} is missing")
+        path.write_bytes(content)
+        assert restored(folder)[0] == 2
+
+    def test_weights_fall_back_too(self, folder, capsys):
+        (folder / "checkpoints" / "ckpt-2.index").write_bytes(b"")
+        assert Checkpoints(folder, Model()).restore_weights() == 1
+        assert "ckpt-1 is used" in capsys.readouterr().err
+
+    def test_none_is_whole(self, folder):
+        for step in (1, 2):
+            (folder / "checkpoints" / f"ckpt-{step}.index").write_bytes(b"")
+        for restore in (Checkpoints(folder, Model()).restore, Checkpoints(folder, Model()).restore_weights):
+            with pytest.raises(UserError, match=r"no checkpoint is whole: ckpt-2 is damaged.*; ckpt-1 is damaged"):
+                restore()
+
+    def test_of_another_model_is_no_damage(self, folder, capsys):
+        with pytest.raises(UserError, match=r"checkpoints/ckpt-2: of another model"):
+            Checkpoints(folder, Model(shape=(41,))).restore()
+        assert capsys.readouterr().err == ""
+
+    def test_the_next_one_written_clears_away_what_was_damaged(self, folder):
+        (folder / "checkpoints" / "ckpt-2.index").write_bytes(b"")
+        saved(folder, [5])  # whole and newer than what a run that fell back to step 1 writes next
+        (folder / "checkpoints" / "ckpt-5.index").unlink()
+        model = Model()
+        checkpoints = Checkpoints(folder, model)
+        assert checkpoints.restore().step == 1
+        model.fill(4)
+        checkpoints.save(4)
+        assert finished_steps(folder) == {1, 2, 4}
+        assert restored(folder) == (4, {}, 4.0)
+
+
+class TestHalfWritten:
+    """What SIGKILL leaves: files without the one that makes them a checkpoint."""
+
+    def leave(self, folder, step):
+        (folder / "checkpoints" / f"ckpt-{step}_temp").mkdir(parents=True)
+        (folder / "checkpoints" / f"ckpt-{step}_temp" / "part-00000-of-00001.index").write_bytes(b"half")
+        (folder / "checkpoints" / f"ckpt-{step}.data-00000-of-00001").write_bytes(b"half")
+        (folder / "checkpoints" / f"ckpt-{step}.json.incomplete").write_bytes(b"{")
+
+    def test_the_first_one(self, tmp_path, capsys):
+        self.leave(tmp_path, 3)
+        assert restored(tmp_path) == (0, {}, 0.0)
+        assert "ckpt-3 was not finished" in capsys.readouterr().err
+        with pytest.raises(UserError, match="no checkpoint in"):
+            Checkpoints(tmp_path, Model()).restore_weights()
+
+    def test_is_passed_over_and_cleared_away(self, tmp_path, capsys):
+        saved(tmp_path, [2])
+        self.leave(tmp_path, 3)
+        assert restored(tmp_path) == (2, {"seen": 2}, 2.0)
+        assert "ckpt-3 was not finished" in capsys.readouterr().err
+        saved(tmp_path, [4])
+        assert {name.split(".")[0] for name in files(tmp_path)} == {"ckpt-2", "ckpt-4"}
+        assert all(b"half" not in content for content in files(tmp_path).values())
+
+
+@contextlib.contextmanager
+def files_up_to(size):
+    """Writing more than this fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("size", [0, 100, 60_000])
+    def test_leaves_the_last_one_whole(self, tmp_path, size):
+        checkpoints = saved(tmp_path, [1, 2], shape=(40_000,))
+        before = files(tmp_path)
+        with (
+            files_up_to(size),
+            pytest.raises(
+                UserError,
+                match=f"{tmp_path}: cannot write the checkpoint of step 3: .*; the last good checkpoint is of step 2",
+            ),
+        ):
+            checkpoints.save(3)
+        assert files(tmp_path) == before
+        checkpoints.save(3, {"seen": 3})
+        assert finished_steps(tmp_path) == {1, 2, 3}
+
+    def test_while_the_description_is_written(self, tmp_path, monkeypatch):
+        checkpoints = saved(tmp_path, [1])
+        before = files(tmp_path)
+
+        def full(path, content):
+            path.with_name(path.name + ".incomplete").write_bytes(content[:3])
+            raise OSError(28, os.strerror(28), str(path))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("t2t_lite.runs.checkpoints.write_atomically", full)
+            for step in (1, 2):  # a new state of an old one, and a new one
+                with pytest.raises(UserError, match=r"No space left on device; the last good checkpoint is of step 1"):
+                    checkpoints.save(step, {"seen": "new"})
+        assert before.items() <= files(tmp_path).items()
+        assert restored(tmp_path) == (1, {"seen": 1}, 1.0)
+        checkpoints.save(3)
+        assert not [name for name in files(tmp_path) if name.startswith("ckpt-2") or name.endswith("incomplete")]
+
+    def test_of_the_scalars(self, tmp_path):
+        checkpoints = saved(tmp_path, [1])
+        told = f"{tmp_path}: cannot write the scalars: No space left on device; the last good checkpoint is of step 1"
+        for error in (
+            OSError(28, "No space left on device"),
+            tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device"),
+        ):
+            with pytest.raises(UserError, match=told), checkpoints.writing():
+                raise error
+
+    def test_other_errors_pass(self, tmp_path):
+        checkpoints = Checkpoints(tmp_path, Model())
+        for error in (
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+            FileNotFoundError(2, "No such file"),
+            ValueError("other"),
+        ):
+            with pytest.raises(type(error)), checkpoints.writing():
+                raise error
+
+
+def test_its_checksums_are_those_of_the_files(tmp_path):
+    """Anyone can check them by hand."""
+    saved(tmp_path, [1])
+    found = files(tmp_path)
+    written = json.loads(found.pop("ckpt-1.json"))["files"]
+    assert written == {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in found.items()
+    }
