@@ -14,6 +14,7 @@ from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.bin import command
+from t2t_lite.errors import did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
@@ -21,7 +22,7 @@ from t2t_lite.quiet import import_tensorflow
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
-    command.define_shared(flags, "problem", "data_dir", "output_dir")
+    command.define_shared(flags, "problem", "data_dir", "output_dir", "eval_problems")
     string, integer, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_integer, absl_flags.DEFINE_bool
     several = absl_flags.DEFINE_multi_string
     string("hparams_set", None, "The hparams to start from.", flag_values=flags)
@@ -32,6 +33,7 @@ def define(flags: FlagValues) -> None:
     integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
     integer("eval_every", 1000, "Steps between evaluations, and between checkpoints.", 1, flag_values=flags)
+    string("profile_steps", None, "A,B: the first and the last step of a TensorFlow profile.", flag_values=flags)
     where = "The devices: both take one, a GPU where there is one."
     absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
@@ -49,13 +51,25 @@ def body(flags: FlagValues) -> None:
     )
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
+    evaluated = get_problems(flags.eval_problems)
+    for name in evaluated:
+        if name not in problems:
+            raise command.FlagError(f"--eval_problems: '{name}' is not trained here{did_you_mean(name, problems)}")
+    profile_steps = command.number_pair(flags, "profile_steps")
     hparams = resolve_hparams(flags)
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     import_tensorflow()
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
-        dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
+        dry_run(
+            names=flags.problem,
+            problems=problems,
+            hparams=hparams,
+            model=flags.model,
+            data_dir=data_dir,
+            train_steps=flags.train_steps,
+        )
         return
     from t2t_lite.training.train import train
 
@@ -69,6 +83,8 @@ def body(flags: FlagValues) -> None:
         train_steps=flags.train_steps,
         eval_steps=flags.eval_steps,
         eval_every=flags.eval_every,
+        eval_problems=list(evaluated),
+        profile_steps=profile_steps,
     )
 
 

@@ -10,6 +10,8 @@ from t2t_lite.errors import UserError, did_you_mean
 def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
     """Returns the fields of `"hidden_size=64,dropout=0.1"`, converted to their types.
 
+    The value of a text field may itself be a list of numbers by name: `"mixture_rates=one:2,two:1,dropout=0.1"`.
+
     Args:
       config: a dataclass whose fields are of type int, float, bool or str and have defaults.
       text: the fields; the last one wins where a name comes twice.
@@ -18,12 +20,17 @@ def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
     Raises:
       UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
-    found = {}
+    found: dict[str, str] = {}
+    texts = {f.name for f in dataclasses.fields(config) if isinstance(f.default, str)}
+    name = ""
     for part in filter(None, (p.strip() for p in text.split(","))):
-        name, equals, value = (p.strip() for p in part.partition("="))
-        if not equals:
+        if "=" in part:
+            name, _, value = (p.strip() for p in part.partition("="))
+            found[name] = value
+        elif ":" in part and name in texts:
+            found[name] += f",{part}"
+        else:
             raise UserError(f"{where}: '{part}' is not of the form name=value")
-        found[name] = value
     return convert_fields(config, found, where)
 
 
@@ -38,6 +45,27 @@ def convert_fields(config: type, values: dict[str, Any], where: str) -> dict[str
         if name not in defaults:
             raise UserError(f"{where}: no hparam '{name}'{did_you_mean(name, defaults)}")
     return {name: _convert(name, value, type(defaults[name]), where) for name, value in values.items()}
+
+
+def parse_numbers(text: str, where: str) -> dict[str, float]:
+    """Returns {"a": 2.0, "b": 0.5} of `"a:2,b:0.5"`.
+
+    Raises:
+      UserError: a part is not of that form, a number is not above 0, or a name comes twice.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, _, number = (p.strip() for p in part.rpartition(":"))
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if not name or not (math.isfinite(value) and value > 0):
+            raise UserError(f"{where}: '{part}' is not of the form name:number with a number above 0")
+        if name in found:
+            raise UserError(f"{where}: '{name}' comes twice")
+        found[name] = value
+    return found
 
 
 def _convert(name: str, value: Any, wanted: type, where: str) -> Any:

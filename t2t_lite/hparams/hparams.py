@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.errors import UserError
-from t2t_lite.hparams.fields import convert_fields, parse_fields
+from t2t_lite.hparams.fields import convert_fields, parse_fields, parse_numbers
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,14 @@ class HParams:
         1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
     )
 
+    # The mixture: which problem a step trains (training/mixture.py)
+    mixture: str = "rates"  # "rates" as registered, "proportional" to examples, "temperature", "adaptive" to losses
+    mixture_rates: str = ""  # "name:2,other:1", in place of registered rates; a problem named alone has rate 1
+    mixture_cap: int = 0  # the examples of a problem that "proportional" and "temperature" count at most; 0: all
+    mixture_temperature: float = 2.0  # T of "temperature": the rate is examples ** (1 / T)
+    mixture_unit: str = "steps"  # what the rates share out: "steps", or "tokens" (positions of the longer side)
+    batch_multipliers: str = ""  # "problem:0.5": that problem's batches have half of batch_tokens and max_examples
+
     # Training
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
     batch_max_examples: int = 256  # examples in a batch at most
@@ -83,6 +91,10 @@ class HParams:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
+        for name in _NUMBERS:
+            self.numbers(name)
+        if self.mixture_rates and self.mixture not in ("rates", "adaptive"):
+            raise UserError(f"hparams: mixture_rates have no effect with mixture={self.mixture}; leave one of them out")
         if self.hidden_size % self.num_heads:
             raise UserError(f"hparams: hidden_size={self.hidden_size} must be a multiple of num_heads={self.num_heads}")
         if self.hidden_size % 2:
@@ -93,6 +105,10 @@ class HParams:
             raise UserError(
                 f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}"
             )
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """What a field such as mixture_rates says of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
+        return parse_numbers(getattr(self, name), f"hparams: {name}")
 
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
@@ -115,6 +131,8 @@ class HParams:
 
 
 _CHOICES = {
+    "mixture": ("rates", "proportional", "temperature", "adaptive"),
+    "mixture_unit": ("steps", "tokens"),
     "dropout_place": ("branches", "output"),
     "audio_form": ("waveform", "spectrogram"),
     "schedule": ("constant", "rsqrt", "cosine", "linear"),
@@ -132,6 +150,8 @@ _AT_LEAST = {
     "image_strides": 0,
     "audio_blocks": 1,
     "categorical_width": 1,
+    "mixture_cap": 0,
+    "mixture_temperature": 1,
     "batch_tokens": 1,
     "batch_max_examples": 1,
     "learning_rate": 0,
@@ -139,6 +159,7 @@ _AT_LEAST = {
     "adam_epsilon": 0,
     "clip_norm": 0,
 }
+_NUMBERS = ("mixture_rates", "batch_multipliers")
 _BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing")
 
 
