@@ -106,7 +106,8 @@ class Monitor:
         self._loads.clear()
         self._scalars.add_values(step, [*bars, *samples])
         self.message(format_report({"step": step, "problems": scores}))
-        self._last = time.monotonic()  # the next step is not to be blamed for the evaluation's time
+        self._progress.rest()  # the next step is not to be blamed for the evaluation's time
+        self._last = time.monotonic()
 
     def flush(self) -> None:
         """Writes down all that was taken in; called before a checkpoint, so that no step before it is missing."""

@@ -51,6 +51,7 @@ class Progress:
         self._total = total_steps
         self._step = start_step
         self._timed_steps, self._timed_seconds = 0, 0.0  # rates leave out the first step of each problem
+        self._between = 0.0  # seconds between steps: evaluations, checkpoints
         self._waited: float | None = None  # seconds of the timed ones in which the network waited for its input
         self._learning_rate: float | None = None
         self._skipped = 0
@@ -108,6 +109,12 @@ class Progress:
         if not self._live and now - self._last_line >= self._every:
             self._print_lines()
 
+    def rest(self) -> None:
+        """The time since the last step was none of a step: it counts for the time left, but not for the speed."""
+        now = self._clock()
+        self._between += now - self._last_step
+        self._last_step = now
+
     def message(self, text: str) -> None:
         """Prints a line of text, above the table if there is one; in a log, below the figures of the steps so far."""
         if self._live:
@@ -122,7 +129,8 @@ class Progress:
         if not self._timed_seconds:
             return steps
         speed = self._timed_steps / self._timed_seconds
-        return f"{steps}, {speed:.2f} steps/s, {_duration((self._total - self._step) / speed)} left"
+        left = (self._total - self._step) * (self._timed_seconds + self._between) / self._timed_steps
+        return f"{steps}, {speed:.2f} steps/s, {_duration(left)} left"
 
     def _state(self) -> list[str]:
         """What holds for all problems, a phrase each."""
