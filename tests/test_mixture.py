@@ -115,11 +115,11 @@ class TestHParams:
     @pytest.mark.parametrize(
         "overrides,told",
         [
-            ("mixture_rates=a:0", "mixture_rates: 'a:0' is not of the form name:number with a number above 0"),
+            ("mixture_rates=a:0", "mixture_rates: 'a:0': the number must be above 0"),
             ("mixture_rates=a", "mixture_rates: 'a' is not of the form"),
             ("mixture_rates=a:1,a:2", "'a' comes twice"),
             ("batch_multipliers=a:nan", "batch_multipliers: 'a:nan'"),
-            ("dropout=0.1,b:2", "'b:2' is not of the form name=value"),
+            ("batch_multipliers=a:-1", "batch_multipliers: 'a:-1' is not of the form"),
             ("mixture=even", "mixture is 'even', expected one of rates, proportional, temperature, adaptive"),
             ("mixture=temperature,mixture_rates=a:1", "mixture_rates have no effect with mixture=temperature"),
             ("mixture_temperature=0.5", "mixture_temperature=0.5 must be at least 1"),

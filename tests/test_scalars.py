@@ -205,6 +205,18 @@ class TestScalars:
             pass
         assert lines(tmp_path) == []
 
+    def test_lines_of_an_evaluation_that_comes_again_are_dropped(self, tmp_path):
+        with Scalars(tmp_path, 0) as scalars:
+            for step in (1, 2):
+                scalars.add(step, "train", "one", {"loss": 1.0})
+                scalars.add(step, "dev", "one", {"loss": 1.0})
+        with Scalars(tmp_path, 2):
+            pass
+        assert len(lines(tmp_path)) == 4
+        with Scalars(tmp_path, 2, evaluated_step=1):
+            pass
+        assert [(line["step"], line["split"]) for line in lines(tmp_path)] == [(1, "train"), (1, "dev"), (2, "train")]
+
     def test_what_is_not_finite_is_null(self, tmp_path):
         with Scalars(tmp_path, 0) as scalars:
             scalars.add(
@@ -231,7 +243,7 @@ class TestScalars:
 
     @pytest.mark.parametrize("full", ["scalars.jsonl", "events"])
     def test_a_full_disk_is_told_in_one_line(self, tmp_path, full):
-        """No file may grow beyond 2000 bytes: thirty long numbers are more than that in JSON, a picture is in events."""
+        """No file may grow beyond 2000 bytes: thirty long numbers are more in JSON, a picture in events."""
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         told = rf"{tmp_path}/{full}.*: cannot write: .*make room"
         with pytest.raises(UserError, match=told) as e, Scalars(tmp_path, 0) as scalars:

@@ -10,27 +10,25 @@ from t2t_lite.errors import UserError, did_you_mean
 def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
     """Returns the fields of `"hidden_size=64,dropout=0.1"`, converted to their types.
 
-    The value of a text field may itself be a list of numbers by name: `"mixture_rates=one:2,two:1,dropout=0.1"`.
-
     Args:
       config: a dataclass whose fields are of type int, float, bool or str and have defaults.
-      text: the fields; the last one wins where a name comes twice.
+      text: the fields; the last one wins where a name comes twice. A part such as `b:2`, which names no field, belongs
+        to the value before it: `"loss_weights=a:1,b:2,seed=3"`.
       where: the flag or file that messages name.
 
     Raises:
       UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
-    found: dict[str, str] = {}
-    texts = {f.name for f in dataclasses.fields(config) if isinstance(f.default, str)}
+    found: dict[str, Any] = {}
     name = ""
     for part in filter(None, (p.strip() for p in text.split(","))):
-        if "=" in part:
-            name, _, value = (p.strip() for p in part.partition("="))
-            found[name] = value
-        elif ":" in part and name in texts:
+        if "=" not in part and ":" in part and name:
             found[name] += f",{part}"
-        else:
+            continue
+        name, equals, value = (p.strip() for p in part.partition("="))
+        if not equals:
             raise UserError(f"{where}: '{part}' is not of the form name=value")
+        found[name] = value
     return convert_fields(config, found, where)
 
 
@@ -47,24 +45,24 @@ def convert_fields(config: type, values: dict[str, Any], where: str) -> dict[str
     return {name: _convert(name, value, type(defaults[name]), where) for name, value in values.items()}
 
 
-def parse_numbers(text: str, where: str) -> dict[str, float]:
-    """Returns {"a": 2.0, "b": 0.5} of `"a:2,b:0.5"`.
+def parse_weights(text: str, where: str) -> dict[str, float]:
+    """Returns {name: weight} of `"name:2,other:0.5"`.
 
     Raises:
-      UserError: a part is not of that form, a number is not above 0, or a name comes twice.
+      UserError: a part is not of that form, a weight is not a number of at least 0, or a name comes twice.
     """
     found: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
-        name, _, number = (p.strip() for p in part.rpartition(":"))
+        name, _, value = (p.strip() for p in part.rpartition(":"))
         try:
-            value = float(number)
+            weight = float(value)
         except ValueError:
-            value = 0.0
-        if not name or not (math.isfinite(value) and value > 0):
-            raise UserError(f"{where}: '{part}' is not of the form name:number with a number above 0")
+            weight = -1.0
+        if not name or not (math.isfinite(weight) and weight >= 0):
+            raise UserError(f"{where}: '{part}' is not of the form name:weight, the weight a number of at least 0")
         if name in found:
             raise UserError(f"{where}: '{name}' comes twice")
-        found[name] = value
+        found[name] = weight
     return found
 
 

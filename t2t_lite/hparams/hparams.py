@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.errors import UserError
-from t2t_lite.hparams.fields import convert_fields, parse_fields, parse_numbers
+from t2t_lite.hparams.fields import convert_fields, parse_fields, parse_weights
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,12 @@ class HParams:
             )
 
     def numbers(self, name: str) -> dict[str, float]:
-        """What a field such as mixture_rates says of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
-        return parse_numbers(getattr(self, name), f"hparams: {name}")
+        """What mixture_rates or batch_multipliers say of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
+        found = parse_weights(getattr(self, name), f"hparams: {name}")
+        for key, number in found.items():
+            if not number:
+                raise UserError(f"hparams: {name}: '{key}:0': the number must be above 0")
+        return found
 
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""

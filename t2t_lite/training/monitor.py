@@ -32,15 +32,23 @@ class Monitor:
       start_step: the number of steps done.
       train_steps: the step at which training ends.
       datasets: the problems, in the order of the rows.
+      evaluated_step: the last step whose evaluation is not to come again; start_step unless given.
 
     Raises:
       UserError: the disk is full; from any method.
     """
 
-    def __init__(self, folder: Path, start_step: int, train_steps: int, datasets: Mapping[str, Dataset]):
+    def __init__(
+        self,
+        folder: Path,
+        start_step: int,
+        train_steps: int,
+        datasets: Mapping[str, Dataset],
+        evaluated_step: int | None = None,
+    ):
         self._datasets = datasets
         self._progress = Progress(train_steps, start_step, list(datasets))
-        self._scalars = scalars.Scalars(folder, start_step)
+        self._scalars = scalars.Scalars(folder, start_step, evaluated_step)
         self._loads: dict[str, np.ndarray] = {}  # what each expert got since the last evaluation
         self._waited = 0.0
         self._last = time.monotonic()

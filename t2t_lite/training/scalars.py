@@ -38,12 +38,13 @@ class Scalars:
       folder: the run's folder.
       start_step: the number of steps done. What an earlier process wrote of later steps is dropped: those steps come
         again.
+      evaluated_step: the last step whose evaluation is not to come again; start_step unless given.
 
     Raises:
       UserError: the disk is full, or the folder cannot be written to; from any method.
     """
 
-    def __init__(self, folder: Path, start_step: int):
+    def __init__(self, folder: Path, start_step: int, evaluated_step: int | None = None):
         self._path = folder / "scalars.jsonl"
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._events_path = folder / name
@@ -51,7 +52,7 @@ class Scalars:
         self._events: list[bytes] = []
         self._flushed = time.monotonic()
         try:
-            _drop_later_lines(self._path, start_step)
+            _drop_later_lines(self._path, start_step, start_step if evaluated_step is None else evaluated_step)
             self._file = self._path.open("a", encoding="utf8")
             self._writer = tf.io.TFRecordWriter(str(self._events_path))
         except (OSError, tf.errors.OpError) as e:
@@ -164,15 +165,15 @@ def audio_value(tag: str, samples: np.ndarray, sample_rate: int) -> Any:
     return _Summary.Value(tag=tag, audio=audio)
 
 
-def _drop_later_lines(path: Path, step: int) -> None:
-    """Cuts a file of JSON lines before the first that is of a later step, or not whole; steps ascend in it."""
+def _drop_later_lines(path: Path, step: int, evaluated_step: int) -> None:
+    """Cuts a file of JSON lines before the first of a later step or evaluation, or not whole; steps ascend in it."""
     if not path.exists():
         return
     kept = 0
     with path.open("rb") as file:
         for line in file:
-            found = re.match(rb'\{"step": (\d+),.*\}\n', line)
-            if not found or int(found[1]) > step:
+            found = re.match(rb'\{"step": (\d+), "split": "(\w+)",.*\}\n', line)
+            if not found or int(found[1]) > (evaluated_step if found[2] == b"dev" else step):
                 break
             kept += len(line)
     os.truncate(path, kept)
