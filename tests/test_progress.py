@@ -60,7 +60,7 @@ def test_what_holds_for_all_problems_is_told_once():
             )
             progress.update(step, "one", {"learning_rate": 0.001 * step, "input_seconds": 0.5, **skipped})
     (line,) = out.getvalue().splitlines()
-    assert ", learning rate 4.00e-03, 25% of the time waiting for input, 1 not finite and skipped; one: " in line
+    assert ", learning rate 4.00e-03, 25% waiting for input, 1 skipped (not finite); one: " in line
     assert line.endswith("one: loss 2.000 accuracy -")  # what is not finite does not spoil the mean
 
 
@@ -102,7 +102,7 @@ def test_a_terminal_gets_a_table_with_a_row_a_problem():
     assert "tokens/s" in shown and "1.500" in shown and "50.0%" in shown and "64" in shown
     assert "one" in shown and "saved" in shown
     assert "1:59:58 left" in shown
-    assert "learning rate 5.00e-01, 2 not finite and skipped" in shown
+    assert "learning rate 5.00e-01, 2 skipped (not finite)" in shown
 
 
 def test_an_error_inside_leaves_the_terminal_whole():

@@ -138,9 +138,9 @@ class Progress:
         if self._learning_rate is not None:
             phrases.append(f"learning rate {self._learning_rate:.2e}")
         if self._waited is not None:
-            phrases.append(f"{self._waited / max(self._timed_seconds, 1e-9):.0%} of the time waiting for input")
+            phrases.append(f"{self._waited / max(self._timed_seconds, 1e-9):.0%} waiting for input")
         if self._skipped:
-            phrases.append(f"{self._skipped} not finite and skipped")
+            phrases.append(f"{self._skipped} skipped (not finite)")
         return phrases
 
     def _speed(self, tokens: float) -> str:
