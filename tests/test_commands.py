@@ -128,7 +128,7 @@ def test_a_reader_that_leaves_early_is_no_error():
 @pytest.mark.parametrize(
     ("message", "command", "flag"),
     [
-        ("unknown flag --problm; did you mean --problem?", "trainer", "--problm=x"),
+        ("unknown flag --problm; did you mean --problem", "trainer", "--problm=x"),
         ("unknown flag --decode_interactiv; did you mean --decode_interactive", "decoder", "--decode_interactiv"),
         ("--train_steps=many: expected a whole number, at least 1", "trainer", "--train_steps=many"),
         ("--num_workers=0: expected a whole number, at least 1", "datagen", "--num_workers=0"),

@@ -1,6 +1,7 @@
 """The display of a training run, with a clock that the test moves."""
 
 import io
+import math
 
 from t2t_lite.training.progress import Progress
 
@@ -49,6 +50,33 @@ def test_figures_are_running_means():
     assert "loss 1.900 accuracy 10.0%" in out.getvalue()
 
 
+def test_what_holds_for_all_problems_is_told_once():
+    clock, out = Clock(), io.StringIO()
+    with Progress(100, 0, ["one", "two"], every=10, file=out, clock=clock) as progress:
+        for step in (1, 2, 3, 4):
+            clock.now += 2
+            skipped = (
+                {"skipped": 1, "loss": math.nan, "accuracy": math.nan} if step == 3 else {"skipped": 0, "loss": 2.0}
+            )
+            progress.update(step, "one", {"learning_rate": 0.001 * step, "input_seconds": 0.5, **skipped})
+    (line,) = out.getvalue().splitlines()
+    assert ", learning rate 4.00e-03, 25% waiting for input, 1 skipped (not finite); one: " in line
+    assert line.endswith("one: loss 2.000 accuracy -")  # what is not finite does not spoil the mean
+
+
+def test_an_evaluation_counts_for_the_time_left_but_not_for_the_speed():
+    clock, out = Clock(), io.StringIO()
+    with Progress(104, 0, ["one"], every=1000, file=out, clock=clock) as progress:
+        for step in (1, 2, 3, 4):
+            clock.now += 1
+            progress.update(step, "one", {})
+            if step == 2:
+                clock.now += 6
+                progress.rest()
+    # Three timed steps of a second, and six seconds of evaluation: 100 more take 100 * 9 / 3 seconds.
+    assert out.getvalue().startswith("step 4 of 104, 1.00 steps/s, 5:00 left")
+
+
 def test_no_line_is_told_twice_and_messages_come_through():
     clock, out = Clock(), io.StringIO()
     with Progress(10, 0, ["one"], every=10, file=out, clock=clock) as progress:
@@ -66,12 +94,15 @@ def test_a_terminal_gets_a_table_with_a_row_a_problem():
     with Progress(7200, 0, ["one", "two"], file=out, clock=clock) as progress:
         for step in (1, 2):
             clock.now += 1
-            progress.update(step, "two", {"loss": 1.5, "accuracy": 0.5, "tokens": 64})
+            progress.update(
+                step, "two", {"loss": 1.5, "accuracy": 0.5, "tokens": 64, "learning_rate": 0.5, "skipped": 1}
+            )
         progress.message("saved")
     shown = out.getvalue()
     assert "tokens/s" in shown and "1.500" in shown and "50.0%" in shown and "64" in shown
     assert "one" in shown and "saved" in shown
     assert "1:59:58 left" in shown
+    assert "learning rate 5.00e-01, 2 skipped (not finite)" in shown
 
 
 def test_an_error_inside_leaves_the_terminal_whole():

@@ -16,6 +16,7 @@ from t2t_lite.errors import Stopped, UserError, did_you_mean
 
 _SHARED_LISTS = {
     "problem": "Problems and mixtures by name (t2t-trainer --registry_help lists them).",
+    "eval_problems": "Problems and mixtures to evaluate while training; all that are trained unless given.",
     "t2t_usr_dir": "Folders of your own problems, mixtures, modalities, models and hparams sets: Python files.",
 }
 _SHARED_FOLDERS = {
@@ -106,6 +107,23 @@ def existing_folder(flags: FlagValues, name: str, advice: str) -> Path:
     if not path.is_dir():
         raise UserError(f"--{name}: no folder '{path}'; {advice}")
     return path
+
+
+def number_pair(flags: FlagValues, name: str) -> tuple[int, int] | None:
+    """Returns the two whole numbers of a flag such as --profile_steps=10,20; None where it was not given.
+
+    Raises:
+      FlagError: it is something else, or the numbers do not ascend from 1.
+    """
+    text = flags[name].value
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise FlagError(
+            f"--{name}={text}: expected A,B: two whole numbers, the first at least 1, the second no smaller"
+        )
+    return int(found[1]), int(found[2])
 
 
 def file_to_write(flags: FlagValues, name: str) -> Path:

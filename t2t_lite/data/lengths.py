@@ -1,6 +1,11 @@
 """How the length of an example is counted when examples are gathered into batches."""
 
+import bisect
+from collections.abc import Mapping
+
+from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Text
+from t2t_lite.problems.problem import Problem
 
 # Samples of a waveform that count as one position: the audio net shortens time, and its cost is set against that of
 # text by this number. Manifests count in it: raise manifest.FORMAT when it changes.
@@ -41,3 +46,26 @@ def bucket_edges(inputs: Feature, targets: Feature) -> list[int]:
 def batch_size(edge: int, batch_tokens: int, batch_max_examples: int) -> int:
     """Examples in a batch whose longer side is padded to `edge` positions."""
     return max(1, min(batch_max_examples, batch_tokens // edge))
+
+
+def batch_sizes(problem: Problem, hparams: HParams) -> dict[int, int]:
+    """{edge: examples in a batch} of a problem, edges ascending.
+
+    `hparams.batch_multipliers` stretches or shrinks the batches of the problems that it names.
+    """
+    multiplier = hparams.numbers("batch_multipliers").get(problem.name, 1.0)
+    tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
+    return {edge: batch_size(edge, tokens, examples) for edge in bucket_edges(problem.inputs, problem.targets)}
+
+
+def batches_in_epoch(positions: Mapping[int, int], sizes: Mapping[int, int]) -> int:
+    """Batches that an epoch of training has, small ones included.
+
+    Args:
+      positions: {positions of the longer side: examples}, as manifests count them.
+      sizes: what `batch_sizes` gives.
+    """
+    edges, examples = list(sizes), dict.fromkeys(sizes, 0)
+    for length, count in positions.items():
+        examples[edges[bisect.bisect_left(edges, length)]] += count
+    return sum(-(-examples[edge] // size) for edge, size in sizes.items())

@@ -1,6 +1,5 @@
 """The input pipeline: records to batches, with no Python inside."""
 
-import bisect
 import contextlib
 import logging
 import os
@@ -84,12 +83,12 @@ class Dataset:
           inputs_length: int32 (B,) samples; for audio only.
           index: int64 (B,) the example's position in the split; without `repeat` only.
         S, T and N are edges of buckets (`lengths.bucket_edges`); B times the longer of them is at most
-        `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`. What is left in the buckets at the end of an
-        epoch makes smaller batches, so that an epoch has every example once.
+        `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`, both times the problem's multiplier. What is
+        left in the buckets at the end of an epoch makes smaller batches, so that an epoch has every example once.
 
         Args:
           split: the split's name.
-          hparams: batch_tokens, batch_max_examples and seed are read.
+          hparams: batch_tokens, batch_max_examples, batch_multipliers and seed are read.
           shuffle: each epoch in another order, drawn from (seed, epoch) alone.
           repeat: for training: epochs without end, without the examples that exceed their feature's maximum. Otherwise
             one epoch, such examples cut.
@@ -110,11 +109,11 @@ class Dataset:
                 *(self.problem.name, split, stored.too_long, stored.examples),
             )
         seed = hparams.seed if seed is None else seed
-        edges = lengths.bucket_edges(self.problem.inputs, self.problem.targets)
-        sizes = [lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples) for edge in edges]
+        sizes = lengths.batch_sizes(self.problem, hparams)
+        edges = list(sizes)
         first_epoch, last_epoch = 0, 1
         if repeat:
-            first_epoch, skip = divmod(skip, _batches_in_epoch(stored, edges, sizes))
+            first_epoch, skip = divmod(skip, lengths.batches_in_epoch(stored.positions, sizes))
             last_epoch = tf.int64.max
         cached = self._records(stored, None, repeat).cache() if stored.bytes <= _CACHE_BYTES else None
 
@@ -126,7 +125,7 @@ class Dataset:
                 drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
                 # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
-            return _bucketed(records, edges, sizes)
+            return _bucketed(records, edges, list(sizes.values()))
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
         batches = batches.map(
@@ -273,14 +272,6 @@ def _bucketed(records: tf.data.Dataset, edges: list[int], sizes: list[int]) -> t
         return tf.constant(sizes, tf.int64)[bucket]
 
     return records.group_by_window(bucket, lambda bucket, window: window.batch(size(bucket)), window_size_func=size)
-
-
-def _batches_in_epoch(stored: Split, edges: list[int], sizes: list[int]) -> int:
-    """Batches that an epoch of training has, small ones included."""
-    examples = [0] * len(edges)
-    for positions, count in stored.positions.items():
-        examples[bisect.bisect_left(edges, positions)] += count
-    return sum(-(-n // size) for n, size in zip(examples, sizes, strict=True))
 
 
 def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:

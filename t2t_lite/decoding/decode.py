@@ -77,20 +77,23 @@ class Answerer:
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
         """Answers a batch of the input pipeline."""
-        dataset = self.datasets[name]
-        targets = dataset.problem.targets
-        if isinstance(targets, Label):
-            log_probabilities = tf.nn.log_softmax(self._model.classify(name, batch)).numpy()
-            best = log_probabilities.argmax(axis=-1)
-            return [
-                Answer(targets.classes[i], float(row[i]), True) for i, row in zip(best, log_probabilities, strict=True)
-            ]
-        assert isinstance(targets, Text)
-        limit = self.decode_hparams.max_length or targets.max_length
-        decoded = self._decoder(name, batch, limit)
-        vocabulary = dataset.vocabularies[targets.vocab]
-        rows = zip(decoded.ids.numpy().tolist(), decoded.scores.numpy(), decoded.finished.numpy(), strict=True)
-        return [Answer(vocabulary.decode(ids), float(score), bool(finished)) for ids, score, finished in rows]
+        return answer_batch(self._decoder, self.datasets[name], batch, self.decode_hparams.max_length)
+
+
+def answer_batch(
+    decoder: GreedyDecoder, dataset: Dataset, batch: Mapping[str, tf.Tensor], max_length: int = 0
+) -> list[Answer]:
+    """Answers a batch of the input pipeline in at most max_length tokens each; 0: what the problem's target allows."""
+    name, targets = dataset.problem.name, dataset.problem.targets
+    if isinstance(targets, Label):
+        log_probabilities = tf.nn.log_softmax(decoder.model.classify(name, batch)).numpy()
+        best = log_probabilities.argmax(axis=-1)
+        return [Answer(targets.classes[i], float(row[i]), True) for i, row in zip(best, log_probabilities, strict=True)]
+    assert isinstance(targets, Text)
+    decoded = decoder(name, batch, max_length or targets.max_length)
+    vocabulary = dataset.vocabularies[targets.vocab]
+    rows = zip(decoded.ids.numpy().tolist(), decoded.scores.numpy(), decoded.finished.numpy(), strict=True)
+    return [Answer(vocabulary.decode(ids), float(score), bool(finished)) for ids, score, finished in rows]
 
 
 def decode_file(
@@ -175,8 +178,8 @@ def show_examples(
         print(f"\n{problem.name}")
         for number, batch in enumerate(_first_examples(dataset, answerer, count)):
             answer = answerer.answer_batch(problem.name, batch)[0]
-            print(f"  input      {_show(dataset, 'inputs', batch, number)}")
-            print(f"  reference  {_show(dataset, 'targets', batch, number)}")
+            print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
+            print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
             print(f"  answer     {answer.text}{'' if answer.finished else ' [length limit]'}\n")
 
 
@@ -230,14 +233,22 @@ def _what(problem: Problem) -> str:
     return kinds[problem.inputs.modality]
 
 
-def _show(dataset: Dataset, key: str, batch: dict[str, tf.Tensor], number: int) -> str:
-    """An input or a reference in words."""
+def show(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, number: int) -> str:
+    """An input or a reference in words.
+
+    Args:
+      dataset: the problem's data.
+      key: "inputs" or "targets".
+      batch: of the dev split.
+      row: which of the batch.
+      number: which of the split that is.
+    """
     feature = getattr(dataset.problem, key)
-    value = batch[key][0].numpy()
+    value = batch[key][row].numpy()
     if isinstance(feature, Text):
         return dataset.vocabularies[feature.vocab].decode(value.tolist())
     if isinstance(feature, Label):
         return feature.classes[int(value)]
     if isinstance(feature, Audio):
-        return f"(sound {number} of the dev split, {batch[key + '_length'][0] / feature.sample_rate:.1f} s)"
+        return f"(sound {number} of the dev split, {batch[key + '_length'][row] / feature.sample_rate:.1f} s)"
     return f"(picture {number} of the dev split, {value.shape[0]} x {value.shape[1]})"

@@ -53,6 +53,14 @@ class HParams:
         1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
     )
 
+    # The mixture: which problem a step trains (training/mixture.py)
+    mixture: str = "rates"  # "rates" as registered, "proportional" to examples, "temperature", "adaptive" to losses
+    mixture_rates: str = ""  # "name:2,other:1", in place of registered rates; a problem named alone has rate 1
+    mixture_cap: int = 0  # the examples of a problem that "proportional" and "temperature" count at most; 0: all
+    mixture_temperature: float = 2.0  # T of "temperature": the rate is examples ** (1 / T)
+    mixture_unit: str = "steps"  # what the rates share out: "steps", or "tokens" (positions of the longer side)
+    batch_multipliers: str = ""  # "problem:0.5": that problem's batches have half of batch_tokens and max_examples
+
     # Training
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
     batch_max_examples: int = 256  # examples in a batch at most
@@ -91,6 +99,10 @@ class HParams:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
+        for name in _NUMBERS:
+            self.numbers(name)
+        if self.mixture_rates and self.mixture not in ("rates", "adaptive"):
+            raise UserError(f"hparams: mixture_rates have no effect with mixture={self.mixture}; leave one of them out")
         if self.hidden_size % self.num_heads:
             raise UserError(f"hparams: hidden_size={self.hidden_size} must be a multiple of num_heads={self.num_heads}")
         if self.hidden_size % 2:
@@ -116,6 +128,14 @@ class HParams:
             if name not in names:
                 raise UserError(f"hparams: loss_weights: no problem '{name}' in this run{did_you_mean(name, names)}")
 
+    def numbers(self, name: str) -> dict[str, float]:
+        """What mixture_rates or batch_multipliers say of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
+        found = parse_weights(getattr(self, name), f"hparams: {name}")
+        for key, number in found.items():
+            if not number:
+                raise UserError(f"hparams: {name}: '{key}:0': the number must be above 0")
+        return found
+
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf8")
@@ -137,6 +157,8 @@ class HParams:
 
 
 _CHOICES = {
+    "mixture": ("rates", "proportional", "temperature", "adaptive"),
+    "mixture_unit": ("steps", "tokens"),
     "dropout_place": ("branches", "output"),
     "audio_form": ("waveform", "spectrogram"),
     "optimizer": ("adam", "adamw", "adafactor"),
@@ -155,6 +177,8 @@ _AT_LEAST = {
     "image_strides": 0,
     "audio_blocks": 1,
     "categorical_width": 1,
+    "mixture_cap": 0,
+    "mixture_temperature": 1,
     "batch_tokens": 1,
     "batch_max_examples": 1,
     "learning_rate": 0,
@@ -165,6 +189,7 @@ _AT_LEAST = {
     "clip_norm": 0,
     "weight_decay": 0,
 }
+_NUMBERS = ("mixture_rates", "batch_multipliers")
 _BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing", "average_decay")
 
 

@@ -1,5 +1,6 @@
 """A mixture: several problems that are trained together, and how often each is drawn."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -12,3 +13,10 @@ class Mixture:
 
     rates: dict[str, float]
     __doc__: str
+
+    def __post_init__(self) -> None:
+        if not self.rates:
+            raise ValueError("a mixture needs at least one problem")
+        for name, rate in self.rates.items():
+            if not 0 < rate < math.inf:
+                raise ValueError(f"the rate of '{name}' is {rate}; it must be a number above 0")

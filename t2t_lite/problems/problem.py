@@ -1,6 +1,6 @@
 """A problem: where its examples come from, what they are made of, and how to score it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,22 @@ def get_problem(name: str) -> Problem:
     return problem_class(name)
 
 
-def get_problems(names: list[str]) -> dict[str, Problem]:
+def get_problems(names: Sequence[str], inside: tuple[str, ...] = ()) -> dict[str, Problem]:
     """Returns {name: problem} of a list of problems and mixtures, mixtures opened, each once, in the order named.
 
+    Args:
+      names: problems and mixtures.
+      inside: the mixtures that are being opened, the outermost first.
+
     Raises:
-      UserError: a name is neither a problem nor a mixture.
+      UserError: a name is neither a problem nor a mixture, or a mixture contains itself.
     """
     found: dict[str, Problem] = {}
     for name in names:
+        if name in inside:
+            raise UserError(f"mixture '{name}' contains itself: {' > '.join([*inside, name])}")
         if name in registry.mixtures:
-            found |= get_problems(list(registry.mixtures.get(name).rates))
+            found |= get_problems(list(registry.mixtures.get(name).rates), (*inside, name))
         elif name.partition(".")[0] in registry.problems:
             found.setdefault(name, get_problem(name))
         else:

@@ -5,6 +5,8 @@ operative_config.gin   the same and all else that gin set, as a gin file
 run.json               the model, the problems with their declarations and rates, checksums of vocabularies and data
 checkpoints/           the weights, the optimizer's and the host's state; see checkpoints.py
 events.*               scalars for TensorBoard
+scalars.jsonl          the same scalars as JSON lines
+mixture.json           the table of the mixture
 """
 
 import dataclasses

@@ -1,71 +1,48 @@
-"""Which problem each step trains: a draw that depends on (seed, step) alone."""
+"""Which problem each step trains: a draw from (seed, step), and with the adaptive mixture from the losses so far."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from t2t_lite import registry
-
-if TYPE_CHECKING:
-    from t2t_lite.data.reading import Dataset
+from t2t_lite.errors import UserError
+from t2t_lite.hparams import HParams
 
 
-def mixture_rates(names: Sequence[str]) -> dict[str, float]:
-    """The share of steps of each problem: {problem: rate}, summing to 1.
+def problem_draw(hparams: HParams, rates: Mapping[str, float]) -> "ProblemDraw":
+    """The draw that `hparams.mixture` asks for.
 
     Args:
-      names: problems and mixtures as the user named them. A mixture's share is that of as many problems as it has, and
-        is divided among them by their rates; a problem that is named alone and in a mixture gets both shares.
+      hparams: mixture and seed are read.
+      rates: {problem: rate}, summing to 1.
     """
-    rates: dict[str, float] = {}
-
-    def add(name: str, share: float) -> None:
-        if name not in registry.mixtures:
-            rates[name] = rates.get(name, 0.0) + share
-            return
-        parts = registry.mixtures.get(name).rates
-        for part, rate in parts.items():
-            add(part, share * rate / sum(parts.values()))
-
-    weights = {name: _size(name) for name in names}
-    for name, weight in weights.items():
-        add(name, weight / sum(weights.values()))
-    return rates
-
-
-def describe_mixture(rates: Mapping[str, float], datasets: Mapping[str, "Dataset"]) -> str:
-    """A line a problem: examples and the share of steps."""
-    width = max(map(len, rates))
-    lines = [
-        f"{name:{width}}  {datasets[name].split('train').examples:>9,} examples  {rate:6.1%} of steps"
-        for name, rate in rates.items()
-    ]
-    return "\n".join(lines)
-
-
-def _size(name: str) -> int:
-    """How many problems a name stands for, so that `--problem=mixture,p` gives p its fair share."""
-    return sum(map(_size, registry.mixtures.get(name).rates)) if name in registry.mixtures else 1
+    return (AdaptiveDraw if hparams.mixture == "adaptive" else ProblemDraw)(rates, hparams.seed)
 
 
 class ProblemDraw:
-    """Draws the problem of each step.
+    """Draws the problem of each step by given rates.
 
     Args:
       rates: {problem: rate}, summing to 1.
       seed: the run's seed.
+
+    Attributes:
+      rates: the rates that the next step is drawn by.
     """
 
     def __init__(self, rates: Mapping[str, float], seed: int):
         self.names = list(rates)
-        self._edges = np.cumsum([rates[name] for name in self.names])
         self._seed = seed
+        self._set_rates(rates)
 
     def __call__(self, step: int) -> str:
-        """The problem that step `step` trains."""
+        """The problem that step `step` (from 0) trains."""
         uniform = np.random.default_rng([self._seed, step]).random() * self._edges[-1]
         return self.names[int(np.searchsorted(self._edges, uniform, side="right"))]
+
+    def update(self, problem: str, loss: float) -> None:
+        """Takes in the loss of the step that was last drawn; nothing follows from it here."""
 
     def counts(self, steps: int) -> dict[str, int]:
         """How often each problem is drawn in the first `steps` steps: how many of its batches are used up."""
@@ -73,3 +50,70 @@ class ProblemDraw:
         for step in range(steps):
             counts[self(step)] += 1
         return counts
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep beside the step, JSON-able; numbers survive JSON exactly."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state` gave."""
+
+    def _set_rates(self, rates: Mapping[str, float]) -> None:
+        self.rates = dict(rates)
+        self._edges = np.cumsum([self.rates[name] for name in self.names])
+
+
+class AdaptiveDraw(ProblemDraw):
+    """Draws the problems by their moving losses: the worse one stands, the more it is trained.
+
+        rate of p = given rate of p * exp(m(p)) / sum over problems of the same
+        m(p) = 0.9 m(p) + 0.1 loss, after each step on p; 100 at the start
+
+    The loss is in nats a target, so a problem that stands one nat worse is drawn e times as often. The start of 100
+    takes the problems in turn until the moving loss of each has come down to its real one, after about 50 steps of
+    each. It is what tensor2tensor of the paper's time did (`problem_choice="adaptive"`), the given rates apart: they
+    are equal for problems that are named alone.
+
+    The draws depend on seed, step and the losses so far: kept in `state`.
+    """
+
+    def __init__(self, rates: Mapping[str, float], seed: int):
+        super().__init__(rates, seed)
+        self._given = dict(rates)
+        self._losses = dict.fromkeys(rates, 100.0)
+        self._counts = dict.fromkeys(rates, 0)
+
+    def update(self, problem: str, loss: float) -> None:
+        """Takes in the loss of the step that was last drawn; one that is not finite counts, but moves nothing."""
+        self._counts[problem] += 1
+        if math.isfinite(loss):
+            self._losses[problem] = 0.9 * self._losses[problem] + 0.1 * loss
+        self._weigh()
+
+    def counts(self, steps: int) -> dict[str, int]:
+        """How often each problem was drawn.
+
+        Raises:
+          UserError: the draws so far are not those of `steps` steps, because a checkpoint did not keep them.
+        """
+        if sum(self._counts.values()) != steps:
+            raise UserError(
+                f"mixture=adaptive: the checkpoint of step {steps} does not hold the moving losses; "
+                "start anew in another --output_dir"
+            )
+        return dict(self._counts)
+
+    def state(self) -> dict[str, Any]:
+        """The moving losses and how often each problem was drawn."""
+        return {"losses": dict(self._losses), "counts": dict(self._counts)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what `state` gave."""
+        self._losses |= state.get("losses", {})
+        self._counts |= state.get("counts", {})
+        self._weigh()
+
+    def _weigh(self) -> None:
+        most = max(self._losses.values())
+        weights = {name: rate * math.exp(self._losses[name] - most) for name, rate in self._given.items()}
+        self._set_rates({name: weight / sum(weights.values()) for name, weight in weights.items()})

@@ -13,14 +13,20 @@ from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
-from t2t_lite.training.draw import describe_mixture, mixture_rates
+from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import second_shapes
 
 _BYTES = 4  # of a float32
 
 
 def dry_run(
-    *, names: Sequence[str], problems: Mapping[str, Problem], hparams: HParams, model: str, data_dir: Path
+    *,
+    names: Sequence[str],
+    problems: Mapping[str, Problem],
+    hparams: HParams,
+    model: str,
+    data_dir: Path,
+    train_steps: int | None = None,
 ) -> None:
     """Prints parameters by part, FLOPs a position, memory at the largest batch, and the mixture. Allocates no weights.
 
@@ -30,9 +36,10 @@ def dry_run(
       hparams: the resolved hparams.
       model: the registered name of the model.
       data_dir: where datagen put the data.
+      train_steps: steps of the run, from which the epochs of each problem follow.
 
     Raises:
-      UserError: data are missing.
+      UserError: data are missing, or an hparam names a problem that is not trained.
     """
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
     sizes = {name: v.size for dataset in datasets.values() for name, v in dataset.vocabularies.items()}
@@ -51,7 +58,7 @@ def dry_run(
     for part, count in memory_bytes(net, hparams, datasets).items():
         print(f"  {part:32} {count / 2**20:>11,.1f} MiB")
     print("\nmixture")
-    print(describe_mixture(mixture_rates(names), datasets))
+    print(TrainingMixture(names, datasets, hparams).table(train_steps))
 
 
 def count_parameters(model: Any) -> dict[str, int]:
@@ -90,9 +97,7 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
     weights = _BYTES * _size(model)
     positions, longest = 0, 0
     for dataset in datasets.values():
-        problem = dataset.problem
-        for edge in lengths.bucket_edges(problem.inputs, problem.targets):
-            batch = lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples)
+        for edge, batch in lengths.batch_sizes(dataset.problem, hparams).items():
             positions, longest = max(positions, batch * edge), max(longest, edge)
     size = hparams.hidden_size
     step = 6 * size  # ReLU, depthwise, pointwise, and three of the layer norm

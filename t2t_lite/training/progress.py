@@ -1,5 +1,6 @@
 """What a training run shows: a live table on a terminal, a line now and then in a log."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +51,10 @@ class Progress:
         self._total = total_steps
         self._step = start_step
         self._timed_steps, self._timed_seconds = 0, 0.0  # rates leave out the first step of each problem
+        self._between = 0.0  # seconds between steps: evaluations, checkpoints
+        self._waited: float | None = None  # seconds of the timed ones in which the network waited for its input
+        self._learning_rate: float | None = None
+        self._skipped = 0
         self._rows = {name: _Row() for name in problem_names}
         self._every = every
         self._file = file or sys.stderr
@@ -82,7 +87,9 @@ class Progress:
         Args:
           step: the number of steps done.
           problem: which problem it trained.
-          figures: "loss", "accuracy" (0 to 1) and "tokens" (positions in the batch that count); all optional.
+          figures: all optional: "loss", "accuracy" (0 to 1), "tokens" (positions in the batch that count),
+            "learning_rate", "input_seconds" (of waiting for the batch), "skipped" (1 where the step was not applied,
+            because something in it was not finite).
         """
         row = self._rows[problem]
         row.steps += 1
@@ -91,12 +98,22 @@ class Progress:
             self._timed_steps += 1
             self._timed_seconds += now - self._last_step
             row.tokens += float(figures.get("tokens", 0))
+            if "input_seconds" in figures:
+                self._waited = (self._waited or 0.0) + figures["input_seconds"]
         self._last_step = now
+        self._learning_rate = figures.get("learning_rate", self._learning_rate)
+        self._skipped += int(figures.get("skipped", 0))
         row.loss = _smooth(row.loss, figures.get("loss"))
         row.accuracy = _smooth(row.accuracy, figures.get("accuracy"))
         self._step = step
         if not self._live and now - self._last_line >= self._every:
             self._print_lines()
+
+    def rest(self) -> None:
+        """The time since the last step was none of a step: it counts for the time left, but not for the speed."""
+        now = self._clock()
+        self._between += now - self._last_step
+        self._last_step = now
 
     def message(self, text: str) -> None:
         """Prints a line of text, above the table if there is one; in a log, below the figures of the steps so far."""
@@ -112,7 +129,19 @@ class Progress:
         if not self._timed_seconds:
             return steps
         speed = self._timed_steps / self._timed_seconds
-        return f"{steps}, {speed:.2f} steps/s, {_duration((self._total - self._step) / speed)} left"
+        left = (self._total - self._step) * (self._timed_seconds + self._between) / self._timed_steps
+        return f"{steps}, {speed:.2f} steps/s, {_duration(left)} left"
+
+    def _state(self) -> list[str]:
+        """What holds for all problems, a phrase each."""
+        phrases = []
+        if self._learning_rate is not None:
+            phrases.append(f"learning rate {self._learning_rate:.2e}")
+        if self._waited is not None:
+            phrases.append(f"{self._waited / max(self._timed_seconds, 1e-9):.0%} waiting for input")
+        if self._skipped:
+            phrases.append(f"{self._skipped} skipped (not finite)")
+        return phrases
 
     def _speed(self, tokens: float) -> str:
         return f"{tokens / self._timed_seconds:.0f}" if self._timed_seconds else ""
@@ -132,12 +161,13 @@ class Progress:
                 parts.append(f"{name}: loss {loss or '-'} accuracy {accuracy or '-'}")
         if speed := self._speed(sum(row.tokens for row in self._rows.values())):
             parts[0] += f", {speed} tokens/s"
+        parts[0] = ", ".join([parts[0], *self._state()])
         print("; ".join(parts), file=self._file, flush=True)
 
     def _table(self) -> "RenderableType":
         from rich.table import Table
 
-        table = Table(title=self._summary())
+        table = Table(title=self._summary(), caption=", ".join(self._state()) or None)
         table.add_column("problem")
         for heading in ("steps", "loss", "accuracy", "tokens/s"):
             table.add_column(heading, justify="right")
@@ -147,7 +177,7 @@ class Progress:
 
 
 def _smooth(old: float | None, new: float | None) -> float | None:
-    if new is None:
+    if new is None or not math.isfinite(new):
         return old
     return float(new) if old is None else _SMOOTHING * old + (1 - _SMOOTHING) * float(new)
 
