@@ -32,8 +32,14 @@ def define(flags: FlagValues) -> None:
     integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
     integer("eval_every", 1000, "Steps between evaluations, and between checkpoints.", 1, flag_values=flags)
-    where = "The devices: both take one, a GPU where there is one."
-    absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
+    where = (
+        "The devices: one, all GPUs of this machine, or those of the machines in TF_CONFIG. auto: the most there are."
+    )
+    ways = ["auto", "one_device", "mirrored", "multi_worker"]
+    absl_flags.DEFINE_enum("distribute", "auto", ways, where, flag_values=flags)
+    integer(
+        "worker_gpu", 0, "Replicas on this machine; 0: one a GPU. Without GPUs, parts of the CPU.", 0, flag_values=flags
+    )
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
     boolean("dry_run", False, "Print parameters, FLOPs, memory and the mixture, and stop.", flag_values=flags)
 
@@ -69,6 +75,8 @@ def body(flags: FlagValues) -> None:
         train_steps=flags.train_steps,
         eval_steps=flags.eval_steps,
         eval_every=flags.eval_every,
+        distribute=flags.distribute,
+        worker_gpu=flags.worker_gpu,
     )
 
 

@@ -30,6 +30,7 @@ class HParams:
     num_experts: int = 240  # E: 240 for eight problems together, 60 for one alone
     experts_per_position: int = 4  # k
     balance_loss: float = 1e-2  # the coefficient of both balancing losses
+    gating_noise: bool = True  # noise on the router's scores in training, without which loads are not balanced
     dropout: float = 0.4  # the rate in every ConvBlock
     dropout_place: str = (
         "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
@@ -52,8 +53,13 @@ class HParams:
     )
 
     # Training
-    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
+    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch, over all devices
     batch_max_examples: int = 256  # examples in a batch at most
+    accumulate_steps: int = (
+        1  # parts that a device's share of a batch is cut into, to save memory; the update is the same
+    )
+    precision: str = "float32"  # of the layers' products: "float32", "bfloat16" or "float16"; weights are float32
+    max_bad_steps: int = 10  # steps in a row with a loss or gradient that is not finite before training stops
     learning_rate: float = 2e-3  # the peak of the schedule
     schedule: str = "rsqrt"  # after the warm-up: "constant", "rsqrt", "cosine" or "linear" (the last two end at 0)
     warmup_steps: int = 1000
@@ -117,6 +123,7 @@ class HParams:
 _CHOICES = {
     "dropout_place": ("branches", "output"),
     "audio_form": ("waveform", "spectrogram"),
+    "precision": ("float32", "bfloat16", "float16"),
     "schedule": ("constant", "rsqrt", "cosine", "linear"),
 }
 _AT_LEAST = {
@@ -134,6 +141,8 @@ _AT_LEAST = {
     "categorical_width": 1,
     "batch_tokens": 1,
     "batch_max_examples": 1,
+    "accumulate_steps": 1,
+    "max_bad_steps": 1,
     "learning_rate": 0,
     "warmup_steps": 0,
     "adam_epsilon": 0,
