@@ -97,7 +97,7 @@ class TrainStep:
         """
         self._gradients(problem, batch, 0)
 
-    def _gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[tf.Tensor | None]], float]:
+    def _gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[Any]], float]:
         """For each local replica the gradients of the whole batch, times the loss scale, and at the end (2,): loss and
         right targets, summed. Beside it the number of targets."""
         parts = self._hparams.accumulate_steps
