@@ -1,5 +1,6 @@
-"""Trains a small model in ways that must agree, and keeps what came out: a process of its own for tests/test_devices.py,
-since a CPU is divided into devices once, before TensorFlow starts.
+"""Trains a small model in ways that must agree, and keeps what came out.
+
+A process of its own for tests/test_devices.py: a CPU is divided into devices once, before TensorFlow starts.
 
     python replicas.py FOLDER STEPS CASE...     a CASE is REPLICAS or REPLICAS:HPARAMS, as 2:accumulate_steps=2
 """
@@ -59,13 +60,13 @@ def train(case, steps):
     for others in weights[1:]:
         for mine, first in zip(others, weights[0], strict=True):
             np.testing.assert_array_equal(mine, first)
-    return {v.path: value for v, value in zip(copies[0][0].trainable_variables, weights[0], strict=True)}, figures
+    return weights[0], figures
 
 
 def main(folder, steps, *cases):
     for case in cases:
         weights, figures = train(case, int(steps))
-        np.savez(Path(folder) / f"{case}.npz", **weights)
+        np.savez(Path(folder) / f"{case}.npz", *weights)
         (Path(folder) / f"{case}.json").write_text(json.dumps(figures))
 
 
