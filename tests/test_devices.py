@@ -13,6 +13,7 @@ import tensorflow as tf
 from checks import SMALL, batch_of, close, eagerly, five_problems
 
 from t2t_lite.data.slices import slice_batch
+from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.runs.checkpoints import Checkpoints
@@ -198,6 +199,29 @@ def test_blank_examples_count_for_nothing():
             close(tf.reduce_sum(filled.loss), tf.reduce_sum(scores.loss), 1e-4)
             close(filled.expert_sums, scores.expert_sums, 1e-4)
             assert float(tf.reduce_sum(filled.weights)) == float(tf.reduce_sum(scores.weights))
+
+
+def test_every_slice_draws_its_own_noise_and_the_first_that_of_a_batch_in_one_piece():
+    with eagerly():
+        step, model, _ = problem_step("classes", accumulate_steps=3)
+        score, seen = model.score, []
+
+        def recorded(name, batch, noise):
+            seen.append(tuple(noise.numpy().tolist()))
+            return score(name, batch, noise)
+
+        model.score = recorded
+        step("classes", batch_of(model.problems["classes"]), 7)
+        assert seen[0] == (SMALL.seed, 7)
+        assert len(set(seen)) == 3 and seen[:3] == seen[3:]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_narrow_model_decodes(precision):
+    with eagerly():
+        _, model, _ = problem_step(precision=precision)
+        decoded = GreedyDecoder(model)("translate", batch_of(model.problems["translate"]), 4)
+        assert decoded.ids.shape == (3, 4) and np.isfinite(decoded.scores).all()
 
 
 # What the user asks for

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
-from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.modalities.categorical import Categorical
 from t2t_lite.modalities.modality import Embedded, Modality, cross_entropy
 from t2t_lite.models.body import Body
@@ -27,11 +26,6 @@ class Scores(NamedTuple):
     loss: tf.Tensor  # (B, T) or (B,): cross-entropy in nats, 0 at padding
     weights: tf.Tensor  # like loss: 1, or 0 at padding
     expert_sums: tf.Tensor  # (layers, 2, E): importance and load of each expert in this batch
-
-    @property
-    def balance(self) -> tf.Tensor:
-        """The experts' balancing losses, were this the whole batch (scalar)."""
-        return balancing_loss(self.expert_sums)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,10 @@ from t2t_lite.progress import say
 _START_SECONDS = 600  # that a worker waits for the others to start
 _ALONE = 2**20  # numbers; larger tensors are added up each by itself, smaller ones as one
 _BASE = 2**24  # integers below it are exact in a float32
-_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+_LOST = (
+    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError),
+    *(tf.errors.InternalError, tf.errors.UnknownError),
+)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
 def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
     """Weights, Adam's two moments, gradients, and what the backward pass keeps of the forward one."""
     weights = _BYTES * _size(model)
+    computed = _BYTES if hparams.precision == "float32" else _BYTES // 2
     positions, longest = 0, 0
     for dataset in datasets.values():
         problem = dataset.problem
@@ -107,7 +108,7 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
         "weights": weights,
         "optimizer (two moments)": 2 * weights,
         "gradients": weights,
-        f"activations, {positions:,} positions": _BYTES * positions * kept,
+        f"activations, {positions:,} positions": computed * positions * kept // hparams.accumulate_steps,
     }
 
 
