@@ -13,8 +13,9 @@ from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Image, Label, Problem, Text
 from t2t_lite.problems.features import Feature
+from t2t_lite.training.devices import Devices
 from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.step import train_step
+from t2t_lite.training.step import TrainStep
 
 EXAMPLES, SOURCE, TARGET = 8, 20, 20  # B, S, T
 MODELS = 3  # models built, as a trace happens once in each
@@ -47,9 +48,9 @@ def first_steps() -> tuple[MultiModel, list[float]]:
     """A new model, and the seconds of each problem's first step."""
     rng = np.random.default_rng(0)
     model = MultiModel(multimodel_tiny(), {p[0]: problem(*p) for p in PROBLEMS}, {"words": 256})
-    optimizer = make_optimizer(model.hparams, model.trainable_variables)
+    train_step = TrainStep(Devices(), [(model, make_optimizer(model.hparams, model.trainable_variables))])
     batches = {name: batch(rng, inputs, targets) for name, inputs, targets in PROBLEMS}
-    return model, [seconds(lambda n=n: train_step(model, optimizer, n, batches[n], 0)) for n in batches]
+    return model, [seconds(lambda n=n: train_step(n, batches[n], 0)) for n in batches]
 
 
 def decoding(model: MultiModel) -> None:

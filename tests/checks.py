@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
+from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.problems import Audio, Image, Label, Problem, Text
 
 SMALL = HParams().replace(
@@ -126,14 +127,15 @@ def check_layer(make, call, shape, folder):
 
     Args:
       make: builds the layer.
-      call: layer, dtype -> its output, or (output, balancing loss), on inputs of that type.
+      call: layer, dtype -> its output, or (output, sums of experts), on inputs of that type.
       shape: of the output.
       folder: for a checkpoint.
     """
 
     def output(layer, dtype=tf.float32):
         result = call(layer, dtype)
-        return result if isinstance(result, tuple) else (result, tf.zeros([]))
+        x, sums = result if isinstance(result, tuple) else (result, tf.zeros([2, 1]))
+        return x, balancing_loss(sums)
 
     layer = randomize(make())
     with tf.GradientTape() as tape:

@@ -314,15 +314,15 @@ class TestBatches:
             monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", stored.bytes // 2)
         decode = dataset.vocabularies["tiny"].decode
         epochs = []
+        whole = {i: decode(ids) for i, ids in in_order(read(dataset, "train"), "inputs").items()}
         stream = iter(dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=3))
         for _ in range(2):
             texts = []
             while len(texts) < stored.examples - stored.too_long:
                 batch = next(stream)
-                assert "index" not in batch
                 texts += [decode(ids) for ids in batch["inputs"].numpy()]
+                assert [whole[i] for i in batch["index"].numpy()] == texts[-len(batch["index"]) :]
             epochs.append(texts)
-        whole = {i: decode(ids) for i, ids in in_order(read(dataset, "train"), "inputs").items()}
         assert sorted(epochs[0]) == sorted(epochs[1])
         assert len(epochs[0]) == 400 - stored.too_long
         assert set(epochs[0]) <= set(whole.values())

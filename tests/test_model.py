@@ -9,6 +9,7 @@ from checks import NOISE, SMALL, batch_of, close, eagerly, five_problems, mixed_
 
 from t2t_lite.decoding.greedy import END, GreedyDecoder
 from t2t_lite.hparams import HParams
+from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Audio, Image, Label, Text
 
@@ -49,7 +50,7 @@ def test_translation_equals_numpy(model):
     close(scores.loss[there], -np.log(chances), 2e-3)
     assert np.all(scores.loss[~there] == 0)
     close(scores.weights, there)
-    close(scores.balance, balance + decoder_balance, 1e-3)
+    close(balancing_loss(scores.expert_sums), balance + decoder_balance, 1e-3)
 
 
 def test_classes_equal_numpy(model):
@@ -86,7 +87,7 @@ def test_padding_is_no_part_of_the_loss(model):
     longer = {key: tf.pad(value, [[0, 0], [0, 9]]) for key, value in batch.items()}
     scores, padded = model.score("translate", batch), model.score("translate", longer)
     close(tf.reduce_sum(padded.loss), tf.reduce_sum(scores.loss), 1e-3)
-    close(padded.balance, scores.balance, 1e-3)
+    close(balancing_loss(padded.expert_sums), balancing_loss(scores.expert_sums), 1e-3)
     assert float(tf.reduce_sum(padded.weights)) == float(tf.reduce_sum(scores.weights))
 
 
@@ -98,7 +99,7 @@ def test_mixed_bfloat16_scores_every_kind_of_data():
         for name in ("speech", "classes", "translate"):  # every net and both ways out
             batch = batch_of(wide.problems[name])
             scores = narrow.score(name, batch)
-            assert scores.logits.dtype == scores.loss.dtype == scores.balance.dtype == tf.float32
+            assert scores.logits.dtype == scores.loss.dtype == scores.expert_sums.dtype == tf.float32
             close(tf.reduce_mean(scores.loss), tf.reduce_mean(wide.score(name, batch).loss), 0.1)
 
 
@@ -188,7 +189,7 @@ def test_every_weight_learns_and_a_problem_moves_no_net_but_its_own(model):
         batch = batch_of(declared, rows=4, source=12, target=9)
         with tf.GradientTape() as tape:
             scores = model.score(name, batch, NOISE)
-            loss = tf.reduce_sum(scores.loss) + scores.balance
+            loss = tf.reduce_sum(scores.loss) + balancing_loss(scores.expert_sums)
         gradients = tape.gradient(loss, model.trainable_variables)
         given = {w.path for w, g in zip(model.trainable_variables, gradients, strict=True) if g is not None}
         for net in model.nets.values():

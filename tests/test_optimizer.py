@@ -1,9 +1,5 @@
 """Adam, AdamW and Adafactor against NumPy and against Keras: what moves, what does not, what is saved."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -274,10 +270,3 @@ def test_wrong_hparams_are_told(changes, message):
     with pytest.raises(UserError) as e:
         SMALL.replace(**changes)
     assert message in str(e.value)
-
-
-def test_replicas_stay_equal():
-    """In a process of its own, as logical devices must be there before the first operation."""
-    script = Path(__file__).with_name("replicas_of_optimizer.py")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]

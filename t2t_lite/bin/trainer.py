@@ -14,6 +14,7 @@ from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.bin import command
+from t2t_lite.errors import did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
@@ -23,7 +24,7 @@ from t2t_lite.training.stopping import Watch
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
-    command.define_shared(flags, "problem", "data_dir", "output_dir")
+    command.define_shared(flags, "problem", "data_dir", "output_dir", "eval_problems")
     string, integer, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_integer, absl_flags.DEFINE_bool
     several = absl_flags.DEFINE_multi_string
     string("hparams_set", None, "The hparams to start from.", flag_values=flags)
@@ -41,8 +42,12 @@ def define(flags: FlagValues) -> None:
     string("early_stop_metric", None, f"Stop when it no longer improves: {metric}.", flag_values=flags)
     integer("early_stop_patience", None, "Evaluations without improvement to stop after.", 1, flag_values=flags)
     string("warm_start_from", None, "A run, or RUN/checkpoints/ckpt-N: begin with its weights.", flag_values=flags)
-    where = "The devices: both take one, a GPU where there is one."
-    absl_flags.DEFINE_enum("distribute", "auto", ["auto", "one_device"], where, flag_values=flags)
+    string("profile_steps", None, "A,B: the first and the last step of a TensorFlow profile.", flag_values=flags)
+    where = "One device, all GPUs of this machine, or those of the machines in TF_CONFIG; auto: the most there are."
+    ways = ["auto", "one_device", "mirrored", "multi_worker"]
+    absl_flags.DEFINE_enum("distribute", "auto", ways, where, flag_values=flags)
+    replicas = "Replicas on this machine; 0: one a GPU. Without GPUs, parts of the CPU."
+    integer("worker_gpu", 0, replicas, 0, flag_values=flags)
     boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
     boolean("dry_run", False, "Print parameters, FLOPs, memory and the mixture, and stop.", flag_values=flags)
 
@@ -60,16 +65,29 @@ def body(flags: FlagValues) -> None:
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
     hparams.check_problems(problems)
+    evaluated = _evaluated(flags, problems)
+    watch = _watch(flags, evaluated)
+    profile_steps = command.number_pair(flags, "profile_steps")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
-    watch = _watch(flags, problems)
     import_tensorflow()
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
         dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
         return
-    from t2t_lite.training.train import train
+    from t2t_lite.training.devices import open_devices
+    from t2t_lite.training.train import Plan, train
 
+    plan = Plan(
+        flags.train_steps,
+        flags.eval_steps,
+        flags.eval_every,
+        flags.save_every or flags.eval_every,
+        flags.keep_checkpoints,
+        evaluated,
+        profile_steps,
+        Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
+    )
     with StopSignals() as stop:
         train(
             names=flags.problem,
@@ -78,22 +96,27 @@ def body(flags: FlagValues) -> None:
             model=flags.model,
             data_dir=data_dir,
             output_dir=Path(flags.output_dir).expanduser(),
-            train_steps=flags.train_steps,
-            eval_steps=flags.eval_steps,
-            eval_every=flags.eval_every,
-            save_every=flags.save_every or flags.eval_every,
-            keep_checkpoints=flags.keep_checkpoints,
+            plan=plan,
+            devices=open_devices(flags.distribute, flags.worker_gpu),
             watch=watch,
             stop=stop,
-            warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
         )
 
 
-def _watch(flags: FlagValues, problems: Collection[str]) -> Watch:
+def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
+    """The problems that evaluations look at: all, unless --eval_problems names some."""
+    names = tuple(get_problems(flags.eval_problems)) or tuple(problems)
+    for name in names:
+        if name not in problems:
+            raise command.FlagError(f"--eval_problems: '{name}' is not trained here{did_you_mean(name, problems)}")
+    return names
+
+
+def _watch(flags: FlagValues, evaluated: Collection[str]) -> Watch:
     """What the flags say of the best checkpoint and of early stopping."""
     if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
         raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")
-    return Watch(problems, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
+    return Watch(evaluated, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
 
 
 def resolve_hparams(flags: FlagValues) -> HParams:

@@ -81,7 +81,7 @@ class Dataset:
             float32 (B, N) samples in [-1, 1), padded with 0.
           targets: int32 (B, T) ids that end with 1, padded with 0; or int32 (B,) indices of classes.
           inputs_length: int32 (B,) samples; for audio only.
-          index: int64 (B,) the example's position in the split; without `repeat` only.
+          index: int64 (B,) the example's position in the split.
         S, T and N are edges of buckets (`lengths.bucket_edges`); B times the longer of them is at most
         `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`, both times the problem's multiplier. What is
         left in the buckets at the end of an epoch makes smaller batches, so that an epoch has every example once.
@@ -128,9 +128,7 @@ class Dataset:
             return _bucketed(records, edges, list(sizes.values()))
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
-        batches = batches.map(
-            lambda batch: self._parse(batch, edges, keep_index=not repeat), num_parallel_calls=_THREADS
-        )
+        batches = batches.map(lambda batch: self._parse(batch, edges), num_parallel_calls=_THREADS)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -228,11 +226,10 @@ class Dataset:
                 sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
         return sizes
 
-    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], keep_index: bool) -> dict[str, tf.Tensor]:
+    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int]) -> dict[str, tf.Tensor]:
         """Serialized examples (B,) to the batch that `batches` promises."""
         values = self._values(batch["record"])
-        parsed = {"index": batch["index"]} if keep_index else {}
-        return parsed | self._assemble(values, self._sizes(values), edges)
+        return {"index": batch["index"]} | self._assemble(values, self._sizes(values), edges)
 
     def _assemble(
         self, values: dict[str, Any], sizes: dict[str, tf.Tensor], edges: list[int] | None = None

@@ -31,6 +31,7 @@ class HParams:
     num_experts: int = 240  # E: 240 for eight problems together, 60 for one alone
     experts_per_position: int = 4  # k
     balance_loss: float = 1e-2  # the coefficient of both balancing losses
+    gating_noise: bool = True  # noise on the router's scores in training, without which loads are not balanced
     dropout: float = 0.4  # the rate in every ConvBlock
     dropout_place: str = (
         "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
@@ -62,8 +63,13 @@ class HParams:
     batch_multipliers: str = ""  # "problem:0.5": that problem's batches have half of batch_tokens and max_examples
 
     # Training
-    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch
+    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch, over all devices
     batch_max_examples: int = 256  # examples in a batch at most
+    accumulate_steps: int = (
+        1  # parts that a device's share of a batch is cut into, to save memory; the update is the same
+    )
+    precision: str = "float32"  # of the layers' products: "float32", "bfloat16" or "float16"; weights are float32
+    max_bad_steps: int = 10  # steps in a row with a loss or gradient that is not finite before training stops
     optimizer: str = "adam"  # "adam", "adamw" (Adam with weight_decay) or "adafactor" (less memory)
     learning_rate: float = 2e-3  # the peak of the schedule; of "noam", what its formula is multiplied by
     depthwise_rate: float = 1.0  # the learning rate of depthwise kernels, relative to that of all else
@@ -161,6 +167,7 @@ _CHOICES = {
     "mixture_unit": ("steps", "tokens"),
     "dropout_place": ("branches", "output"),
     "audio_form": ("waveform", "spectrogram"),
+    "precision": ("float32", "bfloat16", "float16"),
     "optimizer": ("adam", "adamw", "adafactor"),
     "schedule": ("noam", "rsqrt", "cosine", "linear", "constant"),
 }
@@ -181,6 +188,8 @@ _AT_LEAST = {
     "mixture_temperature": 1,
     "batch_tokens": 1,
     "batch_max_examples": 1,
+    "accumulate_steps": 1,
+    "max_bad_steps": 1,
     "learning_rate": 0,
     "depthwise_rate": 0,
     "norm_rate": 0,

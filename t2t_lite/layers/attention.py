@@ -138,6 +138,7 @@ class AttentionBlock(keras.layers.Layer):
 
     def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
         """(B, S, D) -> (B, D): the mean over what is not padding, through a pointwise convolution."""
-        weight = tf.cast(source_valid, source.dtype)[:, :, None]
-        mean = tf.reduce_sum(source * weight, axis=1) / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0)
+        weight = tf.cast(source_valid, tf.float32)[:, :, None]  # a narrow type does not count to hundreds
+        total = tf.reduce_sum(tf.cast(source, tf.float32) * weight, axis=1)
+        mean = tf.cast(total / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0), source.dtype)
         return tf.matmul(mean, tf.cast(self.pooled, source.dtype))

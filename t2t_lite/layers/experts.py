@@ -1,5 +1,8 @@
 """The mixture of experts (paper, section 2.4; Shazeer et al. 2017, "Outrageously large neural networks").
 
+The layer returns the sums that its balancing losses are made of, not the losses: a batch that is split over devices has
+the losses of the sums over all its parts (`balancing_loss`).
+
 Shapes: N positions, D hidden, E experts, k experts a position, C positions of the busiest expert, F filter size.
 """
 
@@ -26,11 +29,21 @@ class MixtureOfExperts(keras.layers.Layer):
       filter_size: F.
       num_experts: E.
       experts_per_position: k.
+      gating_noise: False leaves the noise out in training too.
     """
 
-    def __init__(self, hidden_size: int, filter_size: int, num_experts: int, experts_per_position: int, **kwargs: Any):
+    def __init__(
+        self,
+        hidden_size: int,
+        filter_size: int,
+        num_experts: int,
+        experts_per_position: int,
+        *,
+        gating_noise: bool = True,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
-        self.num_experts, self.k = num_experts, experts_per_position
+        self.num_experts, self.k, self.gating_noise = num_experts, experts_per_position, gating_noise
 
         def normal(fan_in: int, gain: float = 1.0) -> keras.initializers.Initializer:
             return keras.initializers.RandomNormal(stddev=(gain / fan_in) ** 0.5)
@@ -49,15 +62,16 @@ class MixtureOfExperts(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> y (B, S, D) and both balancing losses, summed (scalar)."""
+        """(B, S, D), valid (B, S) -> y (B, S, D) and each expert's importance and load (2, E)."""
         positions = tf.reshape(x, [-1, x.shape[-1]])  # (N, D)
         valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
-        chosen, gates, balance = self._route(tf.cast(positions, tf.float32), valid, noise)
+        noise = noise if self.gating_noise else None
+        chosen, gates, sums = self._route(tf.cast(positions, tf.float32), valid, noise)
         y = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
-        return tf.reshape(y, tf.shape(x)), balance
+        return tf.reshape(y, tf.shape(x)), sums
 
     def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(N, D) -> the chosen experts (N, k), their gates (N, k), and the balancing loss."""
+        """(N, D) -> the chosen experts (N, k), their gates (N, k), importance and load (2, E)."""
         clean = tf.matmul(x, self.gate)
         scores = clean
         if noise is not None:
@@ -68,15 +82,15 @@ class MixtureOfExperts(keras.layers.Layer):
         chosen = experts[:, : self.k]
         gates = tf.nn.softmax(best[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
         spread = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
-        balance = _squared_variation(tf.reduce_sum(spread, axis=0))
+        importance = tf.reduce_sum(spread, axis=0)
+        load = tf.zeros_like(importance)  # balanced: without noise it has no gradient, and no loss
         if noise is not None and self.k < self.num_experts:
             # P(x, i): the chance that expert i is among the k largest if its noise alone were drawn again.
             is_chosen = tf.reduce_max(tf.one_hot(chosen, self.num_experts), axis=1) > 0
             threshold = tf.where(is_chosen, best[:, self.k : self.k + 1], best[:, self.k - 1 : self.k])
             chance = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
             load = tf.reduce_sum(chance * tf.cast(valid, tf.float32)[:, None], axis=0)
-            balance += _squared_variation(load)
-        return chosen, gates, balance
+        return chosen, gates, tf.stack([importance, load])
 
     def _run_experts(self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
         """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, scatters back."""
@@ -100,7 +114,14 @@ class MixtureOfExperts(keras.layers.Layer):
         return tf.reduce_sum(returned * gates[:, :, None], axis=1)  # (N, D)
 
 
-def _squared_variation(x: tf.Tensor) -> tf.Tensor:
-    """The squared coefficient of variation, variance / mean ** 2: zero where all are equal."""
-    mean, variance = tf.nn.moments(x, axes=[0])
-    return variance / (mean**2 + 1e-10)
+def balancing_loss(sums: tf.Tensor) -> tf.Tensor:
+    """Both balancing losses, of one layer or more: the squared coefficients of variation of importance and load.
+
+    Args:
+      sums: (..., 2, E), each expert's importance and load over the whole batch.
+
+    Returns:
+      Their sum (scalar), zero where all experts have the same.
+    """
+    mean, variance = tf.nn.moments(sums, axes=[-1])
+    return tf.reduce_sum(variance / (mean**2 + 1e-10))

@@ -51,6 +51,9 @@ class Categorical(Modality):
         h3 = self.skip(x, valid=valid) + max_pool(h2, (3, 3), (2, 2), valid)
         valid = valid[:, ::2]
         h5 = self.step5(self.step4(h3, valid=valid), valid=valid)
-        weight = tf.cast(valid, h5.dtype)[:, :, None, None] * tf.ones_like(h5[:1, :1, :, :1])
-        h6 = tf.reduce_sum(tf.nn.relu(h5) * weight, axis=[1, 2]) / tf.reduce_sum(weight, axis=[1, 2])
+        h5 = tf.cast(h5, tf.float32)  # a narrow type does not count to hundreds
+        weight = tf.cast(valid, tf.float32)[:, :, None, None] * tf.ones_like(h5[:1, :1, :, :1])
+        # At least 1: an example that only fills a batch up has nothing valid.
+        h6 = tf.reduce_sum(tf.nn.relu(h5) * weight, axis=[1, 2]) / tf.maximum(tf.reduce_sum(weight, axis=[1, 2]), 1.0)
+        h6 = tf.cast(h6, self.compute_dtype)
         return tf.cast(tf.matmul(h6, tf.cast(self.softmax, h6.dtype)), tf.float32)

@@ -36,15 +36,16 @@ class Experts(keras.layers.Layer):
             hparams.filter_size,
             hparams.num_experts,
             hparams.experts_per_position,
+            gating_noise=hparams.gating_noise,
             name=f"{self.name}.experts",
         )
 
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
-        y, balance = self.experts(self.norm(x), valid=valid, noise=noise)
-        return x + y, balance
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
+        y, sums = self.experts(self.norm(x), valid=valid, noise=noise)
+        return x + y, sums
 
 
 class Encoder(keras.layers.Layer):
@@ -57,17 +58,18 @@ class Encoder(keras.layers.Layer):
             ConvBlock(hparams.hidden_size, **options, name=f"{self.name}.block{i}")
             for i in range(hparams.encoder_blocks)
         )
+        self.num_experts = hparams.num_experts
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
     def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
         x = x + tf.cast(timing_signal(tf.shape(x)[1], x.shape[-1]), x.dtype)
-        balance = tf.zeros([])
+        sums = tf.zeros([2, self.num_experts])
         for i, block in enumerate(self.blocks):
             if self.experts and i == len(self.blocks) // 2:
-                x, balance = self.experts(x, valid=valid, noise=noise)
+                x, sums = self.experts(x, valid=valid, noise=noise)
             x = block(x, valid=valid, noise=noise)
-        return x, balance
+        return x, sums
 
 
 class Mixer(keras.layers.Layer):
@@ -134,6 +136,7 @@ class Decoder(keras.layers.Layer):
             )
             for i in range(hparams.decoder_blocks)
         )
+        self.num_experts = hparams.num_experts
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
         self.norm = LayerNorm(hparams.hidden_size, name=f"{self.name}.norm") if hparams.final_norm else None
 
@@ -145,13 +148,13 @@ class Decoder(keras.layers.Layer):
         target_valid: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, T, D), (B, S, D), masks (B, S) and (B, T) -> (B, T, D) and the balancing loss (scalar)."""
-        balance = tf.zeros([])
+        """(B, T, D), (B, S, D), masks (B, S) and (B, T) -> (B, T, D) and the experts' importance and load (2, E)."""
+        sums = tf.zeros([2, self.num_experts])
         for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
             if self.experts and i == len(self.blocks) // 2:
-                x, balance = self.experts(x, valid=target_valid, noise=noise)
+                x, sums = self.experts(x, valid=target_valid, noise=noise)
             x = attention(block(x, noise=noise), source=encoded, source_valid=valid, noise=noise)
-        return (self.norm(x) if self.norm else x), balance
+        return (self.norm(x) if self.norm else x), sums
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
         """What `step` carries along."""
@@ -183,7 +186,7 @@ class Body(keras.layers.Layer):
         self.decoder = Decoder(hparams, name=f"{self.name}.decoder")
 
     def encode(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the balancing loss (scalar)."""
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
         return self.encoder(x, valid=valid, noise=noise)
 
     def decode(
@@ -206,7 +209,7 @@ class Body(keras.layers.Layer):
           noise: see layers/noise.py.
 
         Returns:
-          (B, T, D), and the balancing loss (scalar).
+          (B, T, D), and the experts' importance and load (2, E).
         """
         x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
         x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)

@@ -3,7 +3,8 @@
 Shapes: B batch, S input positions, T target positions, D hidden size, V vocabulary or classes.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -24,7 +25,19 @@ class Scores(NamedTuple):
     logits: tf.Tensor  # (B, T, V), or (B, V) for classes
     loss: tf.Tensor  # (B, T) or (B,): cross-entropy in nats, 0 at padding
     weights: tf.Tensor  # like loss: 1, or 0 at padding
-    balance: tf.Tensor  # scalar: the experts' balancing losses
+    expert_sums: tf.Tensor  # (layers, 2, E): importance and load of each expert in this batch
+
+
+@contextlib.contextmanager
+def compute_in(precision: str) -> Iterator[None]:
+    """Layers made inside compute in "float32", "bfloat16" or "float16"; their weights are float32 all the same."""
+    before = keras.config.dtype_policy()
+    if precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{precision}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 @registry.models.register
@@ -46,11 +59,12 @@ class MultiModel(keras.Model):
         super().__init__(**kwargs)
         self.hparams = hparams
         self.problems = dict(problems)
-        self.body = Body(hparams, name="body")
         self.nets: dict[str, Modality] = {}
-        for problem in self.problems.values():
-            for feature in (problem.inputs, problem.targets):
-                self._add_net(feature, vocab_sizes)
+        with compute_in(hparams.precision):
+            self.body = Body(hparams, name="body")
+            for problem in self.problems.values():
+                for feature in (problem.inputs, problem.targets):
+                    self._add_net(feature, vocab_sizes)
         self.command_names = sorted({p.command for p in self.problems.values() if isinstance(p.targets, Text)})
         self.commands = self.add_weight(
             name="commands",
@@ -111,15 +125,17 @@ class MultiModel(keras.Model):
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
     ) -> tuple[Embedded, tf.Tensor]:
-        """A batch's inputs -> the encoded input, with its valid and grid, and the balancing loss (scalar)."""
+        """A batch's inputs -> the encoded input, with its valid and grid; the experts' importance and load (2, E)."""
         net = self.net(self.problems[problem].inputs)
         arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
         embedded = Embedded(*self._call_net(net.name, "embed_inputs", *arguments))
+        if "weights" in batch:
+            embedded = embedded._replace(valid=embedded.valid & (batch["weights"] > 0)[:, None])
         if noise is None:
-            encoded, balance = self._encode(embedded.x, embedded.valid)
+            encoded, sums = self._encode(embedded.x, embedded.valid)
         else:
-            encoded, balance = self._encode_noisy(embedded.x, embedded.valid, noise)
-        return embedded._replace(x=encoded), balance
+            encoded, sums = self._encode_noisy(embedded.x, embedded.valid, noise)
+        return embedded._replace(x=encoded), sums
 
     def command(self, problem: str, batch_size: tf.Tensor) -> tf.Tensor:
         """The embedding of the problem's command, once an example: (B, D)."""
@@ -137,13 +153,15 @@ class MultiModel(keras.Model):
 
         Args:
           problem: the problem's name.
-          batch: `inputs` and `targets` as data/reading.py gives them.
+          batch: `inputs` and `targets` as data/reading.py gives them; `weights` (B,), where there are, are 0 for
+            examples that only fill up (data/slices.py).
           noise: the seed (2,) of dropout and gating noise in training, None otherwise.
         """
         targets = batch["targets"]
         net = self.net(self.problems[problem].targets)
-        encoded, balance = self.encode(problem, batch, noise)
-        weights = net.target_weights(targets)
+        encoded, sums = self.encode(problem, batch, noise)
+        expert_sums = [sums]
+        weights = self.target_weights(problem, batch)
         if isinstance(net, Categorical):
             # A class has nothing to decode step by step: its net reads the encoded input.
             logits = self._call_net(net.name, "classify", *encoded)
@@ -152,8 +170,15 @@ class MultiModel(keras.Model):
             command = self.command(problem, tf.shape(targets)[0])
             arguments = [embedded, encoded.x, encoded.valid, command, weights > 0]
             decode = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
-            decoded, decoder_balance = decode
-            balance = balance + decoder_balance
+            decoded, sums = decode
+            expert_sums.append(sums)
             logits = self._call_net(net.name, "logits", decoded)
         smoothing = self.hparams.label_smoothing if noise is not None else 0.0
-        return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, balance)
+        return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, tf.stack(expert_sums))
+
+    def target_weights(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """What each target of a batch counts in the loss: 1, or 0 at padding. (B, T), or (B,) for classes."""
+        weights = self.net(self.problems[problem].targets).target_weights(batch["targets"])
+        if "weights" not in batch:
+            return weights
+        return weights * tf.reshape(batch["weights"], [-1] + [1] * (weights.shape.rank - 1))

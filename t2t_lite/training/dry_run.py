@@ -95,6 +95,7 @@ def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
 def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
     """Weights, the optimizer's moments, gradients, and what the backward pass keeps of the forward one."""
     weights = _BYTES * _size(model)
+    computed = _BYTES if hparams.precision == "float32" else _BYTES // 2
     positions, longest = 0, 0
     for dataset in datasets.values():
         for edge, batch in lengths.batch_sizes(dataset.problem, hparams).items():
@@ -113,7 +114,7 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
         "weights": weights,
         **_optimizer_bytes(model, hparams),
         "gradients": weights,
-        f"activations, {positions:,} positions": _BYTES * positions * kept,
+        f"activations, {positions:,} positions": computed * positions * kept // hparams.accumulate_steps,
     }
 
 

@@ -1,6 +1,7 @@
 """All that a training run shows and keeps of its figures: the display, the JSON lines, TensorBoard."""
 
 import contextlib
+import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ class Monitor:
       train_steps: the step at which training ends.
       datasets: the problems, in the order of the rows.
       evaluated_step: the last step whose evaluation is not to come again; start_step unless given.
+      shown: whether to show anything; of several workers one does.
 
     Raises:
       UserError: the disk is full; from any method.
@@ -45,9 +47,11 @@ class Monitor:
         train_steps: int,
         datasets: Mapping[str, Dataset],
         evaluated_step: int | None = None,
+        shown: bool = True,
     ):
         self._datasets = datasets
-        self._progress = Progress(train_steps, start_step, list(datasets))
+        file = None if shown else io.StringIO()
+        self._progress = Progress(train_steps, start_step, list(datasets), file=file)
         self._scalars = scalars.Scalars(folder, start_step, evaluated_step)
         self._loads: dict[str, np.ndarray] = {}  # what each expert got since the last evaluation
         self._waited = 0.0

@@ -1,4 +1,4 @@
-"""The exponential moving average of weights, and what a step on several replicas needs of a variable."""
+"""The exponential moving average of weights."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -26,13 +26,13 @@ class MovingAverage(tf.Module):
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
         self.shadows = [tf.Variable(tf.convert_to_tensor(v), trainable=False, name="shadow") for v in variables]
         self._decay = decay
-        self._variables = list(variables)
+        self._variables = [v.value for v in variables]  # TensorFlow's own
 
     def update(self) -> None:
-        """Moves all shadows by one step. In replica context, as `Optimizer.apply`, which calls this."""
-        n = tf.cast(own(self.updates).assign_add(1), tf.float32) - 1.0
+        """Moves all shadows by one step."""
+        n = tf.cast(self.updates.assign_add(1), tf.float32) - 1.0
         follow = 1.0 - tf.minimum(self._decay, (1.0 + n) / (10.0 + n))
-        for shadow, variable in zip(map(own, self.shadows), map(own, self._variables), strict=True):
+        for shadow, variable in zip(self.shadows, self._variables, strict=True):
             # One kernel for shadow -= follow * (shadow - variable).
             tf.raw_ops.ResourceApplyGradientDescent(var=shadow.handle, alpha=follow, delta=shadow - variable)
 
@@ -47,14 +47,3 @@ class MovingAverage(tf.Module):
         finally:
             for variable, value in zip(self._variables, raw, strict=True):
                 variable.assign(value)
-
-
-def own(variable: tf.Variable | keras.Variable) -> tf.Variable:
-    """The copy of a variable that this replica holds; the variable itself where there are no replicas.
-
-    Fused kernels write to one copy. All replicas make the same update of the same gradients, so all copies stay equal.
-    """
-    variable = variable.value if isinstance(variable, keras.Variable) else variable
-    copies = tf.distribute.get_strategy().experimental_local_results(variable)
-    replica = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-    return copies[replica % len(copies)]  # each worker holds its own replicas' copies; replicas are numbered across all

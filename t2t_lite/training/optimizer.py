@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
-from t2t_lite.training.moving_average import MovingAverage, own
+from t2t_lite.training.moving_average import MovingAverage
 
 
 def make_optimizer(hparams: HParams, variables: Sequence[keras.Variable]) -> "Optimizer":
@@ -24,8 +24,6 @@ class Optimizer(tf.Module):
     A problem's step leaves alone the nets of the others: their weights, moments and counts. Moments are unbiased by a
     variable's own count of updates, so that a net that joins late starts as well as one that was there from the first.
 
-    Under tf.distribute it is made in the strategy's scope and `apply` is called in replica context.
-
     Args:
       hparams: clip_norm, weight_decay, average_decay, and what the subclass reads.
       variables: all that may ever be trained.
@@ -37,7 +35,7 @@ class Optimizer(tf.Module):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.updates = tf.Variable(tf.zeros(len(variables), tf.int64), trainable=False, name="updates")
         self.average = MovingAverage(hparams.average_decay, variables) if hparams.average_decay else None
-        self._variables = list(variables)
+        self._variables = [v.value for v in variables]  # TensorFlow's own
         self._relative_rates = [relative_rate(v, hparams) for v in variables]
         # One traced function for each set of variables; problems with the same nets share it.
         self._traced = functools.cache(self._trace)
@@ -75,13 +73,13 @@ class Optimizer(tf.Module):
 
         def move() -> tf.Tensor:
             moved = tf.scatter_nd([[i] for i in present], [1] * len(present), self.updates.shape)
-            counts = tf.gather(own(self.updates).assign_add(tf.cast(moved, tf.int64)), present)
+            counts = tf.gather(self.updates.assign_add(tf.cast(moved, tf.int64)), present)
             self._decay(present, rate)
             self._update(present, [gradient * scale for gradient in gradients], rate, tf.cast(counts, tf.float32))
             return tf.constant(True)
 
         tf.cond(finite & tf.math.is_finite(norm), move, lambda: tf.constant(False))
-        own(self.step).assign_add(1)
+        self.step.assign_add(1)
         if self.average:
             self.average.update()
         return norm
@@ -92,7 +90,7 @@ class Optimizer(tf.Module):
         Only of matrices and kernels: norms' scales and shifts and biases, all of rank 1, have no cause to be small.
         """
         if self.hparams.weight_decay:
-            for variable in (own(self._variables[i]) for i in present):
+            for variable in (self._variables[i] for i in present):
                 if variable.shape.rank >= 2:
                     variable.assign_sub(rate * self.hparams.weight_decay * variable)
 
@@ -121,9 +119,9 @@ class Adam(Optimizer):
         powers = zip(tf.unstack(beta1**counts), tf.unstack(beta2**counts), strict=True)
         for i, gradient, (power1, power2) in zip(present, gradients, powers, strict=True):
             tf.raw_ops.ResourceApplyAdam(
-                var=own(self._variables[i]).handle,
-                m=own(self.first[i]).handle,
-                v=own(self.second[i]).handle,
+                var=self._variables[i].handle,
+                m=self.first[i].handle,
+                v=self.second[i].handle,
                 beta1_power=power1,
                 beta2_power=power2,
                 lr=rate * self._relative_rates[i],
@@ -158,7 +156,7 @@ class Adafactor(Optimizer):
     ) -> None:
         follow = tf.unstack(counts**-self.DECAY)  # 1 - beta2
         for i, gradient, share in zip(present, gradients, follow, strict=True):
-            variable, moments = own(self._variables[i]), [own(moment) for moment in self.second[i]]
+            variable, moments = self._variables[i], self.second[i]
             squares = tf.square(gradient) + self.EPSILON1
             means = [tf.reduce_mean(squares, -1), tf.reduce_mean(squares, -2)] if len(moments) == 2 else [squares]
             found = [m.assign_add(share * (mean - m)) for m, mean in zip(moments, means, strict=True)]

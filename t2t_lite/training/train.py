@@ -1,29 +1,46 @@
 """Training: one page that reads from top to bottom."""
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from t2t_lite.data.reading import Dataset
+from t2t_lite.data.slices import largest_batch
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
-from t2t_lite.evaluation.report import format_report
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
 from t2t_lite.progress import say
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
-from t2t_lite.training.draw import ProblemDraw, describe_mixture, mixture_rates
+from t2t_lite.training.devices import Devices
+from t2t_lite.training.draw import problem_draw
 from t2t_lite.training.interrupt import StopSignals
+from t2t_lite.training.mixture import TrainingMixture
+from t2t_lite.training.monitor import Monitor
 from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.progress import Progress
+from t2t_lite.training.profile import Profiler
+from t2t_lite.training.samples import Samples
 from t2t_lite.training.schedule import learning_rate
-from t2t_lite.training.step import train_step
+from t2t_lite.training.step import TrainStep
 from t2t_lite.training.stopping import Watch
 from t2t_lite.training.warm_start import warm_start
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How far to train, and what happens on the way."""
+
+    train_steps: int  # the step to train to, all problems together
+    eval_steps: int = 20  # batches of each problem's dev split in an evaluation
+    eval_every: int = 1000  # steps between evaluations
+    save_every: int = 1000  # steps between checkpoints
+    keep_checkpoints: int = 3  # how many of the last checkpoints to keep, beside the best
+    eval_problems: tuple[str, ...] = ()  # the problems to evaluate; all of them unless given
+    profile_steps: tuple[int, int] | None = None  # the first and the last step of a TensorFlow profile
+    warm_start_from: Path | None = None  # an old run or one of its checkpoints, whose weights a new run begins with
 
 
 def train(
@@ -34,14 +51,10 @@ def train(
     model: str,
     data_dir: Path,
     output_dir: Path,
-    train_steps: int,
-    eval_steps: int,
-    eval_every: int,
-    save_every: int,
-    keep_checkpoints: int,
+    plan: Plan,
+    devices: Devices,
     watch: Watch,
     stop: StopSignals,
-    warm_start_from: Path | None = None,
 ) -> None:
     """Trains one model on all the problems, from the run's last checkpoint if there is one.
 
@@ -51,81 +64,99 @@ def train(
       hparams: the resolved hparams.
       model: the registered name of the model.
       data_dir: where datagen put the data.
-      output_dir: the run's folder; see training/run.py.
-      train_steps: the step to train to, all problems together.
-      eval_steps: batches of each problem's dev split in an evaluation.
-      eval_every: steps between evaluations.
-      save_every: steps between checkpoints.
-      keep_checkpoints: how many of the last checkpoints to keep, beside the best.
+      output_dir: the run's folder; see runs/run.py.
+      plan: how far to train, and what happens on the way.
+      devices: where to train.
       watch: which checkpoint is the best, and whether to stop early.
       stop: whether a signal has asked to stop.
-      warm_start_from: an old run or one of its checkpoints, whose weights a new run begins with as far as they fit.
 
     Raises:
-      UserError: data are missing or damaged, output_dir holds another run, or the disk is full.
+      UserError: data are missing or damaged, output_dir holds another run, the disk is full, memory does not suffice,
+        too many steps in a row were not finite, or another worker has ended.
     """
+    last = plan.train_steps
+    output_dir = devices.folder(output_dir)
     if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
-        hparams = replace(hparams, decay_steps=train_steps)
+        hparams = replace(hparams, decay_steps=last)
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
-    rates = mixture_rates(names)
-    run = Run.create(output_dir, hparams, model, datasets, rates, gin_config.operative_config(hparams))
-    net = run.build_model()
-    if warm_start_from and not finished_steps(output_dir):
-        say(warm_start(net, run, warm_start_from))
-    optimizer = make_optimizer(hparams, net.trainable_variables)
-    checkpoints = Checkpoints(output_dir, net, optimizer, keep_checkpoints)
-    start, state = checkpoints.restore()
+    mixture = TrainingMixture(names, datasets, hparams)
+    run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
+    devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
+    mixture.save(output_dir, last)
+
+    models = devices.build(run.build_model)
+    if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
+        say(warm_start(models[0], run, plan.warm_start_from))
+    optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
+    net, optimizer = models[0], optimizers[0]
+    train_step = TrainStep(devices, list(zip(models, optimizers, strict=True)))
+    checkpoints = Checkpoints(output_dir, net, optimizer, plan.keep_checkpoints)
+    _, state = checkpoints.restore()
+    start, state = train_step.share(), devices.share_state(state)
     stop.saved_step = start
     watch.restore(state.get("watch", {}))
-    if start > train_steps or start == train_steps == watch.evaluated:
+    if start > last or start == last == watch.evaluated:
         say(f"step {start} is reached already; a larger --train_steps trains on")
         return
 
-    draw = ProblemDraw(rates, hparams.seed)
+    draw = problem_draw(hparams, mixture.rates)
+    draw.restore(state.get("draw", {}))
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
     used = draw.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
-    writer = tf.summary.create_file_writer(str(output_dir))
+    evaluated = {name: datasets[name] for name in plan.eval_problems or datasets}
+    samples = Samples(net, evaluated, hparams)
 
     def save(step: int) -> None:
-        checkpoints.save(step, {"watch": watch.state()}, watch.best_step)
-        stop.saved_step = step
+        if devices.is_chief:
+            monitor.flush()
+            checkpoints.save(step, {"watch": watch.state(), "draw": draw.state()}, watch.best_step)
+            stop.saved_step = step
 
-    with checkpoints.writing(), Progress(train_steps, start, list(problems)) as progress:
-        progress.message(describe_mixture(rates, datasets))
+    with (
+        checkpoints.writing(),
+        Profiler(output_dir, plan.profile_steps, start, last) as profiler,
+        Monitor(output_dir, start, last, datasets, watch.evaluated, devices.is_chief) as monitor,
+    ):
+        train_step.tell = monitor.message
+        monitor.message(mixture.table(last))
+        if devices.replicas > 1:
+            monitor.message(devices.describe())
         if start:
-            progress.message(f"going on from step {start}")
-        progress.message("the first step of each problem takes longer: its graph is built")
+            monitor.message(f"going on from step {start}")
+        monitor.message("the first step of each problem takes longer: its graph is built")
+        for name, dataset in datasets.items():
+            train_step.try_longest(name, largest_batch(dataset, hparams))
         stop.wait_for_step()
-        for step in range(start, train_steps + 1):
+        for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
-            if watch.evaluated < step and (step % eval_every == 0 or step == train_steps):
+            if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
                 with stop.abandonable(), optimizer.averaged():
-                    scores = evaluate(net, datasets, hparams, "dev", eval_steps, decode=False)
-                if stop.asked:
+                    scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
+                    shown = samples() if devices.is_chief else []
+                if devices.any(stop.asked):
                     break
                 is_best = watch.update(step, scores)
-                for name, row in scores.items():
-                    _write_scalars(writer, step, f"dev/{name}", row)
-                progress.message(format_report({"step": step, "problems": scores}))
+                monitor.evaluation(step, scores, shown)
                 if is_best or checkpoints.last_step == step:
                     save(step)
-            if step == train_steps or stop.asked or watch.why_stop():
+            if step == last or devices.any(stop.asked or watch.why_stop() is not None):
                 break
+            profiler.begin(step + 1)
             problem = draw(step)
-            with datasets[problem].reading():
+            told = {"learning_rate": learning_rate(hparams, step), "rate": draw.rates[problem]}
+            with datasets[problem].reading(), monitor.waiting():
                 batch = next(batches[problem])
-            figures = train_step(net, optimizer, problem, batch, step)
-            progress.update(step + 1, problem, figures)
-            _write_scalars(writer, step + 1, f"train/{problem}", figures)
-            _write_scalars(writer, step + 1, "train", {"learning_rate": learning_rate(hparams, step)})
-            if (step + 1) % save_every == 0 or step + 1 == train_steps:
+            figures = train_step(problem, batch, step)
+            draw.update(problem, figures.get("loss", float("nan")))
+            monitor.step(step + 1, problem, batch, told | figures)
+            if (step + 1) % plan.save_every == 0 or step + 1 == last:
                 save(step + 1)
         if checkpoints.last_step < step:
             save(step)
         if reason := watch.why_stop():
-            progress.message(reason)
-        writer.close()
+            monitor.message(reason)
+    devices.wait()
 
 
 def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
@@ -134,8 +165,7 @@ def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
     return iter(dataset.batches("train", hparams, shuffle=True, repeat=True, skip=skip))
 
 
-def _write_scalars(writer: Any, step: int, where: str, figures: Mapping[str, float]) -> None:
-    with writer.as_default(step=step):
-        for key, value in figures.items():
-            if isinstance(value, int | float):
-                tf.summary.scalar(f"{where}/{key}", value)
+def _checksum(run: Run, datasets: Mapping[str, Dataset], plan: Plan) -> int:
+    """Of all that the workers of a run must agree on."""
+    stored = [dataset.manifest for dataset in datasets.values()]
+    return zlib.crc32(repr((replace(run, folder=Path()), stored, plan)).encode())

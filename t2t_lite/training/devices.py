@@ -1,0 +1,335 @@
+"""Where training runs: one device, the GPUs of this machine, or those of several machines (tf.distribute).
+
+Each replica is a whole copy of model and optimizer on its device, made of ordinary variables: neither needs to know
+that there are others. A strategy of tf.distribute finds the devices and adds up over them; what all replicas are then
+given is the same, so that the copies stay the same.
+"""
+
+import functools
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from t2t_lite.errors import UserError
+from t2t_lite.progress import say
+
+_START_SECONDS = 600  # that a worker waits for the others to start
+_ALONE = 2**20  # numbers; larger tensors are added up each by itself, smaller ones as one
+_BASE = 2**24  # integers below it are exact in a float32
+_LOST = (
+    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError),
+    *(tf.errors.InternalError, tf.errors.UnknownError),
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What TF_CONFIG says: the workers' addresses in order, and which of them this process is."""
+
+    workers: tuple[str, ...]
+    index: int
+
+    @classmethod
+    def from_environment(cls) -> "Cluster":
+        """Reads TF_CONFIG.
+
+        Raises:
+          UserError: it is missing or wrong; the text says how it should look.
+        """
+        example = """'{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
+        text = os.environ.get("TF_CONFIG", "")
+        if not text:
+            raise UserError(f"--distribute=multi_worker: the environment has no TF_CONFIG; set it to {example}")
+        try:
+            config = json.loads(text)
+        except ValueError as e:
+            raise UserError(f"TF_CONFIG: not JSON: {e}; expected {example}") from e
+        try:
+            addresses, task = config["cluster"], config["task"]
+            workers = [str(address) for kind in ("chief", "worker") for address in addresses.get(kind, [])]
+            before = len(addresses.get("chief", [])) if task["type"] == "worker" else 0
+            own, index = addresses.get(task["type"], []), int(task["index"])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise UserError(f"TF_CONFIG: expected a cluster and a task, as in {example}") from None
+        if task["type"] not in ("chief", "worker") or not workers:
+            raise UserError(f"TF_CONFIG: tasks and cluster must be of type worker, or one chief: as in {example}")
+        if not 0 <= index < len(own):
+            raise UserError(f"TF_CONFIG: there is no task {index} of type {task['type']}: the cluster has {len(own)}")
+        return cls(tuple(workers), before + index)
+
+
+class Devices:
+    """The devices that a run trains on. `open_devices` makes one.
+
+    Attributes:
+      local: the names of this process's devices, a replica each.
+      replicas: how many replicas there are, those of other workers included.
+      first: the number of this process's first replica.
+      is_chief: whether this process is the one that writes and shows.
+    """
+
+    def __init__(self, strategy: Any = None, cluster: Cluster | None = None):
+        self.local: tuple[str, ...] = tuple(strategy.extended.worker_devices) if strategy else ("",)
+        self.replicas: int = strategy.num_replicas_in_sync if strategy else 1
+        self.workers = len(cluster.workers) if cluster else 1
+        self.worker = cluster.index if cluster else 0
+        self.first = self.worker * len(self.local)
+        self.is_chief = self.worker == 0
+        self._strategy = strategy
+        self._threads = ThreadPoolExecutor(len(self.local)) if len(self.local) > 1 else None
+
+    def describe(self) -> str:
+        """`4 replicas, 2 on each of 2 workers`."""
+        text = "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
+        return text if self.workers == 1 else f"{text}, {len(self.local)} on each of {self.workers} workers"
+
+    def build(self, make: Callable[[], Any]) -> list[Any]:
+        """Calls make() on each local device, one after another: building draws from random states that all share."""
+        made = []
+        for device in self.local:
+            with tf.device(device or None):
+                made.append(make())
+        return made
+
+    def run(self, work: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        """Calls work(replica's local number, its arguments) for each local replica, at once and on its device.
+
+        Args:
+          work: what to do.
+          *arguments: a list each, of one argument a local replica.
+        """
+
+        def on_device(number: int, *given: Any) -> Any:
+            with tf.device(self.local[number] or None):
+                return work(number, *given)
+
+        numbers = range(len(self.local))
+        if self._threads is None:
+            return list(map(on_device, numbers, *arguments))
+        return list(self._threads.map(on_device, numbers, *arguments))
+
+    def sum(self, values: Sequence[Sequence[tf.Tensor]]) -> list[list[tf.Tensor]]:
+        """Adds up over all replicas.
+
+        Args:
+          values: for each local replica its float32 tensors, of the same shapes everywhere.
+
+        Returns:
+          For each local replica the sums, equal everywhere to the last bit.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        if self.replicas == 1:
+            return [list(row) for row in values]
+        small = [i for i, value in enumerate(values[0]) if value.shape.num_elements() <= _ALONE]
+        large = [i for i in range(len(values[0])) if i not in set(small)]
+
+        def pack(_: int, row: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            flat = [tf.concat([tf.reshape(row[i], [-1]) for i in small], axis=0)] if small else []
+            return flat + [row[i] for i in large]
+
+        def unpack(_: int, row: Sequence[tf.Tensor], like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+            found: dict[int, tf.Tensor] = dict(zip(large, row[1:] if small else row, strict=True))
+            if small:
+                parts = tf.split(row[0], [like[i].shape.num_elements() for i in small])
+                found |= {i: tf.reshape(part, like[i].shape) for i, part in zip(small, parts, strict=True)}
+            return [found[i] for i in range(len(like))]
+
+        return self.run(unpack, self._all_reduce(self.run(pack, values)), values)
+
+    def _all_reduce(self, rows: list[list[tf.Tensor]]) -> list[list[tf.Tensor]]:
+        strategy = self._strategy
+
+        def of_replica(context: Any, i: int) -> tf.Tensor:
+            return rows[context.replica_id_in_sync_group - self.first][i]
+
+        spread = [
+            strategy.experimental_distribute_values_from_function(functools.partial(of_replica, i=i))
+            for i in range(len(rows[0]))
+        ]
+        try:
+            sums = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, [(value, value) for value in spread])
+            return [list(row) for row in zip(*map(strategy.experimental_local_results, sums), strict=True)]
+        except _LOST as e:
+            if self.workers == 1:
+                raise
+            raise UserError(
+                "another worker has ended or cannot be reached, so that this one ends too; "
+                "start all of them again: the run goes on from its last checkpoint"
+            ) from e
+
+    def share(self, copies: Sequence[Sequence[tf.Variable]]) -> None:
+        """Gives the variables of the first replica of all to every other.
+
+        Args:
+          copies: for each local replica its variables, in the same order everywhere.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        for number in range(1, len(self.local)):
+            for mine, first in zip(copies[number], copies[0], strict=True):
+                mine.assign(first)
+        if self.workers == 1:
+            return
+        for column in zip(*copies, strict=True):
+            parts = _as_floats(column[0])
+            zeros = [tf.zeros_like(part) for part in parts]
+            # The sum of the first replica's values and of zeros everywhere else.
+            rows = [parts if self.first + number == 0 else zeros for number in range(len(self.local))]
+            for variable, row in zip(column, self.sum(rows), strict=True):
+                variable.assign(_from_floats(row, variable.dtype))
+
+    def check_same(self, what: str, number: int) -> None:
+        """Compares a number, such as a checksum, between workers.
+
+        Raises:
+          UserError: it differs; `what` says of which thing.
+        """
+        if self.workers == 1:
+            return
+        row = np.zeros([self.workers, 2], np.float32)
+        row[self.worker] = [number & 0xFFFF, number >> 16 & 0xFFFF]
+        rows = [tf.constant(row if i == 0 else np.zeros_like(row)) for i in range(len(self.local))]
+        found = self.sum([[value] for value in rows])[0][0].numpy()
+        for worker in range(1, self.workers):
+            if (found[worker] != found[0]).any():
+                raise UserError(f"worker {worker} was started with other {what} than worker 0: all must have the same")
+
+    def share_state(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The first worker's state, which is JSON-able, on all.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        if self.workers == 1:
+            return state
+        text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype(np.float32)
+        length = int(self._from_chief(np.array([len(text)], np.float32))[0])
+        shared = self._from_chief(np.resize(text, length))
+        found: dict[str, Any] = json.loads(shared.astype(np.uint8).tobytes())
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any worker.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        if self.workers == 1:
+            return flag
+        row = tf.constant([float(flag)])
+        return float(self.sum([[row] for _ in self.local])[0][0][0]) > 0
+
+    def _from_chief(self, values: np.ndarray) -> np.ndarray:
+        """The first worker's values: their sum with zeros everywhere else."""
+        zeros = np.zeros_like(values)
+        rows = [tf.constant(values if self.first + i == 0 else zeros) for i in range(len(self.local))]
+        return np.asarray(self.sum([[row] for row in rows])[0][0])
+
+    def wait(self) -> None:
+        """Returns once all workers have come here.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        if self.workers > 1:
+            self.sum([[tf.zeros([1])] for _ in self.local])
+
+    def folder(self, output_dir: Path) -> Path:
+        """Where this process may write: the run's folder for the chief, one that is thrown away for the others."""
+        if self.is_chief:
+            return output_dir
+        self._thrown_away = tempfile.TemporaryDirectory(prefix="t2t_lite_worker_")
+        return Path(self._thrown_away.name)
+
+
+def open_devices(distribute: str = "auto", worker_gpu: int = 0) -> Devices:
+    """Chooses the devices; must come before anything else makes TensorFlow start.
+
+    Args:
+      distribute: "one_device"; "mirrored": the GPUs of this machine; "multi_worker": those of all machines that
+        TF_CONFIG names; "auto": the last of these that there is more than one of.
+      worker_gpu: replicas of this process, 0 for one a GPU. Without a GPU, that many parts of the CPU.
+
+    Raises:
+      UserError: there are no such devices, TF_CONFIG is wrong, or the other workers do not start.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and worker_gpu > len(gpus):
+        raise UserError(f"--worker_gpu={worker_gpu}: this machine has {len(gpus)}")
+    replicas = worker_gpu or max(len(gpus), 1)
+    if distribute == "auto":
+        several = bool(os.environ.get("TF_CONFIG")) and len(Cluster.from_environment().workers) > 1
+        distribute = "multi_worker" if several else "mirrored" if replicas > 1 else "one_device"
+    if distribute == "multi_worker":
+        return _open_cluster(Cluster.from_environment(), gpus, worker_gpu)
+    if distribute == "one_device" and worker_gpu > 1:
+        raise UserError(f"--distribute=one_device: has one replica, not --worker_gpu={worker_gpu}")
+    if distribute == "one_device" or replicas == 1:
+        return Devices()
+    kind = "GPU" if gpus else "CPU"
+    if not gpus:
+        _divide_cpu(replicas)
+    return Devices(tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(replicas)]))
+
+
+def _as_floats(x: tf.Variable) -> list[tf.Tensor]:
+    """Floats that hold a variable exactly: itself, or two for an integer of up to 48 bits."""
+    if x.dtype == tf.float32:
+        return [tf.convert_to_tensor(x)]
+    return [tf.cast(x // _BASE, tf.float32), tf.cast(x % _BASE, tf.float32)]
+
+
+def _from_floats(floats: Sequence[tf.Tensor], dtype: tf.DType) -> tf.Tensor:
+    if dtype == tf.float32:
+        return floats[0]
+    return tf.cast(floats[0], dtype) * _BASE + tf.cast(floats[1], dtype)
+
+
+def _divide_cpu(parts: int) -> None:
+    """Makes logical devices of the one CPU."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * parts)
+    except RuntimeError:  # TensorFlow has started; it may have done so with enough of them
+        if len(tf.config.list_logical_devices("CPU")) < parts:
+            raise UserError(
+                f"--worker_gpu={parts}: TensorFlow has started with fewer devices in this process"
+            ) from None
+
+
+def _open_cluster(cluster: Cluster, gpus: Sequence[Any], worker_gpu: int) -> Devices:
+    if not gpus and worker_gpu > 1:
+        raise UserError(f"--worker_gpu={worker_gpu}: a worker of several without a GPU has one replica")
+    if gpus and worker_gpu:
+        tf.config.set_visible_devices(gpus[:worker_gpu], "GPU")
+    others = ", ".join(address for i, address in enumerate(cluster.workers) if i != cluster.index)
+    say(f"worker {cluster.index} of {len(cluster.workers)}: waiting for {others}")
+
+    def give_up() -> None:
+        # TensorFlow waits in C++, where no exception reaches it.
+        say(f"t2t-trainer: error: after {_START_SECONDS} s not all of these workers have started: {others}")
+        os._exit(1)
+
+    timer = threading.Timer(_START_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        return Devices(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
+    except tf.errors.OpError as e:
+        raise UserError(f"TF_CONFIG: cannot join the cluster as {cluster.workers[cluster.index]}: {e.message}") from e
+    except RuntimeError as e:
+        raise UserError(f"--distribute=multi_worker: {e}") from e
+    finally:
+        timer.cancel()

@@ -1,0 +1,113 @@
+"""Two worker processes over loopback, through the command."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+USR_DIR = str(Path(__file__).parent / "usr_session")
+PATIENCE = 600  # seconds that a busy machine may take for any one thing
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start(session_data):
+    """Starts the trainer as worker `index` of a cluster, or alone; whatever still runs at the end is killed."""
+    started = []
+
+    def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false"):
+        flags = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={output_dir}"]
+        flags += ["--problem=session_pictures", "--hparams_set=session_tiny", f"--hparams={hparams}"]
+        flags += [f"--train_steps={steps}", "--eval_every=5", "--eval_steps=1"]
+        environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+        if ports:
+            cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "t2t_lite.bin.trainer", *flags],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def free_ports():
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        return a.getsockname()[1], b.getsockname()[1]
+
+
+def finish(*processes):
+    """[(exit status, what was said)]"""
+    said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def weights(folder, step):
+    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_two_workers_train_as_one(start, tmp_path):
+    ports = free_ports()
+    chief, other = finish(start(tmp_path / "chief", 5, ports, 0), start(tmp_path / "other", 5, ports, 1))
+    assert chief[0] == other[0] == 0, chief[1] + other[1]
+    assert "2 replicas, 1 on each of 2 workers" in chief[1] and "step 5 of 5" in chief[1]
+    assert not (tmp_path / "other").exists() and "step 5" not in other[1]
+    ((status, said),) = finish(start(tmp_path / "alone", 5))
+    assert status == 0, said
+    expected, found = weights(tmp_path / "alone", 5), weights(tmp_path / "chief", 5)
+    assert len(expected) > 20 and expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert np.linalg.norm(found[name] - value) <= 1e-5 * np.linalg.norm(value), name
+
+
+def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(start, tmp_path):
+    run, ports = tmp_path / "run", free_ports()
+    chief, other = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
+    before = time.monotonic()
+    while not list(run.glob("checkpoints/*.index")):
+        assert chief.poll() is None and other.poll() is None and time.monotonic() - before < PATIENCE
+        time.sleep(0.2)
+    other.send_signal(signal.SIGKILL)
+    ((status, said),) = finish(chief)
+    assert status == 1
+    assert re.search(r"^t2t-trainer: error: another worker has ended.*start all of them again", said, re.MULTILINE), (
+        said
+    )
+    assert "Traceback" not in said
+    step = max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
+    ports = free_ports()
+    again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
+    assert [status for status, _ in again] == [0, 0], again
+    assert f"going on from step {step}" in again[0][1]
+
+
+def test_workers_with_other_hparams_are_told(start, tmp_path):
+    ports = free_ports()
+    results = finish(
+        start(tmp_path / "a", 5, ports, 0), start(tmp_path / "b", 5, ports, 1, hparams="gating_noise=false,seed=3")
+    )
+    for status, said in results:
+        assert status == 1 and "worker 1 was started with other flags, hparams or data than worker 0" in said, said
