@@ -92,7 +92,7 @@ class TrainStep:
             self._skip(problem, batch, step, "gradient" if np.isfinite(loss) else "loss")
             return {"tokens": tokens, "skipped": 1.0}
         self._guard.good()
-        figures = {
+        figures: dict[str, Any] = {
             "loss": loss,
             "log_perplexity": log_perplexity,
             "accuracy": right,
@@ -203,7 +203,7 @@ class TrainStep:
 
 
 def _backward(done: _Pass, weights: Sequence[Any], of_loss: float, of_sums: tf.Tensor) -> list[tf.Tensor | None]:
-    """Gradients of the weights, None where the problem uses them not, and (3,): loss, log-perplexity and right targets."""
+    """Gradients of the weights, None where the problem does not use them; (3,): loss, log-perplexity, right targets."""
     targets, upstream = [done.loss, done.expert_sums], [tf.constant(of_loss, tf.float32), of_sums]
     gradients = done.tape.gradient(targets, weights, output_gradients=upstream)
     dense = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
