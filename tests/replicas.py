@@ -16,7 +16,7 @@ import numpy as np
 from t2t_lite.hparams import override
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.training.devices import open_devices
-from t2t_lite.training.optimizer import Adam
+from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
 
 open_devices("mirrored", 4)  # before the next import makes a tensor
@@ -47,7 +47,7 @@ def train(case, steps):
     def build():
         random.seed(0)
         model = MultiModel(hparams, problems, {"words": 30}, name="model")
-        return model, Adam(hparams, model.trainable_variables)
+        return model, make_optimizer(hparams, model.trainable_variables)
 
     copies = devices.build(build)
     train_step = TrainStep(devices, copies)
@@ -55,7 +55,9 @@ def train(case, steps):
     figures = []
     for step in range(steps):
         name, rows = BATCHES[step % len(BATCHES)]
-        figures.append(train_step(name, batch_of(problems[name], seed=step, rows=rows), step))
+        found = train_step(name, batch_of(problems[name], seed=step, rows=rows), step)
+        loads = found.pop("expert_load", {})
+        figures.append(found | {f"load of {layer}": load.tolist() for layer, load in loads.items()})
     weights = [[v.numpy() for v in model.trainable_variables] for model, _ in copies]
     for others in weights[1:]:
         for mine, first in zip(others, weights[0], strict=True):

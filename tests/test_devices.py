@@ -19,7 +19,7 @@ from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.training.devices import Cluster, Devices, open_devices
 from t2t_lite.training.guard import Guard
-from t2t_lite.training.optimizer import Adam
+from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
 
 
@@ -44,13 +44,17 @@ def trained(folder, steps, *cases):
 
 def check_alike(found, first):
     expected, figures = found[first]
-    assert all(set(row) == {"loss", "accuracy", "balance", "gradient_norm", "tokens", "skipped"} for row in figures)
+    assert all(
+        {"loss", "log_perplexity", "accuracy", "balance", "gradient_norm", "tokens"} < set(row) for row in figures
+    )
     for weights, others in found.values():
         for a, b in zip(weights, expected, strict=True):
             # Beside it float32's own rounding: Adam steps far on the gradients of weights that are zero, or nearly so.
             assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 1e-7 * b.size**0.5
         for mine, theirs in zip(others, figures, strict=True):
-            assert mine == pytest.approx(theirs, rel=1e-4)
+            assert set(mine) == set(theirs)
+            for key, value in mine.items():
+                assert value == pytest.approx(theirs[key], rel=1e-4)
 
 
 def test_two_replicas_train_as_one(tmp_path):
@@ -75,7 +79,7 @@ def problem_step(name="translate", copies=1, **changes):
     problems = {name: five_problems()[name]}
     hparams = SMALL.replace(encoder_blocks=1, decoder_blocks=1, **changes)
     made = [MultiModel(hparams, problems, {"words": 30}) for _ in range(copies)]
-    pairs = [(model, Adam(hparams, model.trainable_variables)) for model in made]
+    pairs = [(model, make_optimizer(hparams, model.trainable_variables)) for model in made]
     step = TrainStep(Devices(), pairs)
     step.told = []
     step.tell = step.told.append
@@ -108,7 +112,7 @@ def test_a_bad_step_changes_nothing_but_the_count_and_the_run_stops_after_some_i
         assert same(state(model, optimizer), before) and int(optimizer.step) == 2
         (line,) = step.told
         assert "problem 'classes', step 2" in line and "loss is not finite" in line
-        assert step("classes", good, 2)["skipped"] == 1  # and the row of bad steps has ended
+        assert step("classes", good, 2)["skipped"] == 0  # and the row of bad steps has ended
         before = state(model, optimizer)
         step("classes", poisoned(good), 3)
         with pytest.raises(UserError) as raised:

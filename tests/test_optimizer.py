@@ -10,8 +10,9 @@ from checks import SMALL, batch_of, close, eagerly, five_problems, floats, norma
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.training.devices import Devices
 from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.step import train_step
+from t2t_lite.training.step import TrainStep
 
 ADAM = SMALL.replace(adam_beta1=0.8, adam_beta2=0.9, adam_epsilon=1e-8, clip_norm=0.0)
 EACH = [
@@ -245,7 +246,7 @@ def test_the_loss_of_a_problem_counts_by_its_weight():
         with eagerly():
             optimizer = make_optimizer(hparams, model.trainable_variables)
             batch = batch_of(model.problems["translate"])
-            figures = train_step(model, optimizer, "translate", batch, 0)
+            figures = TrainStep(Devices(), [(model, optimizer)])("translate", batch, 0)
         norms[name] = figures["gradient_norm"]
         assert figures["loss"] > 0  # what is shown is not weighted
     assert norms["three"] == pytest.approx(3 * norms["plain"], rel=1e-4)
