@@ -94,7 +94,9 @@ def train(
             progress.message(devices.describe())
         if start:
             progress.message(f"going on from step {start}")
-        progress.message("the first step of each problem takes longer: its graph is built")
+        progress.message(
+            "first the longest batch of each problem is tried: graphs are built, and memory fails now or never"
+        )
         for name, dataset in datasets.items():
             train_step.try_longest(name, largest_batch(dataset, hparams))
         for step in range(start, train_steps):
