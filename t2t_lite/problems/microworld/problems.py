@@ -185,8 +185,8 @@ class MicroworldCaption(_Pictures):
 registry.mixtures.register(
     Mixture(
         {
-            "microworld_speech": 9,
-            "microworld_image": 14,
+            "microworld_speech": 6,
+            "microworld_image": 20,
             "microworld_caption": 2.5,
             "microworld_parsing": 1.5,
             "microworld_ende": 1,
