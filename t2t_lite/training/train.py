@@ -123,15 +123,8 @@ def train(
         if devices.replicas > 1:
             monitor.message(devices.describe())
         if start:
-<<<<<<< HEAD
             monitor.message(f"going on from step {start}")
-        monitor.message("the first step of each problem takes longer: its graph is built")
-=======
-            progress.message(f"going on from step {start}")
-        progress.message(
-            "first the longest batch of each problem is tried: graphs are built, and memory fails now or never"
-        )
->>>>>>> devices
+        monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
         for name, dataset in datasets.items():
             train_step.try_longest(name, largest_batch(dataset, hparams))
         stop.wait_for_step()
