@@ -62,10 +62,16 @@ def test_two_replicas_train_as_one(tmp_path):
 
 @pytest.mark.slow
 def test_replicas_and_micro_batches_train_as_one(tmp_path):
-    cases = ["1", "2", "4", "1:accumulate_steps=3", "2:accumulate_steps=2", "1:use_experts=false"]
-    found = trained(tmp_path, 20, *cases, "2:use_experts=false,accumulate_steps=2")
-    check_alike({case: found[case] for case in cases[:5]}, "1")
-    check_alike({case: result for case, result in found.items() if "use_experts" in case}, cases[5])
+    cases = ["1", "2", "1:accumulate_steps=3", "2:accumulate_steps=2"]
+    found = trained(tmp_path, 20, *cases)
+    # In another process: TensorFlow's collective operations take one number of replicas a process.
+    check_alike(found | trained(tmp_path, 20, "4"), "1")
+
+
+@pytest.mark.slow
+def test_a_model_without_experts_trains_alike(tmp_path):
+    cases = ["1:use_experts=false", "2:use_experts=false,accumulate_steps=2"]
+    check_alike(trained(tmp_path, 5, *cases), cases[0])
 
 
 # One device
