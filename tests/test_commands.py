@@ -85,7 +85,7 @@ def test_help_tells_every_flag(command):
 def test_help_has_defaults_and_choices():
     text = run("trainer", "--help").stdout
     assert "Default: multi_model." in text
-    assert "<auto|one_device>" in text
+    assert "<auto|one_device|mirrored|multi_worker>" in text
     assert "--[no]dry_run" in text
 
 

@@ -95,7 +95,7 @@ def train(
         if start:
             progress.message(f"going on from step {start}")
         progress.message(
-            "first the longest batch of each problem is tried: graphs are built, and memory fails now or never"
+            "the first steps take longer: graphs are built, and the longest batch of each problem is tried"
         )
         for name, dataset in datasets.items():
             train_step.try_longest(name, largest_batch(dataset, hparams))
