@@ -94,9 +94,7 @@ def train(
             progress.message(devices.describe())
         if start:
             progress.message(f"going on from step {start}")
-        progress.message(
-            "the first steps take longer: graphs are built, and the longest batch of each problem is tried"
-        )
+        progress.message("the first step comes once graphs are built and the longest batch of each problem is tried")
         for name, dataset in datasets.items():
             train_step.try_longest(name, largest_batch(dataset, hparams))
         for step in range(start, train_steps):
