@@ -10,7 +10,6 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.slices import largest_batch
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_report
@@ -95,8 +94,8 @@ def train(
         if start:
             progress.message(f"going on from step {start}")
         progress.message("the first step comes once graphs are built and the longest batch of each problem is tried")
-        for name, dataset in datasets.items():
-            train_step.try_longest(name, largest_batch(dataset, hparams))
+        for dataset in datasets.values():
+            train_step.try_longest(dataset)
         for step in range(start, train_steps):
             problem = draw(step)
             with datasets[problem].reading():
