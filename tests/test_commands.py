@@ -93,7 +93,7 @@ def test_help_of_the_command_that_needs_no_data():
 def test_help_has_defaults_and_choices():
     text = run("trainer", "--help").stdout
     assert "Default: multi_model." in text
-    assert "<auto|one_device>" in text
+    assert "<auto|one_device|mirrored|multi_worker>" in text
     assert "--[no]dry_run" in text
 
 

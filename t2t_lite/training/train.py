@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.slices import largest_batch
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
@@ -123,26 +122,9 @@ def train(
         if devices.replicas > 1:
             monitor.message(devices.describe())
         if start:
-            monitor.message(f"going on from step {start}")
         monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
-        for name, dataset in datasets.items():
-            train_step.try_longest(name, largest_batch(dataset, hparams))
-        stop.wait_for_step()
-        for step in range(start, last + 1):
-            # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
-            if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
-                with stop.abandonable(), optimizer.averaged():
-                    scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
-                    shown = samples() if devices.is_chief else []
-                if devices.any(stop.asked):
-                    break
-                is_best = watch.update(step, scores)
-                monitor.evaluation(step, scores, shown)
-                if is_best or checkpoints.last_step == step:
-                    save(step)
-            if step == last or devices.any(stop.asked or watch.why_stop() is not None):
-                break
-            profiler.begin(step + 1)
+        for dataset in datasets.values():
+            train_step.try_longest(dataset)
             problem = draw(step)
             told = {"learning_rate": learning_rate(hparams, step), "rate": draw.rates[problem]}
             with datasets[problem].reading(), monitor.waiting():
