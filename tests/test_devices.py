@@ -178,7 +178,7 @@ def session_step(session_data, **changes):
     dataset = Dataset.open(session_data, "session_pictures")
     hparams = SMALL.replace(encoder_blocks=1, decoder_blocks=1, **changes)
     model = MultiModel(hparams, {"session_pictures": dataset.problem}, {})
-    return dataset, TrainStep(Devices(), [(model, Adam(hparams, model.trainable_variables))]), model
+    return dataset, TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))]), model
 
 
 def test_the_longest_batch_is_tried_and_leaves_no_trace(session_data, session_problems):

@@ -122,9 +122,26 @@ def train(
         if devices.replicas > 1:
             monitor.message(devices.describe())
         if start:
+            monitor.message(f"going on from step {start}")
         monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
         for dataset in datasets.values():
             train_step.try_longest(dataset)
+        stop.wait_for_step()
+        for step in range(start, last + 1):
+            # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
+            if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
+                with stop.abandonable(), optimizer.averaged():
+                    scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
+                    shown = samples() if devices.is_chief else []
+                if devices.any(stop.asked):
+                    break
+                is_best = watch.update(step, scores)
+                monitor.evaluation(step, scores, shown)
+                if is_best or checkpoints.last_step == step:
+                    save(step)
+            if step == last or devices.any(stop.asked or watch.why_stop() is not None):
+                break
+            profiler.begin(step + 1)
             problem = draw(step)
             told = {"learning_rate": learning_rate(hparams, step), "rate": draw.rates[problem]}
             with datasets[problem].reading(), monitor.waiting():
