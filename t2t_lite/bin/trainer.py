@@ -73,7 +73,14 @@ def body(flags: FlagValues) -> None:
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
-        dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
+        dry_run(
+            names=flags.problem,
+            problems=problems,
+            hparams=hparams,
+            model=flags.model,
+            data_dir=data_dir,
+            train_steps=flags.train_steps,
+        )
         return
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
