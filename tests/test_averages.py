@@ -122,7 +122,8 @@ def dev_scalars(folder, step=STEPS):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = tf.compat.v1.Event.FromString(record)
             if event.step == step:
-                found |= {v.tag: float(tf.make_ndarray(v.tensor)) for v in event.summary.value if "dev/" in v.tag}
+                scalars = [v for v in event.summary.value if v.WhichOneof("value") == "simple_value"]
+                found |= {v.tag: v.simple_value for v in scalars if "dev/" in v.tag}
     return found
 
 

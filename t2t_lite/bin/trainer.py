@@ -95,6 +95,8 @@ def body(flags: FlagValues) -> None:
         profile_steps,
         Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
     )
+    # Before the signals: TensorFlow's cluster takes SIGTERM for itself when it starts.
+    devices = open_devices(flags.distribute, flags.worker_gpu)
     with StopSignals() as stop:
         train(
             names=flags.problem,
@@ -104,7 +106,7 @@ def body(flags: FlagValues) -> None:
             data_dir=data_dir,
             output_dir=Path(flags.output_dir).expanduser(),
             plan=plan,
-            devices=open_devices(flags.distribute, flags.worker_gpu),
+            devices=devices,
             watch=watch,
             stop=stop,
         )
