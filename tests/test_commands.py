@@ -201,7 +201,6 @@ def calls(monkeypatch, tmp_path):
     """Stands in for the training loop, and keeps what the command calls it with."""
     from t2t_lite import registry
     from t2t_lite.problems import Problem, Text
-
     from t2t_lite.training.train import Plan
 
     kept = []
