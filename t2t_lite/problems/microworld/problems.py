@@ -188,7 +188,7 @@ registry.mixtures.register(
             "microworld_speech": 6,
             "microworld_image": 20,
             "microworld_caption": 2.1,
-            "microworld_parsing": 1.1,
+            "microworld_parsing": 1.5,
             "microworld_ende": 1,
             "microworld_ende_rev": 0.6,
             "microworld_enfr": 0.8,
