@@ -14,6 +14,7 @@ from conftest import USR_SESSION
 
 from t2t_lite.bin import avg_all, decoder, trainer
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
 from t2t_lite.training.optimizer import make_optimizer
@@ -155,9 +156,12 @@ def test_evaluation_and_decoding_take_the_averages(run_dir, call, tmp_path, monk
     assert loss == pytest.approx(dev_scalars(run_dir)["dev/session_pictures/loss"], rel=1e-5)
     decode = ["--problem=session_pictures", "--show=1", "--decode_hparams=max_length=3"]
     seen = []
-    monkeypatch.setattr(
-        "t2t_lite.decoding.decode.GreedyDecoder", lambda model: seen.append([w.numpy() for w in model.weights])
-    )
+
+    def kept(model):
+        seen.append([weight.numpy() for weight in model.weights])
+        return GreedyDecoder(model)
+
+    monkeypatch.setattr("t2t_lite.decoding.decode.GreedyDecoder", kept)
     assert call(decoder, run_dir, *decode) == 0
     for value, used in zip(taken, seen[0], strict=True):
         np.testing.assert_array_equal(value, used)

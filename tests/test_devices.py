@@ -253,7 +253,7 @@ def test_a_narrow_model_decodes(precision):
     with eagerly():
         _, model, _ = problem_step(precision=precision)
         decoded = GreedyDecoder(model)("translate", batch_of(model.problems["translate"]), 4)
-        assert decoded.ids.shape == (3, 4) and np.isfinite(decoded.scores).all()
+        assert decoded.ids.shape[0] == 3 and decoded.ids.shape[1] <= 4 and np.isfinite(decoded.scores).all()
 
 
 # What the user asks for
