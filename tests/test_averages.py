@@ -128,6 +128,7 @@ def dev_scalars(folder, step=STEPS):
     return found
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_bit_for_bit_as_one_never_stopped(run_dir, train, tmp_path):
     """Raw weights, averages and moments; evaluated, with the averages, after other steps than the other run was."""
     folder = train(tmp_path / "run", 3, every=3)
