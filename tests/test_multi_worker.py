@@ -19,7 +19,7 @@ from t2t_lite.runs.run import Run
 USR_DIR = str(Path(__file__).parent / "usr_session")
 PATIENCE = 600  # seconds that a busy machine may take for any one thing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chosen]
 
 
 @pytest.fixture
