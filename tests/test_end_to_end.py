@@ -137,13 +137,14 @@ def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
     assert list(scores["problems"]) == NAMES
     everywhere = {"examples", "loss", "log_perplexity", "accuracy", "accuracy_per_sequence", "accuracy_top5"}
     for name, figures in scores["problems"].items():
-        assert figures.keys() == everywhere | ({"wer"} if name == "session_reverse" else set())
+        assert figures.keys() == everywhere | ({"wer", "answers_cut"} if name == "session_reverse" else set())
         assert type(figures["examples"]) is int and figures["examples"] == 20  # the whole split
-        assert all(type(value) is float and math.isfinite(value) for key, value in figures.items() if key != "examples")
+        assert 0 <= figures.pop("answers_cut", 0) <= figures.pop("examples")
+        assert all(type(value) is float and math.isfinite(value) for value in figures.values())
         assert all(0 <= value <= 1 for key, value in figures.items() if key.startswith("accuracy"))
         assert figures["loss"] > 0
     shown = capsys.readouterr().out
-    assert shown.startswith("step 6\n")
+    assert shown.startswith("step 6\n\nteacher-forced: ")
     for name in NAMES:
         assert re.search(rf"^{name} +20 +\d+\.\d{{3}} ", shown, re.MULTILINE)
 
@@ -177,8 +178,9 @@ class TestDecoder:
         told = capsys.readouterr()
         answers = told.out.splitlines()
         assert len(answers) == 2 and answers[0] == answers[1]
-        errors = told.err.splitlines()
-        assert len(errors) == 2
+        errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+        notes = [line for line in told.err.splitlines() if line not in errors]
+        assert len(errors) == 2 and notes == ["note: reached the length limit"] * 2
         assert "none.wav" in errors[0]
         assert "wrong.wav: expected 16-bit samples at 8000 Hz, found 16 bits at 16000 Hz" in errors[1]
 
@@ -191,6 +193,27 @@ class TestDecoder:
             assert f"  input      {example['inputs']}\n  reference  {example['targets']}\n" in out
         assert "(picture 0 of the dev split, 8 x 8)" in out
         assert "(sound 1 of the dev split, 0.2 s)" in out
+
+    def test_beams_samples_and_ranked_classes(self, run_dir, call, problems, tmp_path, capsys):
+        PilImage.fromarray(problems.picture("red")).save(tmp_path / "red.png")
+        (tmp_path / "in").write_text(f"{tmp_path}/red.png\n")
+        (tmp_path / "letters").write_text("a b c\nd c\n" + "a " * 20 + "\n")
+        flags = ["--return_scores", f"--decode_to_file={tmp_path}/out"]
+        classes = ["--problem=session_pictures", f"--decode_from_file={tmp_path}/in"]
+        call(decoder, run_dir, *classes, *flags, "--decode_hparams=return_beams=2")
+        first, first_score, second, second_score = (tmp_path / "out").read_text().rstrip("\n").split("\t")
+        assert {first, second} == {"red", "blue"}
+        assert np.exp(float(first_score)) + np.exp(float(second_score)) == pytest.approx(1, abs=1e-3)
+        letters = ["--problem=session_reverse", f"--decode_from_file={tmp_path}/letters"]
+        found = []
+        for search in ("beam_size=3,return_beams=2", "sampling=true,return_beams=2,temperature=2,seed=1"):
+            call(decoder, run_dir, *letters, *flags, f"--decode_hparams={search},max_length=4")
+            lines = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
+            assert [len(line) for line in lines] == [4] * 3
+            assert all(float(line[1]) < 0 and float(line[3]) < 0 for line in lines)
+            assert "1 to inputs too long, which were cut" in capsys.readouterr().out
+            found.append(lines)
+        assert found[0] != found[1]
 
 
 class TestLearning:

@@ -1,10 +1,11 @@
 """Answers with a trained run: a file line by line, what is typed, or examples beside their references.
 
     t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
+    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=- <in.txt >out.txt
     t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_interactive
     t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
 
-A line is a text, or the path of a picture or a sound."""
+A line is a text, or the path of a picture or a sound. A file that was left unfinished is gone on with."""
 
 import sys
 from collections.abc import Sequence
@@ -25,14 +26,16 @@ def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir", "output_dir")
     string, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_bool
-    string("decode_from_file", None, "File of inputs, one a line.", flag_values=flags)
+    string(
+        "decode_from_file", None, "File of inputs, one a line; -: standard input to standard output.", flag_values=flags
+    )
     string("decode_to_file", None, "File for the answers, one a line.", flag_values=flags)
     boolean("decode_interactive", False, "Answer each line typed, until the end of input.", flag_values=flags)
     absl_flags.DEFINE_integer("show", None, "Examples of each problem's dev split to answer.", 1, flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
-    string("decode_hparams", "", f'How to search, as "max_length=50". Known: {known}.', flag_values=flags)
+    string("decode_hparams", "", f'How to search, as "beam_size=4". Known: {known}.', flag_values=flags)
     string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
-    boolean("return_scores", False, "Put a tab and the log-probability after each answer.", flag_values=flags)
+    boolean("return_scores", False, "Put a tab and the log-probability in nats after each answer.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
@@ -44,7 +47,10 @@ def body(flags: FlagValues) -> None:
         raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
     if len(problems) > 1 and not flags.show:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
-    if flags.decode_from_file is not None:
+    piped = flags.decode_from_file == "-"
+    if piped and flags.decode_to_file is not None:
+        raise command.FlagError("--decode_to_file: with --decode_from_file=- answers go to standard output")
+    if flags.decode_from_file is not None and not piped:
         command.require(flags, "decode_to_file")
         source, target = Path(flags.decode_from_file).expanduser(), command.file_to_write(flags, "decode_to_file")
         if not source.is_file():
@@ -53,7 +59,7 @@ def body(flags: FlagValues) -> None:
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     import_tensorflow()
-    from t2t_lite.decoding import decode
+    from t2t_lite.decoding import decode, files, live
 
     shared: dict[str, Any] = {
         "data_dir": data_dir,
@@ -64,9 +70,11 @@ def body(flags: FlagValues) -> None:
     if flags.show:
         decode.show_examples(problems, count=flags.show, **shared)
     elif flags.decode_interactive:
-        decode.decode_interactive(problems[0], return_scores=flags.return_scores, **shared)
+        live.decode_interactive(problems[0], return_scores=flags.return_scores, **shared)
+    elif piped:
+        live.decode_pipe(problems[0], return_scores=flags.return_scores, **shared)
     else:
-        decode.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **shared)
+        files.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **shared)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.decoding.decode import Answer, answer_batch, make_decoder
+from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.evaluation import metrics
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
+
+GREEDY = DecodeHParams()
 
 
 def evaluate_run(
@@ -22,6 +25,7 @@ def evaluate_run(
     split: str = "dev",
     eval_steps: int | None = None,
     checkpoint: str = "latest",
+    decode_hparams: DecodeHParams = GREEDY,
 ) -> dict[str, Any]:
     """Scores a checkpoint of a run.
 
@@ -32,6 +36,7 @@ def evaluate_run(
       split: the split to score.
       eval_steps: batches of each problem; None for the whole split.
       checkpoint: "latest", "best" or a step.
+      decode_hparams: how answers are searched for, where they are scored.
 
     Returns:
       {"step": N, "problems": {name: {metric: value}}}.
@@ -43,7 +48,8 @@ def evaluate_run(
     datasets = run.open_datasets(data_dir, list(names))
     model = run.build_model()
     step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
-    return {"step": step, "problems": evaluate(model, datasets, run.hparams, split, eval_steps)}
+    problems = evaluate(model, datasets, run.hparams, split, eval_steps, decode_hparams=decode_hparams)
+    return {"step": step, "problems": problems}
 
 
 def evaluate(
@@ -53,35 +59,31 @@ def evaluate(
     split: str = "dev",
     eval_steps: int | None = None,
     decode: bool = True,
+    decode_hparams: DecodeHParams = GREEDY,
 ) -> dict[str, dict[str, Any]]:
     """Scores a model: {problem: {metric: value}}.
 
     Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
-    accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of greedily decoded answers.
+    accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of decoded answers, and
+    answers_cut: how many of these the length limit cut.
     """
-    decoder = GreedyDecoder(model)
+    decoder = make_decoder(model, decode_hparams)
     results = {}
     for name, dataset in datasets.items():
         sums: dict[str, float] = {}
-        outputs: list[str] = []
+        answers: list[Answer] = []
         references: list[str] = []
         for batch in _batches(dataset, split, hparams, eval_steps):
             for key, value in _score_batch(model, name, batch).items():
                 sums[key] = sums.get(key, 0.0) + value
             if decode and dataset.problem.metrics:
-                outputs += decode_batch(decoder, dataset, batch)
+                answers += answer_batch(decoder, dataset, batch, decode_hparams.max_length)
                 references += target_texts(dataset, batch["targets"])
         results[name] = _averages(sums)
-        if outputs:
-            results[name] |= metrics.score(dataset.problem.metrics, outputs, references)
+        if answers:
+            results[name] |= metrics.score(dataset.problem.metrics, [a.text for a in answers], references)
+            results[name]["answers_cut"] = sum(not answer.finished for answer in answers)
     return results
-
-
-def decode_batch(decoder: GreedyDecoder, dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[str]:
-    """The decoded answers to a batch, as text."""
-    problem = dataset.problem
-    assert isinstance(problem.targets, Text)
-    return target_texts(dataset, decoder(problem.name, batch, problem.targets.max_length).ids)
 
 
 def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:

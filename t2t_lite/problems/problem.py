@@ -30,7 +30,8 @@ class Problem:
       inputs: the feature that goes in.
       targets: the feature that comes out.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
-      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "wer", "tree".
+      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
+        "cer", "tree", "cider_d" (evaluation/metrics.py).
       splits: the splits that exist; the first is trained on.
       version: raise it when the examples change; it is written into the manifest.
       name: the name it was asked for by, which names its files.

@@ -1,0 +1,165 @@
+"""Answers a file of inputs into a file of answers; stopped at any moment, it goes on where it was."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from t2t_lite.data.text_file import read_lines
+from t2t_lite.decoding import inputs
+from t2t_lite.decoding.decode import Answer, Answerer, search_options
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.problems import Problem
+
+_SAY_EVERY = 1000  # lines
+
+
+def decode_file(
+    problem: Problem,
+    *,
+    source: Path,
+    target: Path,
+    return_scores: bool,
+    data_dir: Path,
+    output_dir: Path,
+    decode_hparams: DecodeHParams,
+    checkpoint: str = "latest",
+) -> None:
+    """Answers a file, one input a line, into a file of as many lines in the same order.
+
+    Inputs of like size are answered together, the largest first; the same input is answered once. Until all are, the
+    answers are kept in TARGET.unfinished, from which a later call with the same run and options goes on.
+
+    Raises:
+      UserError: as `Answerer`; an input cannot be read; the source is not UTF-8.
+    """
+    lines = read_lines(source, "--decode_from_file")
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
+    made_by = {
+        "problem": problem.name,
+        "output_dir": str(output_dir.resolve()),
+        "step": answerer.step,
+        "search": search_options(decode_hparams),
+    }
+    with Journal(target.with_name(target.name + ".unfinished"), made_by) as journal:
+        places: dict[str, str] = {}  # {input: where it first stands}
+        for number, line in enumerate(lines, 1):
+            if line not in journal.answers:
+                places.setdefault(line, f"{source}:{number}")
+        if journal.answers:
+            print(f"going on: {len(journal.answers):,} inputs have been answered before", file=sys.stderr)
+        order = sorted(places, key=lambda line: inputs.size(problem, line), reverse=True)
+        for group in _groups(order, decode_hparams.batch_size):
+            journal.add(zip(group, answerer.answer(problem.name, {places[line]: line for line in group}), strict=True))
+            _say_progress(len(journal.answers), len(group), len(set(lines)))
+        answers = [journal.answers[line] for line in lines]
+        _write(target, [format_line(answer, return_scores) for answer in answers])
+        journal.remove()
+    counts = Counter(text for answer in answers for text in faults(answer))
+    print(f"{len(lines):,} lines written to {target}{remarks(counts)}")
+
+
+def format_line(answer: Answer, return_scores: bool) -> str:
+    """An answer and its alternatives on one line, each followed by its score if wanted, between tabs."""
+    all_ = (answer, *answer.alternatives)
+    texts = [" ".join(each.text.splitlines()) for each in all_]
+    if len(all_) > 1 or return_scores:
+        texts = [text.replace("\t", " ") for text in texts]
+    if return_scores:
+        texts = [f"{text}\t{each.score:.4f}" for text, each in zip(texts, all_, strict=True)]
+    return "\t".join(texts)
+
+
+def faults(answer: Answer) -> list[str]:
+    """What a reader of an answer should know of it."""
+    told = {
+        "reached the length limit": not answer.finished,
+        "empty": not answer.text.strip(),
+        "to inputs too long, which were cut": answer.input_cut,
+    }
+    return [text for text, holds in told.items() if holds]
+
+
+def remarks(counts: Mapping[str, int]) -> str:
+    """How many answers have which fault, to follow a sentence; "" where there is none."""
+    return "".join(f"; {count:,} {text}" for text, count in counts.items())
+
+
+class Journal:
+    """The answers found so far, in a file that is whole after every batch.
+
+    A line of JSON that says what makes them, then one for each input. A last line that is not whole is dropped.
+
+    Args:
+      path: the file; where it exists and was made by the same, its answers are taken over.
+      made_by: the problem, the run and the search, JSON-able.
+    """
+
+    def __init__(self, path: Path, made_by: dict[str, Any]):
+        self._path = path
+        self.answers: dict[str, Answer] = {}
+        head = (json.dumps(made_by) + "\n").encode()
+        kept = path.read_bytes() if path.exists() else b""
+        if kept and not kept.startswith(head):
+            print(f"{path}: of another run, checkpoint or search: starting over", file=sys.stderr)
+            kept = b""
+        whole = kept[: kept.rfind(b"\n") + 1] or head
+        for line in whole.splitlines()[1:]:
+            text, *found = json.loads(line)
+            self.answers[text] = _from_lists(found)
+        if whole != kept:
+            path.write_bytes(whole)
+        self._file: BinaryIO = path.open("ab")
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, found: Iterable[tuple[str, Answer]]) -> None:
+        """Keeps inputs with their answers."""
+        lines = []
+        for text, answer in found:
+            self.answers[text] = answer
+            lines.append(json.dumps([text, *_to_lists(answer)]) + "\n")
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+
+    def remove(self) -> None:
+        """Deletes the file, once the answers are elsewhere."""
+        self._file.close()
+        self._path.unlink()
+
+
+def _to_lists(answer: Answer) -> list[Any]:
+    all_ = (answer, *answer.alternatives)
+    return [answer.input_cut, *([each.text, each.score, each.finished] for each in all_)]
+
+
+def _from_lists(stored: list[Any]) -> Answer:
+    best, *others = [Answer(*each) for each in stored[1:]]
+    return best._replace(alternatives=tuple(others), input_cut=stored[0])
+
+
+def _groups(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _say_progress(done: int, last: int, total: int) -> None:
+    if done // _SAY_EVERY > (done - last) // _SAY_EVERY:
+        print(f"{done:,} of {total:,} inputs", file=sys.stderr, flush=True)
+
+
+def _write(target: Path, lines: list[str]) -> None:
+    """Writes all or nothing."""
+    part = target.with_name(target.name + ".part")
+    with part.open("w", encoding="utf8", newline="\n") as file:
+        file.writelines(line + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(target)
