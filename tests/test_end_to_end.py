@@ -211,7 +211,7 @@ class TestDecoder:
             lines = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
             assert [len(line) for line in lines] == [4] * 3
             assert all(float(line[1]) < 0 and float(line[3]) < 0 for line in lines)
-            assert "1 to inputs too long, which were cut" in capsys.readouterr().out
+            assert "1 of an input that was too long and cut" in capsys.readouterr().out
             found.append(lines)
         assert found[0] != found[1]
 

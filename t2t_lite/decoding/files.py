@@ -78,7 +78,7 @@ def faults(answer: Answer) -> list[str]:
     told = {
         "reached the length limit": not answer.finished,
         "empty": not answer.text.strip(),
-        "to inputs too long, which were cut": answer.input_cut,
+        "of an input that was too long and cut": answer.input_cut,
     }
     return [text for text, holds in told.items() if holds]
 

@@ -65,7 +65,8 @@ def decode_pipe(
     Lines that have come are answered together; none waits for one that has not.
 
     Raises:
-      UserError: as `Answerer`; a line cannot be read or is not UTF-8: those before it are answered.
+      UserError: as `Answerer`; a line is not UTF-8, or names what cannot be read: then those that came with it are not
+        answered either.
     """
     answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     number = 0
