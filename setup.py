@@ -41,6 +41,7 @@ setup(
         "jiwer>=4.0,<5",
         "rich>=13",
         "pillow>=10",
+        "soundfile>=0.12",  # its wheels bring libsndfile: WAV, FLAC, SPHERE
         "numpy>=1.26",
         # tensorflow-metadata's own bound, for which pip 23 of Python 3.10 would search for hours.
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',

@@ -73,7 +73,14 @@ def body(flags: FlagValues) -> None:
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
-        dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
+        dry_run(
+            names=flags.problem,
+            problems=problems,
+            hparams=hparams,
+            model=flags.model,
+            data_dir=data_dir,
+            train_steps=flags.train_steps,
+        )
         return
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
@@ -88,6 +95,8 @@ def body(flags: FlagValues) -> None:
         profile_steps,
         Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
     )
+    # Before the signals: TensorFlow's cluster takes SIGTERM for itself when it starts.
+    devices = open_devices(flags.distribute, flags.worker_gpu)
     with StopSignals() as stop:
         train(
             names=flags.problem,
@@ -97,7 +106,7 @@ def body(flags: FlagValues) -> None:
             data_dir=data_dir,
             output_dir=Path(flags.output_dir).expanduser(),
             plan=plan,
-            devices=open_devices(flags.distribute, flags.worker_gpu),
+            devices=devices,
             watch=watch,
             stop=stop,
         )

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 from PIL import Image as PilImage
-from PIL import UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem
+
+_SPARE = 2  # a stored picture's shorter side is at most so many times what the network sees: room for crops
+_ORIENTATION = 0x0112  # EXIF: 1 is upright
 
 Encoded = tuple[bytes, dict[str, int]]  # a serialized tf.train.Example; {"inputs": length, "targets": length}
 
@@ -124,7 +127,7 @@ def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabular
         ids = vocabularies[feature.vocab].encode(value)
         return ids, len(ids)
     if isinstance(feature, Image):
-        return image_bytes(value), 1
+        return image_bytes(value, _SPARE * max(feature.rows, feature.columns)), 1
     if isinstance(feature, Audio):
         samples = pcm16(value)
         return samples.tobytes(), len(samples)
@@ -163,11 +166,14 @@ def pcm16(value: Any) -> np.ndarray:
     raise UserError(f"expected float samples in [-1, 1] or int16 samples, got {samples.dtype}")
 
 
-def image_bytes(value: Any) -> bytes:
+def image_bytes(value: Any, shorter: int | None = None) -> bytes:
     """A picture as PNG or JPEG bytes that TensorFlow decodes to RGB; files that are such already stay as they are.
+
+    A picture that a camera turned (EXIF) is stored upright, and one that is far larger than needed is stored smaller.
 
     Args:
       value: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3) or (rows, columns).
+      shorter: pixels that the shorter side needs at most; None keeps all.
 
     Raises:
       UserError: it is no picture; the text names the file.
@@ -175,32 +181,47 @@ def image_bytes(value: Any) -> bytes:
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8:
             raise UserError(f"expected a uint8 picture, got {value.dtype}")
-        return _png(PilImage.fromarray(value))
+        return _stored(_shrunk(PilImage.fromarray(value), shorter), "PNG")
     name = value if isinstance(value, str | Path) else "the picture"
     try:
         content = Path(value).read_bytes() if isinstance(value, str | Path) else bytes(value)
         with PilImage.open(io.BytesIO(content)) as picture:
+            kind, small = picture.format or "", shorter is None or min(picture.size) <= shorter
             picture.load()  # reads every pixel: a truncated file fails here
-            if picture.format in ("PNG", "JPEG") and picture.mode in ("RGB", "L", "I;16"):
+            upright = picture.getexif().get(_ORIENTATION, 1) == 1
+            if kind in ("PNG", "JPEG") and picture.mode in ("RGB", "L", "I;16") and small and upright:
                 return content
-            return _png(_on_white(picture))
+            picture = _on_white(ImageOps.exif_transpose(picture))
+            return _stored(_shrunk(picture, shorter), "JPEG" if kind == "JPEG" else "PNG")
     except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
         reason = "of another kind" if isinstance(e, UnidentifiedImageError) else getattr(e, "strerror", None) or e
         raise UserError(f"{name}: not a readable PNG or JPEG picture ({reason})") from e
 
 
+def _shrunk(picture: PilImage.Image, shorter: int | None) -> PilImage.Image:
+    """A picture whose shorter side is at most so long, of the same aspect."""
+    if shorter is None or min(picture.size) <= shorter:
+        return picture
+    scale = shorter / min(picture.size)
+    columns, rows = (max(1, round(scale * side)) for side in picture.size)
+    return picture.resize((columns, rows), PilImage.Resampling.BICUBIC, reducing_gap=3.0)
+
+
 def _on_white(picture: PilImage.Image) -> PilImage.Image:
     """A picture of any mode as RGB; what is transparent becomes white."""
+    if picture.mode in ("I", "I;16"):  # 16 bits a pixel, which Pillow would cut off at 255
+        picture = PilImage.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
     return PilImage.alpha_composite(PilImage.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
-def _png(picture: PilImage.Image) -> bytes:
-    stored = io.BytesIO()
-    picture.save(stored, "PNG")
-    return stored.getvalue()
+def _stored(picture: PilImage.Image, kind: str) -> bytes:
+    """A picture in a file format: "PNG" or "JPEG"."""
+    content = io.BytesIO()
+    picture.save(content, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    return content.getvalue()
 
 
 def serialize(values: dict[str, bytes | list[int]]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Text
+from t2t_lite.problems.files import read_lines
 from t2t_lite.problems.problem import Problem
 
 _COMMANDS = {"en": "to_english", "de": "to_german", "fr": "to_french"}
@@ -62,24 +63,6 @@ class TranslateFilesRev(TranslateFiles):
     """Your own parallel text, from the second language to the first."""
 
     reverse = True
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """Yields the lines of a UTF-8 file without white space around them; takes CRLF and a byte order mark.
-
-    Raises:
-      UserError: the file cannot be read, or a line is not UTF-8; the text names file and line.
-    """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    text = line.decode("utf8")
-                except UnicodeDecodeError as e:
-                    raise UserError(f"{path}:{number}: not UTF-8 ({e.reason} at byte {e.start + 1} of the line)") from e
-                yield (text.removeprefix("\ufeff") if number == 1 else text).strip()
-    except OSError as e:
-        raise UserError(f"{path}: cannot be read: {e.strerror}") from e
 
 
 def _stem(split: str, raw_dir: Path) -> str:

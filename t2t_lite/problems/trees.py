@@ -23,6 +23,11 @@ BRACKETS = tuple(bracket + label for label in LABELS for bracket in ("(", ")"))
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 _UNKNOWN_TAG = "XX"
+_EMPTY = "-NONE-"  # the tag of traces and other empty nodes
+_ROOTS = ("ROOT", "TOP", "S1", "VROOT")  # labels of a bracket around the whole that says nothing
+# How treebanks write words that would look like brackets.
+_WRITTEN = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
+_READ = {written: word for word, written in _WRITTEN.items()}
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,9 @@ class Tree:
         return 1 + max((child.depth() for child in self.children if isinstance(child, Tree)), default=0)
 
     def __str__(self) -> str:
-        """Penn Treebank brackets on one line: `(S (NP (DT the) (NN star)) ...)`."""
-        return f"({self.label} {' '.join(str(child) for child in self.children)})"
+        """Penn Treebank brackets on one line: `(S (NP (DT the) (NN star)) ...)`; a word `(` is written -LRB-."""
+        children = (child if isinstance(child, Tree) else _WRITTEN.get(child, child) for child in self.children)
+        return f"({self.label} {' '.join(map(str, children))})"
 
 
 def split_words(sentence: str) -> list[str]:
@@ -110,6 +116,35 @@ def _close(label: list[str], children: list[Tree | str], outermost: bool, where:
     if words and len(children) > 1:
         raise UserError(f"character {where}: '{words[0]}' under '{label[0]}' needs a tag and brackets of its own")
     return Tree(label[0], tuple(children))
+
+
+def plain(tree: Tree) -> Tree | None:
+    """A treebank's tree as it is learnt, by the usual rules; None where nothing of it is said.
+
+    - Empty nodes (-NONE-: traces, dropped words) go, and with them every constituent that holds nothing else.
+    - Function tags and indices go: NP-SBJ-1 is NP, PP-LOC=2 is PP; ADVP|PRT is ADVP.
+    - A bracket around the whole that is called ROOT, TOP, S1 or VROOT goes.
+    - Words are as in a text: -LRB- is (, and \\/ is /.
+    """
+    while tree.label in _ROOTS and len(tree.children) == 1 and isinstance(tree.children[0], Tree):
+        tree = tree.children[0]
+    return _said(tree)
+
+
+def _said(tree: Tree) -> Tree | None:
+    if tree.label == _EMPTY:
+        return None
+    label = re.sub(r"(?<=.)[-=|].*", "", tree.label) if not tree.label.startswith("-") else tree.label
+    children: list[Tree | str] = []
+    for child in tree.children:
+        kept = _said(child) if isinstance(child, Tree) else _read_word(child)
+        if kept is not None:
+            children.append(kept)
+    return Tree(label, tuple(children)) if children else None
+
+
+def _read_word(word: str) -> str:
+    return _READ.get(word, word.replace("\\/", "/").replace("\\*", "*"))
 
 
 def linearise(tree: Tree) -> str:

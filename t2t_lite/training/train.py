@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.slices import largest_batch
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
@@ -124,9 +123,9 @@ def train(
             monitor.message(devices.describe())
         if start:
             monitor.message(f"going on from step {start}")
-        monitor.message("the first step of each problem takes longer: its graph is built")
-        for name, dataset in datasets.items():
-            train_step.try_longest(name, largest_batch(dataset, hparams))
+        monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
+        for dataset in datasets.values():
+            train_step.try_longest(dataset)
         stop.wait_for_step()
         for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.

@@ -1,0 +1,28 @@
+"""Image captions, from the user's own pictures and texts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.problems.features import Image, Text
+from t2t_lite.problems.files import read_table, split_file
+from t2t_lite.problems.problem import Problem
+
+_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves where there is no dev.tsv) with lines picture<TAB>caption"
+
+
+@registry.problems.register
+class CaptionFiles(Problem):
+    """Your own pictures with captions: train.tsv, dev.tsv; lines path<TAB>caption, a line for each caption."""
+
+    inputs = Image()
+    targets = Text()
+    command = "to_english"
+    metrics = ("bleu",)
+    needs_source = True
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yields the picture's path and the caption of each line."""
+        for path, caption in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
+            yield {"inputs": path, "targets": caption}

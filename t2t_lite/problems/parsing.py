@@ -1,0 +1,77 @@
+"""A sentence to its constituency tree, from the user's own trees in Penn Treebank brackets."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.errors import UserError
+from t2t_lite.problems import trees
+from t2t_lite.problems.features import Text
+from t2t_lite.problems.files import read_lines, split_file
+from t2t_lite.problems.problem import Problem
+
+_LAYOUT = "expected train.mrg and dev.mrg (test.mrg serves where there is no dev.mrg): Penn Treebank brackets"
+
+
+class ParsingFromTrees(Problem):
+    """Words to linearised trees, of files in Penn Treebank brackets.
+
+    Trees are learnt as `trees.plain` leaves them: without empty nodes and traces, function tags and indices.
+    """
+
+    inputs = Text()
+    targets = Text(symbols=trees.BRACKETS, max_length=512)
+    command = "to_parse_tree"
+    metrics = ("tree",)
+
+    def files(self, split: str, raw_dir: Path) -> list[Path]:
+        """The files of a split, in order."""
+        raise NotImplementedError
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yields sentences and trees; a tree that is all traces is passed over."""
+        for path in self.files(split, raw_dir):
+            for tree in read_trees(path):
+                plain = trees.plain(tree)
+                if plain is not None:
+                    yield {"inputs": " ".join(plain.words()), "targets": trees.linearise(plain)}
+
+
+@registry.problems.register
+class ParsingFiles(ParsingFromTrees):
+    """Your own trees in Penn Treebank brackets: train.mrg, dev.mrg; one tree a line, or further lines indented."""
+
+    needs_source = True
+
+    def files(self, split: str, raw_dir: Path) -> list[Path]:
+        """The split's one file."""
+        return [split_file(split, raw_dir, ".mrg", _LAYOUT)]
+
+
+def read_trees(path: Path) -> Iterator[trees.Tree]:
+    """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
+
+    Raises:
+      UserError: what is wrong with a tree; the text names the file, and the line where the tree begins.
+    """
+    start, text = 0, ""
+    for number, line in zip(count(1), read_lines(path, strip=False), strict=False):
+        if line.startswith("(") and text:
+            yield _parsed(path, start, text)
+            text = ""
+        if line.strip():
+            start, text = (start, f"{text} {line}") if text else (number, line)
+        if text and text.count("(") <= text.count(")"):
+            yield _parsed(path, start, text)
+            text = ""
+    if text:
+        yield _parsed(path, start, text)
+
+
+def _parsed(path: Path, number: int, text: str) -> trees.Tree:
+    try:
+        return trees.parse(text)
+    except UserError as e:
+        raise UserError(f"{path}:{number}: {e}") from e

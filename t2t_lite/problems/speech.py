@@ -1,0 +1,39 @@
+"""Speech to text, from the user's own recordings."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.problems.features import Audio, Text
+from t2t_lite.problems.files import read_table, split_file
+from t2t_lite.problems.problem import Problem
+from t2t_lite.problems.sounds import read_sound
+
+_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves where there is no dev.tsv) with lines sound file<TAB>text"
+
+
+class SpeechFromFiles(Problem):
+    """Speech whose examples are sound files: reads them in the workers, at the rate of `inputs`."""
+
+    inputs: Audio = Audio()
+    targets = Text()
+    command = "to_english"
+    metrics = ("wer",)
+
+    def convert(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Reads the sound."""
+        return {**item, "inputs": partial(read_sound, item["inputs"], self.inputs.sample_rate)}
+
+
+@registry.problems.register
+class SpeechFiles(SpeechFromFiles):
+    """Your own recordings (WAV, FLAC; any rate) with texts: train.tsv, dev.tsv; lines path<TAB>text."""
+
+    needs_source = True
+
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yields the recording's path and the text of each line."""
+        for path, text in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
+            yield {"inputs": path, "targets": text}
