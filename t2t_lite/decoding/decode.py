@@ -92,8 +92,14 @@ class Answerer:
 def make_decoder(model: Any, hparams: DecodeHParams) -> Decoder:
     """The search that the hparams ask for."""
     if hparams.sampling:
-        cut = {"temperature": hparams.temperature, "top_k": hparams.top_k, "top_p": hparams.top_p}
-        return SamplingDecoder(model, hparams.return_beams, seed=hparams.seed, **cut)
+        return SamplingDecoder(
+            model,
+            hparams.return_beams,
+            seed=hparams.seed,
+            temperature=hparams.temperature,
+            top_k=hparams.top_k,
+            top_p=hparams.top_p,
+        )
     if hparams.beam_size > 1:
         return BeamDecoder(model, hparams.beam_size, hparams.alpha, hparams.return_beams)
     return GreedyDecoder(model)

@@ -32,7 +32,7 @@ class SamplingDecoder(Decoder):
     ):
         super().__init__(model)
         self.answers, self.seed = answers, seed
-        self._cut = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        self._cut: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
     def search(self, net: Any, start: Start) -> Decoded:
         """Draws the answers one token after the other."""

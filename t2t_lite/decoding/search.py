@@ -31,8 +31,8 @@ class Start(NamedTuple):
 
     def repeated(self, times: int) -> "Start":
         """Each row `times` times, one after the other."""
-        rows = [tf.repeat(x, times, axis=0) for x in (self.encoded, self.valid, self.command)]
-        return Start(*rows, self.limit, tf.repeat(self.prints, times))
+        rows = ("encoded", "valid", "command", "prints")
+        return self._replace(**{name: tf.repeat(getattr(self, name), times, axis=0) for name in rows})
 
 
 class Decoder:
