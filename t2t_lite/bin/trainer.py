@@ -86,14 +86,14 @@ def body(flags: FlagValues) -> None:
     from t2t_lite.training.train import Plan, train
 
     plan = Plan(
-        flags.train_steps,
-        flags.eval_steps,
-        flags.eval_every,
-        flags.save_every or flags.eval_every,
-        flags.keep_checkpoints,
-        evaluated,
-        profile_steps,
-        Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
+        train_steps=flags.train_steps,
+        eval_steps=flags.eval_steps,
+        eval_every=flags.eval_every,
+        save_every=flags.save_every or flags.eval_every,
+        keep_checkpoints=flags.keep_checkpoints,
+        eval_problems=evaluated,
+        profile_steps=profile_steps,
+        warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
     )
     # Before the signals: TensorFlow's cluster takes SIGTERM for itself when it starts.
     devices = open_devices(flags.distribute, flags.worker_gpu)

@@ -40,16 +40,14 @@ class Optimizer(tf.Module):
         # One traced function for each set of variables; problems with the same nets share it.
         self._traced = functools.cache(self._trace)
 
-    def apply(
-        self, gradients: Sequence[tf.Tensor | None], rate: float | tf.Tensor, finite: bool | tf.Tensor = True
-    ) -> tf.Tensor:
-        """Clips the gradients by their global norm and makes one step; all replicas must give the same gradients.
+    def apply(self, gradients: Sequence[tf.Tensor | None], rate: float, finite: bool = True) -> tf.Tensor:
+        """Clips the gradients by their global norm and makes one step.
 
         Where the norm or the loss is not finite the step is skipped: nothing moves but `step`, which counts every call.
 
         Args:
           gradients: one a variable, in the order given; None where the step's problem does not use the variable.
-          rate: the learning rate; inside a tf.function of the caller's, a tensor.
+          rate: the learning rate.
           finite: whether the loss is.
 
         Returns:

@@ -33,13 +33,13 @@ class Plan:
     """How far to train, and what happens on the way."""
 
     train_steps: int  # the step to train to, all problems together
-    eval_steps: int = 20  # batches of each problem's dev split in an evaluation
-    eval_every: int = 1000  # steps between evaluations
-    save_every: int = 1000  # steps between checkpoints
-    keep_checkpoints: int = 3  # how many of the last checkpoints to keep, beside the best
-    eval_problems: tuple[str, ...] = ()  # the problems to evaluate; all of them unless given
-    profile_steps: tuple[int, int] | None = None  # the first and the last step of a TensorFlow profile
-    warm_start_from: Path | None = None  # an old run or one of its checkpoints, whose weights a new run begins with
+    eval_steps: int  # batches of each problem's dev split in an evaluation
+    eval_every: int  # steps between evaluations
+    save_every: int  # steps between checkpoints
+    keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
+    eval_problems: tuple[str, ...]  # the problems to evaluate
+    profile_steps: tuple[int, int] | None  # the first and the last step of a TensorFlow profile; None: no profile
+    warm_start_from: Path | None  # an old run or one of its checkpoints, whose weights a new run begins with
 
 
 def train(
@@ -103,7 +103,7 @@ def train(
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
     used = draw.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
-    evaluated = {name: datasets[name] for name in plan.eval_problems or datasets}
+    evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = Samples(net, evaluated, hparams)
 
     def save(step: int) -> None:
