@@ -33,6 +33,16 @@ class Answer(NamedTuple):
     input_cut: bool = False  # the input was longer than the network is given
 
 
+def faults(answer: Answer) -> list[str]:
+    """What a reader of an answer should know of it."""
+    told = {
+        "reached the length limit": not answer.finished,
+        "empty": not answer.text.strip(),
+        "of an input that was too long and cut": answer.input_cut,
+    }
+    return [text for text, holds in told.items() if holds]
+
+
 class Answerer:
     """The weights of a run, ready to answer for some of its problems.
 
@@ -164,7 +174,7 @@ def show_examples(
             print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
             print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                print(f"  answer     {answer.text}{'' if answer.finished else ' [length limit]'}")
+                print(f"  answer     {answer.text}{''.join(f' [{told}]' for told in faults(answer))}")
             print()
 
 
