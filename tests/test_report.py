@@ -43,7 +43,7 @@ def test_nothing_decoded_is_no_table():
 def test_all_figures_of_eight_problems_fit_into_80_columns():
     """Where a table is wider, terminals break its rows."""
     shares = ["wer", "cer", "accuracy_trees", "bracket_f1", "complete_match", "accuracy", "accuracy_top5"]
-    figures = dict.fromkeys([*shares, "accuracy_per_sequence"], 1.0) | dict.fromkeys(["bleu", "chrf"], 99.9)
+    figures = dict.fromkeys([*shares, "accuracy_per_sequence"], 0.999) | dict.fromkeys(["bleu", "chrf"], 99.9)
     figures |= {"examples": 4000, "loss": 10.0, "log_perplexity": 10.0, "cider_d": 10.0}
     (_, _, *forced), (_, *decoded) = (
         part.splitlines()

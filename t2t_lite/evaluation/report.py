@@ -38,7 +38,7 @@ _Figures = Mapping[str, Mapping[str, Any]]  # {problem: {figure: value}}
 
 
 def format_report(scores: Mapping[str, Any]) -> str:
-    """A table of what is teacher-forced and one of what is decoded, a row a problem; then faults of answers; signatures.
+    """A table of what is teacher-forced and one of what is decoded, a row a problem; faults of answers; signatures.
 
     Args:
       scores: what `evaluate_run` returns: {"step": N, "problems": {name: {figure: value}}}.
