@@ -10,30 +10,31 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_answers import PROBLEM, FakeAnswerer, options
+from fake_answers import PROBLEM, FakeAnswerer
 
 from t2t_lite.decoding import files
-from t2t_lite.decoding.decode import Answer
+from t2t_lite.decoding.answer import Answer
 from t2t_lite.errors import UserError
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def decode(tmp_path, monkeypatch):
+def decode(tmp_path):
     """Decodes lines as a file; returns the lines of answers."""
-    monkeypatch.setattr(files, "Answerer", FakeAnswerer)
 
-    def decode(*lines, end="\n", **kwargs):
-        (tmp_path / "in").write_bytes((end.join(lines) + end).encode())
-        files.decode_file(PROBLEM, source=tmp_path / "in", target=tmp_path / "out", **options(**kwargs))
+    def decode(*lines, end="\n", return_scores=False, **kwargs):
+        source, target = tmp_path / "in", tmp_path / "out"
+        source.write_bytes((end.join(lines) + end).encode())
+        answerer = FakeAnswerer(**kwargs)
+        files.decode_file(answerer, PROBLEM, source=source, target=target, return_scores=return_scores)
         return (tmp_path / "out").read_bytes().decode().split("\n")[:-1]
 
     return decode
 
 
 def start(way, *arguments, **kwargs):
-    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "TF_CPP_MIN_LOG_LEVEL": "3", "TERM": "xterm"}
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "TERM": "xterm"}
     command = [sys.executable, str(HERE / "fake_answers.py"), way, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **kwargs)
 
@@ -88,11 +89,11 @@ class TestFile:
         assert decode("abcd", "good", "abcdef", "b") == ["dcba", "doog", "fedcba", "b"]
         assert FakeAnswerer.asked == [{f"{tmp_path}/in:2": "good", f"{tmp_path}/in:4": "b"}]
 
-    @pytest.mark.parametrize("other", [{"decode_hparams": "batch_size=2,beam_size=2"}, {"checkpoint": "8"}])
+    @pytest.mark.parametrize("other", [{"decode_hparams": "batch_size=2,beam_size=2"}, {"step": 8}])
     def test_answers_of_another_search_or_checkpoint_are_not_taken(self, decode, capsys, monkeypatch, other):
         with pytest.raises(UserError):
             decode("abc", "abcd", "bad", "x")
-        monkeypatch.setattr(FakeAnswerer, "step", int(other.get("checkpoint", FakeAnswerer.step)))
+        monkeypatch.setattr(FakeAnswerer, "step", other.pop("step", FakeAnswerer.step))
         assert decode("abc", "abcd", **other) == ["cba", "dcba"]
         assert sum(map(len, FakeAnswerer.asked)) == 2
         assert "starting over" in capsys.readouterr().err
