@@ -151,21 +151,23 @@ def test_typed_lines_can_be_edited_and_called_back_in_the_next_sitting_too(tmp_p
         os.write(terminal, b"abx\x7fc\n")  # a backspace
         shown = wait_for(terminal, shown, b"cba\r\n")
         os.write(terminal, up + left * 3 + b"0\n")
-        wait_for(terminal, shown, b"cba0\r\n")
+        shown = wait_for(terminal, shown, b"cba0\r\n")
+        os.write(terminal, b"\xff\n")
+        shown = wait_for(terminal, shown, b"not UTF-8 text\r\n> ")
         os.write(terminal, end)
     with sitting() as terminal:
         shown = wait_for(terminal, b"", b"> ")
-        os.write(terminal, up + up + b"1\n")
+        os.write(terminal, up * 3 + b"1\n")
         wait_for(terminal, shown, b"1cba\r\n")
         os.write(terminal, end)
-    assert (tmp_path / "t2t_lite" / "decoder_history").read_text().split() == ["abc", "0abc", "abc1"]
+    assert (tmp_path / "t2t_lite" / "decoder_history").read_text(errors="replace").split()[:2] == ["abc", "0abc"]
 
 
 @contextlib.contextmanager
 def sitting():
     """The program at a terminal; gives what to type into and to read from."""
     main, terminal = pty.openpty()
-    with start("interactive", stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL) as process:
+    with start("interactive", stdin=terminal, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         yield main
         assert process.wait(10) == 0

@@ -14,10 +14,11 @@ class Answer(NamedTuple):
 
 
 def faults(answer: Answer) -> list[str]:
-    """What a reader of an answer should know of it."""
+    """What a reader of an answer and its alternatives should know of them."""
+    all_ = (answer, *answer.alternatives)
     told = {
-        "reached the length limit": not answer.finished,
-        "empty": not answer.text.strip(),
+        "reached the length limit": not all(each.finished for each in all_),
+        "empty": not all(each.text.strip() for each in all_),
         "of an input that was too long and cut": answer.input_cut,
     }
     return [text for text, holds in told.items() if holds]

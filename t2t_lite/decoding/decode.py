@@ -56,7 +56,7 @@ class Answerer:
         self._decoder = make_decoder(self._model, decode_hparams)
 
     def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
-        """Answers inputs in their order.
+        """Answers inputs in their order. A text without a word is answered by none, whatever the model would say.
 
         Args:
           name: the problem.
@@ -71,6 +71,8 @@ class Answerer:
             values = [read_input(dataset.problem, text, place) for place, text in batch]
             answers = self.answer_batch(name, dataset.inputs_batch(values))
             for value, answer in zip(values, answers, strict=True):
+                if isinstance(value, str) and not value.strip():
+                    answer = _without_words(answer)
                 yield answer._replace(input_cut=_is_cut(dataset, value))
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
@@ -128,6 +130,11 @@ def _joined(answers: list[Answer]) -> Answer:
     return answers[0]._replace(alternatives=tuple(answers[1:]))
 
 
+def _without_words(answer: Answer) -> Answer:
+    """As many answers, all empty."""
+    return Answer("", 0.0, True, tuple(map(_without_words, answer.alternatives)))
+
+
 def _is_cut(dataset: Dataset, value: Any) -> bool:
     feature = dataset.problem.inputs
     if isinstance(feature, Image):
@@ -145,7 +152,8 @@ def show_examples(answerer: Answerer, problems: Sequence[Problem], *, count: int
             print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
             print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                print(f"  answer     {answer.text}{''.join(f' [{told}]' for told in faults(answer))}")
+                told = "".join(f" [{fault}]" for fault in faults(answer._replace(alternatives=())))
+                print(f"  answer     {answer.text}{told}")
             print()
 
 

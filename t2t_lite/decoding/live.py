@@ -34,10 +34,11 @@ def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores:
         while True:
             try:
                 typed = input("> " if terminal else "")
+                typed.encode()  # Python lets some bytes that are no text pass
             except EOFError:
                 return
-            except UnicodeDecodeError as e:
-                print(f"error: not UTF-8 text ({e.reason} at byte {e.start})", file=sys.stderr, flush=True)
+            except UnicodeError:
+                print("error: not UTF-8 text", file=sys.stderr, flush=True)
                 continue
             if typed.strip():
                 _answer_typed(answerer, problem.name, typed, return_scores)
