@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
 
 _END: Any = object()
+_STANDARD_INPUT = 0  # its descriptor
 _TYPED_KEPT = 1000  # lines of history
 
 
@@ -36,6 +37,7 @@ def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores:
                 typed = input("> " if terminal else "")
                 typed.encode()  # Python lets some bytes that are no text pass
             except EOFError:
+                print(end="\n" if terminal else "")
                 return
             except UnicodeError:
                 print("error: not UTF-8 text", file=sys.stderr, flush=True)
@@ -93,7 +95,7 @@ def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) 
     """
     number = 0
     remarks = Remarks()
-    for lines in _arriving(sys.stdin.fileno(), answerer.decode_hparams.batch_size):
+    for lines in _arriving(_STANDARD_INPUT, answerer.decode_hparams.batch_size):
         places = {f"standard input:{number + i}": line for i, line in enumerate(lines, 1)}
         for answer in answerer.answer(problem.name, places):
             number += 1
