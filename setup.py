@@ -15,6 +15,7 @@ COMMANDS = {
     "t2t-eval": "eval",
     "t2t-decoder": "decoder",
     "t2t-avg-all": "avg_all",
+    "t2t-bleu": "bleu",
 }
 
 setup(

@@ -43,10 +43,10 @@ def call(session_data):
 
 @pytest.fixture(scope="module")
 def run_dir(call, tmp_path_factory):
-    """A run on all problems to step 6, with a checkpoint at step 3 as well."""
+    """A run on all problems to step 6, with a checkpoint at step 3 as well, its evaluations decoded."""
     folder = tmp_path_factory.mktemp("run") / "new" / "run"
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
-    call(trainer, folder, *flags, "--eval_every=3", "--eval_steps=1")
+    call(trainer, folder, *flags, "--eval_every=3", "--eval_steps=1", "--eval_decoded")
     return folder
 
 
@@ -130,20 +130,31 @@ def test_a_finished_run_is_told_to_be_one(run_dir, call, capsys):
     assert {path: path.read_bytes() for path in (run_dir / "checkpoints").iterdir()} == before
 
 
+def test_evaluations_of_training_have_decoded_figures_where_asked_for(run_dir):
+    lines = [json.loads(line) for line in (run_dir / "scalars.jsonl").read_text().splitlines()]
+    found = [line for line in lines if line["split"] == "dev" and line["problem"] == "session_reverse"]
+    assert [line["step"] for line in found] == [3, 6]
+    assert all(line["wer"] > 0 and 0 <= line["answers_cut"] <= line["examples"] for line in found)
+
+
 def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
     call(evaluator, run_dir, "--problem=session", f"--json_out={tmp_path}/scores.json")
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert list(scores) == ["step", "problems"] and scores["step"] == 6
+    assert list(scores) == ["step", "teacher_forced", "problems"] and scores["step"] == 6
     assert list(scores["problems"]) == NAMES
-    everywhere = {"examples", "loss", "log_perplexity", "accuracy", "accuracy_per_sequence", "accuracy_top5"}
+    everywhere = {"loss", "log_perplexity", "accuracy", "accuracy_per_sequence", "accuracy_top5"}
+    assert set(scores["teacher_forced"]) == everywhere
+    everywhere.add("examples")
+    decoded = {"wer", "answers_cut", "answers_empty"}
     for name, figures in scores["problems"].items():
-        assert figures.keys() == everywhere | ({"wer"} if name == "session_reverse" else set())
+        assert figures.keys() == everywhere | (decoded if name == "session_reverse" else set())
         assert type(figures["examples"]) is int and figures["examples"] == 20  # the whole split
-        assert all(type(value) is float and math.isfinite(value) for key, value in figures.items() if key != "examples")
+        assert 0 <= figures.pop("answers_empty", 0) + figures.pop("answers_cut", 0) <= 2 * figures.pop("examples")
+        assert all(type(value) is float and math.isfinite(value) for value in figures.values())
         assert all(0 <= value <= 1 for key, value in figures.items() if key.startswith("accuracy"))
         assert figures["loss"] > 0
     shown = capsys.readouterr().out
-    assert shown.startswith("step 6\n")
+    assert shown.startswith("step 6\n\nteacher-forced: ")
     for name in NAMES:
         assert re.search(rf"^{name} +20 +\d+\.\d{{3}} ", shown, re.MULTILINE)
 
@@ -170,17 +181,18 @@ class TestDecoder:
         self, run_dir, call, problems, tmp_path, monkeypatch, capsys
     ):
         write_wav(tmp_path / "a.wav", problems.tones(["low", "high"]))
-        write_wav(tmp_path / "wrong.wav", problems.tones(["low"]), rate=16000)
-        typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/wrong.wav", f"{tmp_path}/a.wav"]
+        # Of twice the rate: each sample doubled, and no other sound once it is read.
+        write_wav(tmp_path / "fast.wav", np.repeat(problems.tones(["low", "high"]), 2), rate=16000)
+        typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/fast.wav", f"{tmp_path}/a.wav"]
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed)))
         call(decoder, run_dir, "--problem=session_tones", "--decode_interactive", "--decode_hparams=max_length=3")
         told = capsys.readouterr()
         answers = told.out.splitlines()
-        assert len(answers) == 2 and answers[0] == answers[1]
-        errors = told.err.splitlines()
-        assert len(errors) == 2
-        assert "none.wav" in errors[0]
-        assert "wrong.wav: expected 16-bit samples at 8000 Hz, found 16 bits at 16000 Hz" in errors[1]
+        assert len(answers) == 3 and answers[0] == answers[2]
+        errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
+        notes = [line for line in told.err.splitlines() if line not in errors]
+        assert len(errors) == 1 and "none.wav: cannot be read" in errors[0]
+        assert notes == ["note: reached the length limit"] * 3
 
     def test_shows_examples_beside_their_references(self, run_dir, call, problems, capsys):
         call(decoder, run_dir, "--problem=session", "--show=2", "--decode_hparams=max_length=3")
@@ -191,6 +203,27 @@ class TestDecoder:
             assert f"  input      {example['inputs']}\n  reference  {example['targets']}\n" in out
         assert "(picture 0 of the dev split, 8 x 8)" in out
         assert "(sound 1 of the dev split, 0.2 s)" in out
+
+    def test_beams_samples_and_ranked_classes(self, run_dir, call, problems, tmp_path, capsys):
+        PilImage.fromarray(problems.picture("red")).save(tmp_path / "red.png")
+        (tmp_path / "in").write_text(f"{tmp_path}/red.png\n")
+        (tmp_path / "letters").write_text("a b c\nd c\n" + "a " * 20 + "\n")
+        flags = ["--return_scores", f"--decode_to_file={tmp_path}/out"]
+        classes = ["--problem=session_pictures", f"--decode_from_file={tmp_path}/in"]
+        call(decoder, run_dir, *classes, *flags, "--decode_hparams=return_beams=2")
+        first, first_score, second, second_score = (tmp_path / "out").read_text().rstrip("\n").split("\t")
+        assert {first, second} == {"red", "blue"}
+        assert np.exp(float(first_score)) + np.exp(float(second_score)) == pytest.approx(1, abs=1e-3)
+        letters = ["--problem=session_reverse", f"--decode_from_file={tmp_path}/letters"]
+        found = []
+        for search in ("beam_size=3,return_beams=2", "sampling=true,return_beams=2,temperature=2,seed=1"):
+            call(decoder, run_dir, *letters, *flags, f"--decode_hparams={search},max_length=4")
+            lines = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
+            assert [len(line) for line in lines] == [4] * 3
+            assert all(float(line[1]) < 0 and float(line[3]) < 0 for line in lines)
+            assert "1 of an input that was too long and cut" in capsys.readouterr().out
+            found.append(lines)
+        assert found[0] != found[1]
 
 
 class TestLearning:
@@ -206,8 +239,8 @@ class TestLearning:
         three = [i for i, text in enumerate(inputs) if len(text.split()) == 3]
         right = [answers[i] == " ".join(reversed(inputs[i].split())) for i in three]
         assert sum(right) >= len(right) - 1, answers
-        assert answers[0] == answers[5]
-        assert f"7 lines written to {tmp_path}/out" in capsys.readouterr().out
+        assert answers[0] == answers[5] and answers[3] == ""
+        assert f"7 lines written to {tmp_path}/out; 1 empty (line 4)" in capsys.readouterr().out
 
     def test_its_scores_say_so(self, learned, call, tmp_path):
         call(evaluator, learned, "--problem=session_reverse", f"--json_out={tmp_path}/scores.json")

@@ -1,8 +1,12 @@
 """Metrics of decoded text against worked examples."""
 
+import numpy as np
 import pytest
 
-from t2t_lite.evaluation import metrics
+from t2t_lite.bin import bleu as bleu_command
+from t2t_lite.errors import UserError
+from t2t_lite.evaluation import brackets, cider, metrics
+from t2t_lite.problems import Label, Problem, Text
 
 
 def test_bleu_of_a_perfect_answer_is_100():
@@ -36,16 +40,195 @@ def test_wer_ignores_spacing_and_survives_empty_strings():
     assert metrics.wer(["a"], [""])["wer"] == 1
 
 
-def test_tree_accuracy_is_of_whole_trees():
-    answers = ["(S (NP ) (VP ) )", "(S (NP ) )", "(S  (VP ) )"]
-    references = ["(S (NP ) (VP ) )", "(S (VP ) )", "(S (VP ) )"]
-    assert metrics.tree(answers, references)["accuracy_trees"] == pytest.approx(2 / 3)
+def test_cer_counts_characters():
+    # One character wrong, two missing, of 7 with the blank.
+    assert metrics.cer(["abx d"], ["abc def"])["cer"] == pytest.approx(3 / 7)
+    assert metrics.cer([" abc \n def"], ["abc def"])["cer"] == 0
+    assert metrics.cer([""], [""])["cer"] == 0
+    assert metrics.cer(["a"], [""])["cer"] == 1
+
+
+def test_chrf_worked_by_hand():
+    figures = metrics.chrf(["abcdef"], ["abcdeg"])
+    # Of n characters each: 5/6, 4/5, 3/4, 2/3, 1/2, 0/1, precision and recall alike.
+    assert figures["chrf"] == pytest.approx(100 * (5 / 6 + 4 / 5 + 3 / 4 + 2 / 3 + 1 / 2) / 6)
+    assert "nc:6|nw:0" in figures["chrf_signature"]
+    assert metrics.chrf(["the cat"], ["the cat"])["chrf"] == pytest.approx(100)
+
+
+class TestTrees:
+    """By hand, as evalb with COLLINS.prm would count. The reference has the brackets S 0-4, A 0-1, B 1-4, A 2-4."""
+
+    reference = "(S (A P )A (B Q (A R T )A )B )S"
+
+    @pytest.mark.parametrize(
+        "answer,shared,found",
+        [
+            ("(S (A P )A (B Q (A R T )A )B )S", 4, 4),
+            ("(S (A P )A (B Q (C R T )C )B )S", 3, 4),  # a label
+            ("(S (A P )A (B Q (A R U )A )B )S", 4, 4),  # tags do not count
+            ("(S (A P )A (B Q R (A T )A )B )S", 3, 4),  # a span
+            ("(S (A P Q )A (A R T )A )S", 2, 3),  # crossing
+            ("(S (A P )A (B Q (A R T )A )B", 4, 4),  # closed at the end
+            ("(S (A P )A (B Q (A R T T T )A )B )S", 4, 4),  # tags too many are dropped
+            ("(S (A P )A (B Q )B )S", 2, 3),  # two words are missing: they hang under S
+            ("(S (S (A P )A (B Q (A R T )A )B )S )S", 4, 5),  # a doubled bracket counts once
+            ("(TOP (S (A P )A (B Q (A R T )A )B )S )TOP", 4, 4),
+            ("(S-HLN (A=2 P )A=2 (B-PRD-1 Q (A R T )A )B-PRD-1 )S-HLN", 4, 4),
+            ("", 1, 1),  # all words under S
+        ],
+    )
+    def test_brackets(self, answer, shared, found):
+        figures = metrics.tree([answer], [self.reference])
+        assert figures["bracket_precision"] == pytest.approx(shared / found)
+        assert figures["bracket_recall"] == pytest.approx(shared / 4)
+        assert figures["bracket_f1"] == pytest.approx(2 * shared / (found + 4))
+        assert figures["complete_match"] == float(shared == found == 4)
+
+    def test_punctuation_and_traces_are_no_words(self):
+        # S 0-3, NP 0-1, VP 1-3, NP 2-3; the NP over the trace holds nothing.
+        reference = "(S `` (NP NN )NP , (VP VB (NP NN )NP (NP -NONE- )NP )VP '' . )S"
+        _, theirs = brackets.brackets_of(reference, reference)
+        assert theirs == {("S", 0, 3): 1, ("NP", 0, 1): 1, ("VP", 1, 3): 1, ("NP", 2, 3): 1}
+        # The full stop inside the VP, and the comma inside the NP, change no span.
+        moved = "(S `` (NP NN , )NP (VP VB (NP NN )NP (NP -NONE- )NP '' . )VP )S"
+        figures = metrics.tree([moved], [reference])
+        assert figures["complete_match"] == 1.0 and figures["bracket_f1"] == 1.0
+        assert figures["accuracy_trees"] == 0.0
+
+    def test_question_and_exclamation_marks_are_tagged_as_full_stops_and_other_marks_count(self):
+        theirs, _ = brackets.brackets_of("(S (NP -LRB- NN -RRB- $ )NP . )S", "(S (NP -LRB- NN -RRB- $ )NP . )S")
+        assert theirs == {("S", 0, 4): 1, ("NP", 0, 4): 1}
+
+    def test_advp_and_prt_are_one(self):
+        figures = metrics.tree(["(S (VP VB (ADVP RP )ADVP )VP )S"], ["(S (VP VB (PRT RP )PRT )VP )S"])
+        assert figures["complete_match"] == 1.0
+
+    def test_figures_are_of_all_brackets_together(self):
+        # 4 of 4 and 2 of 3 found, of 4 + 4 in the references.
+        answers = [self.reference, "(S (A P Q )A (A R T )A )S"]
+        figures = metrics.tree(answers, [self.reference] * 2)
+        assert figures["bracket_precision"] == pytest.approx(6 / 7)
+        assert figures["bracket_recall"] == pytest.approx(6 / 8)
+        assert figures["bracket_f1"] == pytest.approx(12 / 15)
+        assert figures["complete_match"] == 0.5
+
+    def test_tree_accuracy_is_of_whole_trees(self):
+        answers = ["(S (NP NN )NP )S", "(S (NP NN )NP )S", "(S  (VP VB )VP )S"]
+        references = ["(S (NP NN )NP )S", "(S (NP NNS )NP )S", "(S (VP VB )VP )S"]
+        assert metrics.tree(answers, references)["accuracy_trees"] == pytest.approx(2 / 3)
+
+
+class TestCiderD:
+    references = ("A red cat sleeps.", "a blue dog runs")
+
+    def test_worked_by_hand(self):
+        # "a" is everywhere and counts nothing; all else weighs log 2. Unigrams: 2 shared of 3 and 3, cosine 2/3;
+        # bigrams: 1 of 3 and 3, 1/3; longer ones: none.
+        scores = cider.cider_d(["a red dog sleeps", "a blue dog runs"], [[r] for r in self.references])
+        assert scores == pytest.approx([10 * (2 / 3 + 1 / 3) / 4, 10])
+        figures = metrics.cider_d(["a red dog sleeps", "a blue dog runs"], self.references)
+        assert figures == {"cider_d": pytest.approx((2.5 + 10) / 2)}
+
+    def test_equals_the_reference_tool(self):
+        # Figures of pycocoevalcap 1.2, Cider().compute_score.
+        references = [
+            ["a red cat sleeps on the mat", "the cat sleeps"],
+            ["a blue dog runs under a tree"],
+            ["two birds sit on a red roof"],
+        ]
+        answers = ["a red cat sleeps on a mat", "a dog runs runs", "birds sit on the red roof"]
+        assert cider.cider_d(answers, references) == pytest.approx([4.183432, 1.402513, 3.899311])
+
+    def test_length_is_punished_and_repetition_cut(self):
+        # "red" three times: its entry 3 log 2 is cut to log 2; the cosine of unigrams is 1 / (3 sqrt 3).
+        (score, _) = cider.cider_d(["red red red", ""], [[r] for r in self.references])
+        assert score == pytest.approx(10 / 4 / (3 * 3**0.5) * np.exp(-1 / 72))
+
+    def test_equals_dense_vectors(self):
+        draw = np.random.default_rng(0)
+        words = np.array(["a", "the", "red", "cat", "dog", "runs"])
+        references = [[" ".join(draw.choice(words, draw.integers(1, 9))) for _ in range(3)] for _ in range(6)]
+        answers = [" ".join(draw.choice(words, draw.integers(1, 9))) for _ in range(6)]
+        assert cider.cider_d(answers, references) == pytest.approx(dense_cider_d(answers, references))
+
+    def test_what_no_answer_or_one_picture_gives(self):
+        assert cider.cider_d(["", "x"], [["a b"], ["c d"]]) == [0, 0]
+        assert cider.cider_d(["a b"], [["a b"]]) == [0]
+        assert metrics.cider_d([], []) == {"cider_d": 0}
+
+
+def dense_cider_d(answers, references):
+    """CIDEr-D written down anew: a column for each n-gram that occurs anywhere."""
+
+    def grams(text, n):
+        words = text.split()
+        return [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+    def counts(text, n, columns):
+        return np.array([grams(text, n).count(column) for column in columns], float)
+
+    captions = [caption for group in references for caption in group]
+    totals = np.zeros((len(answers), 4))
+    for n in range(1, 5):
+        columns = sorted({gram for text in (*answers, *captions) for gram in grams(text, n)})
+        having = sum(np.max([counts(caption, n, columns) for caption in group], axis=0) > 0 for group in references)
+        idf = np.log(len(references) / np.maximum(having, 1))
+        for i, answer in enumerate(answers):
+            ours = counts(answer, n, columns) * idf
+            for caption in references[i]:
+                theirs = counts(caption, n, columns) * idf
+                gauss = np.exp(-((len(answer.split()) - len(caption.split())) ** 2) / 72)
+                size = np.linalg.norm(ours) * np.linalg.norm(theirs)
+                cosine = np.minimum(ours, theirs) @ theirs / size if size else 0
+                totals[i, n - 1] += gauss * cosine / len(references[i])
+    return list(10 * totals.mean(axis=1))
+
+
+class TestBleuCommand:
+    def files(self, tmp_path, translation, reference):
+        (tmp_path / "t").write_bytes(translation)
+        (tmp_path / "r").write_bytes(reference)
+        return bleu_command.main([f"--translation={tmp_path}/t", f"--reference={tmp_path}/r"])
+
+    def test_scores_two_files_with_signatures(self, tmp_path, capsys):
+        # U+2028 within a line ends none.
+        text = "a b c d e x\r\none two\u2028three four\n".encode()
+        assert self.files(tmp_path, text, b"a b c d e f\none two three four") == 0
+        bleu, chrf = capsys.readouterr().out.splitlines()
+        expected = metrics.bleu(["a b c d e x", "one two\u2028three four"], ["a b c d e f", "one two three four"])
+        assert bleu == f"BLEU = {expected['bleu']:.2f}  {expected['bleu_signature']}"
+        assert chrf.startswith("chrF2 = ") and "nrefs:1" in chrf
+
+    @pytest.mark.parametrize(
+        "translation,reference,told",
+        [
+            (b"a\nb\n", b"a\n", "--translation has 2 lines and --reference 1: they must be aligned by line"),
+            (b"", b"", "no lines to score"),
+            (b"\xff\n", b"a\n", "t: not UTF-8 text"),
+        ],
+    )
+    def test_what_cannot_be_scored_is_told(self, tmp_path, capsys, translation, reference, told):
+        assert self.files(tmp_path, translation, reference) == 1
+        assert told in capsys.readouterr().err
+
+    def test_a_missing_file_is_told(self, tmp_path, capsys):
+        assert bleu_command.main([f"--translation={tmp_path}/t", f"--reference={tmp_path}/r"]) == 1
+        assert f"--translation: no file '{tmp_path}/t'" in capsys.readouterr().err
 
 
 def test_score_merges_and_refuses_what_does_not_fit():
-    figures = metrics.score(["wer", "tree"], ["a"], ["a"])
-    assert figures == {"wer": 0.0, "accuracy_trees": 1.0}
+    figures = metrics.score(["wer", "cer"], ["a"], ["a"])
+    assert figures == {"wer": 0.0, "cer": 0.0}
     with pytest.raises(ValueError, match="1 answers to 2 references"):
         metrics.score(["wer"], ["a"], ["a", "b"])
-    with pytest.raises(ValueError, match="unknown metric 'blue'"):
-        metrics.score(["blue"], ["a"], ["a"])
+
+
+def test_a_problem_that_names_no_metric_is_told():
+    problem = Problem("mine")
+    problem.targets, problem.metrics = Text(), ("wer", "blue")
+    with pytest.raises(UserError, match="problem 'mine': unknown metric 'blue'; did you mean 'bleu'"):
+        metrics.check(problem)
+    problem.targets, problem.metrics = Label(("a", "b")), ("wer",)
+    with pytest.raises(UserError, match="problem 'mine': metrics are of texts"):
+        metrics.check(problem)

@@ -252,7 +252,7 @@ def unrolled(model, name, inputs, limit):
     for position in range(limit):
         logits = model.score(name, inputs | {"targets": tf.constant(ids, tf.int32)}).logits[:, position].numpy()
         for row in range(rows):
-            token = int(np.argmax(logits[row]))
+            token = 1 + int(np.argmax(logits[row, 1:]))  # padding is no token
             totals[row] += open_[row] * np.log(reference.softmax(logits[row].astype(float))[token])
             ids[row, position] = token
             open_[row] &= token != END

@@ -1,15 +1,15 @@
 """Answers with a trained run: a file line by line, what is typed, or examples beside their references.
 
     t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
+    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=- <in.txt >out.txt
     t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_interactive
     t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
 
-A line is a text, or the path of a picture or a sound."""
+A line is a text, or the path of a picture or a sound. A file that was left unfinished is gone on with."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
@@ -25,14 +25,16 @@ def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir", "output_dir")
     string, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_bool
-    string("decode_from_file", None, "File of inputs, one a line.", flag_values=flags)
+    string(
+        "decode_from_file", None, "File of inputs, one a line; -: standard input to standard output.", flag_values=flags
+    )
     string("decode_to_file", None, "File for the answers, one a line.", flag_values=flags)
     boolean("decode_interactive", False, "Answer each line typed, until the end of input.", flag_values=flags)
     absl_flags.DEFINE_integer("show", None, "Examples of each problem's dev split to answer.", 1, flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
-    string("decode_hparams", "", f'How to search, as "max_length=50". Known: {known}.', flag_values=flags)
+    string("decode_hparams", "", f'How to search, as "beam_size=4". Known: {known}.', flag_values=flags)
     string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
-    boolean("return_scores", False, "Put a tab and the log-probability after each answer.", flag_values=flags)
+    boolean("return_scores", False, "Put a tab and the log-probability in nats after each answer.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
@@ -44,29 +46,32 @@ def body(flags: FlagValues) -> None:
         raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
     if len(problems) > 1 and not flags.show:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
-    if flags.decode_from_file is not None:
+    piped = flags.decode_from_file == "-"
+    if piped and flags.decode_to_file is not None:
+        raise command.FlagError("--decode_to_file: with --decode_from_file=- answers go to standard output")
+    if flags.decode_from_file is not None and not piped:
         command.require(flags, "decode_to_file")
         source, target = Path(flags.decode_from_file).expanduser(), command.file_to_write(flags, "decode_to_file")
         if not source.is_file():
             raise UserError(f"--decode_from_file: no file '{source}'")
+        if target.exists() and target.samefile(source):
+            raise UserError(f"--decode_to_file: '{target}' is what --decode_from_file reads")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     import_tensorflow()
-    from t2t_lite.decoding import decode
+    from t2t_lite.decoding import decode, files, live
 
-    shared: dict[str, Any] = {
-        "data_dir": data_dir,
-        "output_dir": output_dir,
-        "decode_hparams": decode_hparams,
-        "checkpoint": flags.checkpoint,
-    }
+    names = [problem.name for problem in problems]
+    answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint)
     if flags.show:
-        decode.show_examples(problems, count=flags.show, **shared)
+        decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:
-        decode.decode_interactive(problems[0], return_scores=flags.return_scores, **shared)
+        live.decode_interactive(answerer, problems[0], return_scores=flags.return_scores)
+    elif piped:
+        live.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
-        decode.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **shared)
+        files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
     t2t-eval --problem=microworld --data_dir=data --output_dir=run --json_out=scores.json
 
-Loss and accuracies are teacher-forced: each symbol is predicted from the reference before it. BLEU, word error rate and
-whole-tree accuracy are of decoded answers."""
+Loss and accuracies are teacher-forced: each symbol is predicted from the reference before it. BLEU, chrF, CIDEr-D,
+error rates and the figures of trees are of decoded answers."""
 
 import json
 import sys
@@ -13,6 +13,8 @@ from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite.bin import command
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
 
@@ -25,6 +27,9 @@ def define(flags: FlagValues) -> None:
         "eval_steps", None, "Batches of each problem; the whole split unless given.", 1, flag_values=flags
     )
     absl_flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
+    known = ", ".join(DecodeHParams.describe())
+    how = f'How to search for answers, as "beam_size=4". Known: {known}.'
+    absl_flags.DEFINE_string("decode_hparams", "", how, flag_values=flags)
     absl_flags.DEFINE_string("json_out", None, "File to write the scores to, as JSON.", flag_values=flags)
 
 
@@ -35,12 +40,15 @@ def body(flags: FlagValues) -> None:
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     json_out = command.file_to_write(flags, "json_out") if flags.json_out else None
+    decode_hparams = DecodeHParams.parse(flags.decode_hparams)
+    if decode_hparams.return_beams > 1:
+        raise UserError("--decode_hparams: return_beams: one answer is scored")
     import_tensorflow()
     from t2t_lite.evaluation.evaluate import evaluate_run
-    from t2t_lite.evaluation.report import print_report
+    from t2t_lite.evaluation.report import format_report
 
-    scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint)
-    print_report(scores)
+    scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint, decode_hparams)
+    print(format_report(scores))
     if json_out:
         json_out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf8")
 

@@ -1,18 +1,23 @@
 """Scores a model on a split: teacher-forced figures for every problem, decoded ones where the problem has them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.decoding.decode import Answer, answer_batch, make_decoder
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.search import Decoder
 from t2t_lite.evaluation import metrics
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
+
+GREEDY = DecodeHParams()
+TEACHER_FORCED = ("loss", "log_perplexity", "accuracy", "accuracy_top5", "accuracy_per_sequence")
 
 
 def evaluate_run(
@@ -22,6 +27,7 @@ def evaluate_run(
     split: str = "dev",
     eval_steps: int | None = None,
     checkpoint: str = "latest",
+    decode_hparams: DecodeHParams = GREEDY,
 ) -> dict[str, Any]:
     """Scores a checkpoint of a run.
 
@@ -32,18 +38,23 @@ def evaluate_run(
       split: the split to score.
       eval_steps: batches of each problem; None for the whole split.
       checkpoint: "latest", "best" or a step.
+      decode_hparams: how answers are searched for, where they are scored.
 
     Returns:
-      {"step": N, "problems": {name: {metric: value}}}.
+      {"step": N, "teacher_forced": the metrics that are, "problems": {name: {metric: value}}}.
 
     Raises:
-      UserError: no run, no checkpoint, no data, or data that are not the run's.
+      UserError: no run, no checkpoint, no data, data that are not the run's, or a problem names a metric that is none.
     """
     run = Run.open(output_dir)
     datasets = run.open_datasets(data_dir, list(names))
+    for dataset in datasets.values():
+        metrics.check(dataset.problem)
     model = run.build_model()
     step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
-    return {"step": step, "problems": evaluate(model, datasets, run.hparams, split, eval_steps)}
+    decoder, limit = make_decoder(model, decode_hparams), decode_hparams.max_length
+    problems = evaluate(model, datasets, run.hparams, split, eval_steps, decoder=decoder, max_length=limit)
+    return {"step": step, "teacher_forced": list(TEACHER_FORCED), "problems": problems}
 
 
 def evaluate(
@@ -52,36 +63,45 @@ def evaluate(
     hparams: HParams,
     split: str = "dev",
     eval_steps: int | None = None,
-    decode: bool = True,
+    *,
+    decoder: Decoder | None = None,
+    max_length: int = 0,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, Any]]:
     """Scores a model: {problem: {metric: value}}.
 
     Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
-    accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of greedily decoded answers.
+    accuracy_per_sequence and accuracy_top5. With a decoder, also the problem's own metrics, of decoded answers, and
+    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text.
+
+    Args:
+      model: the model.
+      datasets: its problems.
+      hparams: those of the run.
+      split: the split to score.
+      eval_steps: batches of each problem; None for the whole split.
+      decoder: finds the answers; None: teacher-forced figures alone.
+      max_length: tokens of an answer at most; 0: what the problem's target allows.
+      before_batch: called before each batch; what it raises breaks the evaluation off.
     """
-    decoder = GreedyDecoder(model)
     results = {}
     for name, dataset in datasets.items():
         sums: dict[str, float] = {}
-        outputs: list[str] = []
+        answers: list[Answer] = []
         references: list[str] = []
         for batch in _batches(dataset, split, hparams, eval_steps):
+            before_batch()
             for key, value in _score_batch(model, name, batch).items():
                 sums[key] = sums.get(key, 0.0) + value
-            if decode and dataset.problem.metrics:
-                outputs += decode_batch(decoder, dataset, batch)
+            if decoder and dataset.problem.metrics:
+                answers += answer_batch(decoder, dataset, batch, max_length)
                 references += target_texts(dataset, batch["targets"])
         results[name] = _averages(sums)
-        if outputs:
-            results[name] |= metrics.score(dataset.problem.metrics, outputs, references)
+        if answers:
+            results[name] |= metrics.score(dataset.problem.metrics, [a.text for a in answers], references)
+            results[name]["answers_cut"] = sum(not answer.finished for answer in answers)
+            results[name]["answers_empty"] = sum(not answer.text.strip() for answer in answers)
     return results
-
-
-def decode_batch(decoder: GreedyDecoder, dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[str]:
-    """The decoded answers to a batch, as text."""
-    problem = dataset.problem
-    assert isinstance(problem.targets, Text)
-    return target_texts(dataset, decoder(problem.name, batch, problem.targets.max_length).ids)
 
 
 def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:

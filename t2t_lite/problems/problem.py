@@ -30,7 +30,8 @@ class Problem:
       inputs: the feature that goes in.
       targets: the feature that comes out.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
-      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "wer", "tree".
+      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
+        "cer", "tree", "cider_d" (evaluation/metrics.py).
       splits: the splits that exist; the first is trained on.
       version: raise it when the examples change; it is written into the manifest.
       name: the name it was asked for by, which names its files.
@@ -72,12 +73,11 @@ class Problem:
         return item
 
     def declaration(self) -> dict[str, Any]:
-        """What training and decoding need to know of the problem, JSON-able; kept in the manifest."""
+        """What the records are made by, JSON-able; kept in the manifest. Metrics may change and the records stay."""
         return {
             "inputs": features.to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
             "command": self.command,
-            "metrics": list(self.metrics),
             "version": self.version,
         }
 
@@ -86,7 +86,6 @@ class Problem:
         self.inputs = features.from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
-        self.metrics = tuple(declaration["metrics"])
 
 
 def get_problem(name: str) -> Problem:

@@ -39,9 +39,9 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     except OSError as e:
         raise UserError(f"{path}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless
-        raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE); mend it or drop its line") from e
+        raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE)") from e
     if not len(samples):
-        raise UserError(f"{path}: a sound file without samples; drop its line")
+        raise UserError(f"{path}: a sound file without samples")
     return np.clip(resample(samples.mean(axis=1), rate, sample_rate), -1.0, 1.0).astype(np.float32)
 
 

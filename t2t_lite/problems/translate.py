@@ -22,7 +22,7 @@ class TranslateFiles(Problem):
 
     inputs = Text()
     targets = Text()
-    metrics = ("bleu",)
+    metrics = ("bleu", "chrf")
     needs_source = True
     reverse = False
 

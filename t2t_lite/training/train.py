@@ -8,6 +8,7 @@ from typing import Any
 
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
+from t2t_lite.evaluation import metrics
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
@@ -35,6 +36,7 @@ class Plan:
     train_steps: int  # the step to train to, all problems together
     eval_steps: int  # batches of each problem's dev split in an evaluation
     eval_every: int  # steps between evaluations
+    eval_decoded: bool  # whether evaluations score decoded answers too
     save_every: int  # steps between checkpoints
     keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
     eval_problems: tuple[str, ...]  # the problems to evaluate
@@ -78,6 +80,8 @@ def train(
     if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
         hparams = replace(hparams, decay_steps=last)
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
+    for dataset in datasets.values():
+        metrics.check(dataset.problem)  # now, not when hours of training are to be scored
     mixture = TrainingMixture(names, datasets, hparams)
     run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
@@ -131,10 +135,10 @@ def train(
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
             if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
                 with stop.abandonable() as check, optimizer.averaged():
-                    scores: dict[str, Any] = {}
-                    for name, dataset in evaluated.items():
-                        check()
-                        scores |= evaluate(net, {name: dataset}, hparams, "dev", plan.eval_steps, decode=False)
+                    decoder = samples.decoder if plan.eval_decoded else None
+                    scores = evaluate(
+                        net, evaluated, hparams, "dev", plan.eval_steps, decoder=decoder, before_batch=check
+                    )
                     check()
                     shown = samples() if devices.is_chief else []
                 if stop.agree(devices.any):

@@ -40,7 +40,7 @@ class _Translation(_Microworld):
 
     inputs = _text()
     targets = _text()
-    metrics = ("bleu",)
+    metrics = ("bleu", "chrf")
     languages: tuple[str, str]
 
     def items(self, split: str) -> Iterator[dict[str, str]]:
@@ -105,7 +105,7 @@ class MicroworldSpeech(_Microworld):
     inputs = Audio(sample_rate=8000, max_seconds=6.0)
     targets = _text()
     command = "to_english"
-    metrics = ("wer",)
+    metrics = ("wer", "cer")
     counts: ClassVar[dict[str, int]] = {"train": 8_000, "dev": 200}
 
     def items(self, split: str) -> Iterator[tuple[str, int]]:
@@ -174,7 +174,7 @@ class MicroworldCaption(_Pictures):
 
     targets = _text()
     command = "to_english"
-    metrics = ("bleu",)
+    metrics = ("bleu", "cider_d")
     things = (1, 2, 2, 3)
 
     def answer(self, scene: Scene) -> str:

@@ -1,0 +1,52 @@
+"""What people give to be answered: a text, or the path of a picture or a sound."""
+
+from pathlib import Path
+from typing import Any
+
+from t2t_lite.data.encoding import image_bytes
+from t2t_lite.errors import UserError
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Audio, Text
+from t2t_lite.problems.sounds import read_sound
+
+
+def read_input(problem: Problem, text: str, place: str = "") -> Any:
+    """What a user's line stands for: itself, or the picture or sound at that path.
+
+    Args:
+      problem: the problem to answer for.
+      text: the line.
+      place: where it stands, such as FILE:LINE, for messages.
+
+    Raises:
+      UserError: there is no such picture or sound; the text names it and the place.
+    """
+    if isinstance(problem.inputs, Text):
+        return text
+    try:
+        if not text.strip():
+            raise UserError(f"empty; expected {what(problem)}")
+        path = Path(text).expanduser()
+        return read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else image_bytes(path)
+    except UserError as e:
+        raise UserError(f"{place}: {e}" if place else str(e)) from e
+
+
+def what(problem: Problem) -> str:
+    """What a line must be, in words."""
+    kinds = {
+        "language": "a sentence",
+        "image": "the path of a picture",
+        "audio": "the path of a sound, such as a WAV or FLAC file",
+    }
+    return kinds[problem.inputs.modality]
+
+
+def size(problem: Problem, text: str) -> int:
+    """How large an input is beside others of its problem: characters of a text, bytes of a file (0: no such file)."""
+    if isinstance(problem.inputs, Text):
+        return len(text)
+    try:
+        return Path(text).expanduser().stat().st_size
+    except OSError:
+        return 0
