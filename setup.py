@@ -36,6 +36,7 @@ setup(
         "gin-config==0.5.0",
         "absl-py>=2.1",
         "sentencepiece>=0.2.0,<0.3",
+        "google-crc32c>=1.6",  # the checksums of TFRecord files, in processes that go without TensorFlow
         "sacrebleu>=2.4,<3",  # a BLEU score is only comparable within a major version
         "jiwer>=4.0,<5",
         "rich>=13",

@@ -36,6 +36,7 @@ class Split:
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)  # "inputs", "targets" -> "max", "mean"
     positions: dict[int, int] = field(default_factory=dict)  # of the longer side -> examples, where both sides fit
     too_long: int = 0  # examples of which a side exceeds the feature's maximum
+    broken: int = 0  # examples that could not be stored and are left out
 
     @property
     def bytes(self) -> int:
@@ -53,6 +54,8 @@ class Manifest:
       declaration: the same with what the raw files told (languages, classes): what training works with.
       splits: the records of each split.
       vocabularies: {name: checksum}.
+      source: where the examples came from: {"class": of the problem, "description": its own, "raw_dir": raw files}.
+      version: of t2t_lite, which made them.
     """
 
     problem: str
@@ -60,6 +63,8 @@ class Manifest:
     declaration: dict[str, Any]
     splits: dict[str, Split]
     vocabularies: dict[str, str]
+    source: dict[str, str] = field(default_factory=dict)
+    version: str = ""
     format: int = FORMAT
 
     def save(self, data_dir: Path) -> None:

@@ -61,6 +61,10 @@ class Vocabulary:
             text = text.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
         return text
 
+    def lacks(self, symbols: Iterable[str]) -> list[str]:
+        """Those words that are not one piece each."""
+        return [symbol for symbol in symbols if self._processor.piece_to_id(_SPACE + symbol) == UNKNOWN]
+
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
         """Trains on texts, of which the first 2 million or 200 million characters count; the same texts give the same.
