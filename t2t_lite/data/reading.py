@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
-from t2t_lite.data.manifest import Manifest, Split, file_crc32
+from t2t_lite.data.manifest import Manifest, Split
+from t2t_lite.data.verify import wrong_shard
 from t2t_lite.data.vocabulary import END, Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
@@ -157,7 +158,7 @@ class Dataset:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Reading batches belongs inside: TensorFlow's error for a damaged record becomes one that names the file.
+        """Reading batches belongs inside: TensorFlow's error for a damaged record names then its file and its place.
 
         Raises:
           UserError: a shard is no longer what datagen wrote.
@@ -168,12 +169,10 @@ class Dataset:
             for split in self.manifest.splits.values():
                 for shard in split.shards:
                     path = self._data_dir / shard.name
-                    if not path.exists() or file_crc32(path) != shard.crc32:
-                        name, folder = self.problem.name, self._data_dir
-                        raise UserError(
-                            f"{path}: damaged since it was written: delete it and run "
-                            f"t2t-datagen --problem={name} --data_dir={folder}"
-                        ) from e
+                    told = wrong_shard(path, shard)
+                    if told:
+                        mend = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
+                        raise UserError(f"{told}: delete it and run {mend}") from e
             raise
 
     def _records(self, stored: Split, draw: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:

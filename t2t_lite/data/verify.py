@@ -79,7 +79,7 @@ def _wrong_files(data_dir: Path, name: str) -> Iterator[str]:
 def _wrong_shards(data_dir: Path, name: str, split: Split, manifest: Path) -> Iterator[str]:
     examples, wrong = 0, False
     for shard in split.shards:
-        told = _wrong_shard(data_dir / shard.name, shard)
+        told = wrong_shard(data_dir / shard.name, shard)
         if told:
             wrong = True
             yield told
@@ -89,18 +89,18 @@ def _wrong_shards(data_dir: Path, name: str, split: Split, manifest: Path) -> It
         yield f"{manifest}: says {split.examples} examples of split '{name}', the files have {examples}"
 
 
-def _wrong_shard(path: Path, shard: Shard) -> str:
+def wrong_shard(path: Path, shard: Shard) -> str:
     """What is wrong with a file; empty where nothing is."""
     if not path.exists():
         return f"{path}: missing"
     if path.stat().st_size != shard.bytes:
         return f"{path}: {path.stat().st_size} bytes, the manifest says {shard.bytes}"
     if file_crc32(path) != shard.crc32:
-        return f"{path}: damaged{damage(path)}"
+        return f"{path}: damaged{_damage(path)}"
     return ""
 
 
-def damage(path: Path) -> str:
+def _damage(path: Path) -> str:
     """Where a file of records is damaged, as words to follow "damaged"."""
     try:
         for _ in read_records(path):

@@ -113,7 +113,7 @@ def _receive(pipe: Connection) -> tuple[Any, int]:
     """The answer of a worker and its size in bytes; raises the error that it met."""
     try:
         pickled = pipe.recv_bytes()
-    except (EOFError, ConnectionError) as e:
+    except (EOFError, OSError) as e:
         raise WorkerDied(_DIED) from e
     answer = pickle.loads(pickled)
     if isinstance(answer, _Failure):
@@ -137,7 +137,7 @@ def _serve(pipe: Connection, usr_dirs: list[str]) -> None:
     while True:
         try:
             function, chunk = pickle.loads(pipe.recv_bytes())
-        except (EOFError, ConnectionError):  # it closed the pipe, or was killed
+        except (EOFError, OSError):  # it closed the pipe, or was killed
             return
         answer: Any
         try:
