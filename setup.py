@@ -49,6 +49,7 @@ setup(
     extras_require={
         "dev": [
             "pytest>=8",
+            "hypothesis>=6",
             "ruff",
             "mypy",
             "scikit-learn>=1.5",

@@ -12,8 +12,7 @@ from t2t_lite.errors import UserError
 
 PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no id for a beginning
 
-_MAX_TEXTS = 2_000_000  # what a vocabulary is trained on at most
-_MAX_CHARACTERS = 200_000_000
+_MAX_CHARACTERS = 30_000_000  # what a vocabulary is trained on at most
 _CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 4192 bytes
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
@@ -67,7 +66,7 @@ class Vocabulary:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
-        """Trains on texts, of which the first 2 million or 200 million characters count; the same texts give the same.
+        """Trains on texts, of which the first 30 million characters count; the same texts give the same.
 
         Args:
           texts: any strings.
@@ -131,9 +130,9 @@ def vocabulary_path(data_dir: Path, name: str) -> Path:
 def _chunks(texts: Iterable[str]) -> Iterator[str]:
     """The texts within the limits, in chunks that sentencepiece takes."""
     characters = 0
-    for number, text in enumerate(texts):
+    for text in texts:
         characters += len(text)
-        if number >= _MAX_TEXTS or characters > _MAX_CHARACTERS:
+        if characters > _MAX_CHARACTERS:
             return
         for start in range(0, len(text), _CHUNK):
             yield text[start : start + _CHUNK]
