@@ -47,6 +47,7 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77,<3"],
         "dev": [
             "pytest>=8",
             "hypothesis>=6",

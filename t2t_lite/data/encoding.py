@@ -71,7 +71,7 @@ def extract(
     Returns:
       (number, the values) of each item; in place of the values, why a broken example has none.
     """
-    problem = _problem(spec)
+    problem = resolved_problem(spec)
     found: list[tuple[int, list[Any] | UserError]] = []
     for number, item in items:
         try:
@@ -85,7 +85,7 @@ def extract(
 
 def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
     """Converts and serializes items, given as to `extract`."""
-    problem, vocabularies = _problem(spec), _vocabularies(spec)
+    problem, vocabularies = resolved_problem(spec), _vocabularies(spec)
     part = Part(len(items), [], [], Tally())
     features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
     for number, item in items:
@@ -109,7 +109,8 @@ def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
 
 
 @lru_cache(maxsize=16)
-def _problem(spec: Spec) -> Problem:
+def resolved_problem(spec: Spec) -> Problem:
+    """The problem that a worker is told of."""
     problem = get_problem(spec.problem)
     problem.resolve(Path(spec.raw_dir))
     problem.adopt(json.loads(spec.declaration))
@@ -118,12 +119,12 @@ def _problem(spec: Spec) -> Problem:
 
 @lru_cache(maxsize=16)
 def _vocabularies(spec: Spec) -> dict[str, Vocabulary]:
-    return load_vocabularies(_problem(spec), Path(spec.data_dir))
+    return load_vocabularies(resolved_problem(spec), Path(spec.data_dir))
 
 
 def forget() -> None:
     """Drops what is kept of problems and vocabularies; their files may have changed since."""
-    _problem.cache_clear()
+    resolved_problem.cache_clear()
     _vocabularies.cache_clear()
 
 

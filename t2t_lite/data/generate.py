@@ -1,8 +1,10 @@
 """Datagen: from raw files to vocabularies, TFRecord shards and a manifest."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import t2t_lite
 from t2t_lite.data import broken, encoding, vocabularies
@@ -17,6 +19,11 @@ from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import Problem, get_problems
 from t2t_lite.progress import say
 
+if TYPE_CHECKING:
+    from t2t_lite.data.beam import Beam
+
+Engine = Union[Local, "Beam"]
+
 MAX_BAD = 0.001  # the share of a split's examples that may be broken, unless told otherwise
 _SAMPLE_BYTES = 30_000_000  # of text, of all problems that share a vocabulary; building takes up to 20 times as many
 
@@ -28,6 +35,7 @@ def generate(
     num_workers: int | None = None,
     usr_dirs: Sequence[str] = (),
     max_bad: float = MAX_BAD,
+    beam_options: Sequence[str] | None = None,
 ) -> None:
     """Stores problems as records. What is stored whole already is passed over; what a killed run left is taken up.
 
@@ -39,6 +47,7 @@ def generate(
       num_workers: processes; by default one for each processor. The files do not depend on it.
       usr_dirs: folders of the user's own problems, for the workers.
       max_bad: the share of a split's examples that may be broken; they are left out and named in a report.
+      beam_options: generate by Apache Beam, with these options of its own, in place of worker processes.
 
     Raises:
       UserError: an unknown problem, raw files that are missing or wrong, no data, too many broken examples, problems
@@ -53,14 +62,27 @@ def generate(
     except OSError as e:
         raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
     encoding.forget()
-    with Local(Workers(num_workers, usr_dirs)) as engine:
+    with _engine(num_workers, usr_dirs, beam_options) as engine:
         jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
         for job, store in zip(jobs, stores, strict=True):
             _store(job, store, engine)
 
 
-def _prepare(jobs: list[Job], data_dir: Path, engine: Local) -> list[Store]:
+def _engine(
+    num_workers: int | None, usr_dirs: Sequence[str], beam_options: Sequence[str] | None
+) -> "contextlib.AbstractContextManager[Engine]":
+    """What does the work: worker processes, or Beam."""
+    if beam_options is None:
+        return Local(Workers(num_workers, usr_dirs))
+    try:
+        from t2t_lite.data.beam import Beam
+    except ImportError as e:
+        raise UserError(f'--beam: Apache Beam cannot be imported ({e}): pip install "t2t_lite[beam]"') from e
+    return contextlib.nullcontext(Beam(beam_options, usr_dirs))
+
+
+def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[Store]:
     """All that comes before the first record: vocabularies, classes, a look at the disk; and what killed runs left."""
     vocabularies.check_sizes(jobs, data_dir)
     stores = [Store(data_dir, job.name) for job in jobs]
@@ -81,7 +103,7 @@ def _prepare(jobs: list[Job], data_dir: Path, engine: Local) -> list[Store]:
     return stores
 
 
-def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Local) -> Survey:
+def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Survey:
     """Looks at a training split, for the vocabularies that are to be built and for classes.
 
     Raises:
@@ -89,15 +111,18 @@ def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Local) -> Survey:
     """
     texts = [key for key, text in job.texts.items() if text.vocab in unbuilt]
     sharing = max((len(unbuilt[job.texts[key].vocab]) for key in texts), default=1)
-    found = engine.survey(job, texts, job.open_labels, _SAMPLE_BYTES // sharing)
-    broken.check(job.train, found.broken, found.count, job.max_bad, True, broken.report_path(job.data_dir, job.name))
+    if texts or job.open_labels:
+        found = engine.survey(job, texts, job.open_labels, _SAMPLE_BYTES // sharing)
+    else:
+        found = job.look()
+    job.check_broken(job.train, found.broken, found.count)
     job.check_not_empty(job.train, found.count)
     for key, names in found.classes.items():
         job.set_classes(key, names)
     return found
 
 
-def _store(job: Job, store: Store, engine: Local) -> None:
+def _store(job: Job, store: Store, engine: Engine) -> None:
     """Writes the records of all splits, and then, as proof that they are whole, the manifest."""
     checksums = {name: used.checksum for name, used in encoding.load_vocabularies(job.problem, job.data_dir).items()}
     try:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
 import zlib
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import t2t_lite
-from t2t_lite.data import encoding
+from t2t_lite.data import broken, encoding
+from t2t_lite.data.survey import Survey
 from t2t_lite.data.vocabulary import vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
@@ -92,6 +94,15 @@ class Job:
         """The raw items of a split."""
         return iter(self.problem.examples(split, self.raw_dir))
 
+    def look(self) -> Survey:
+        """Counts the items of the training split, and keeps some."""
+        found = Survey.of([], [], 0)
+        known = self.problem.count(self.train, self.raw_dir)
+        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
+            found.meet(number, item)
+        found.count = known or found.count
+        return found
+
     def set_classes(self, key: str, found: Iterable[Any]) -> None:
         """Gives a label that was declared without classes those that were met."""
         names = set(found)
@@ -100,6 +111,14 @@ class Job:
         feature = self.features[key]
         assert isinstance(feature, Label)
         setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))
+
+    def shards(self, split: str) -> int:
+        """How many shards a split of many examples gets."""
+        return self.problem.shards if split == self.train else 1
+
+    def check_broken(self, split: str, found: list[tuple[int, str]], items: int, ended: bool = True) -> None:
+        """Raises UserError where too many examples are broken; see `broken.check`."""
+        broken.check(split, found, items, self.max_bad, ended, broken.report_path(self.data_dir, self.name))
 
     def check_not_empty(self, split: str, examples: int) -> None:
         """Raises UserError where a split has no examples."""

@@ -4,7 +4,7 @@ import itertools
 from functools import partial
 from types import TracebackType
 
-from t2t_lite.data import broken, encoding
+from t2t_lite.data import encoding
 from t2t_lite.data.job import Job
 from t2t_lite.data.store import SplitWriter, Store
 from t2t_lite.data.survey import Survey
@@ -38,15 +38,10 @@ class Local:
           size: what the sample of text may take, in bytes.
         """
         found = Survey.of(texts, labels, size)
+        numbered = enumerate(job.examples(job.train))
+        wanted = ((number, item) for number, item in numbered if found.meet(number, item))
         with counting(f"{job.name}, {job.train}: first look") as add:
-            if not texts and not labels:
-                known = job.problem.count(job.train, job.raw_dir)
-                for _ in found.wanted(itertools.islice(job.examples(job.train), known and Survey.ENOUGH)):
-                    add(1)
-                found.count = known or found.count
-                return found
-            extract = partial(encoding.extract, job.spec, job.train, found.keys)
-            for answers in self._workers.map(extract, found.wanted(job.examples(job.train))):
+            for answers in self._workers.map(partial(encoding.extract, job.spec, job.train, found.keys), wanted):
                 found.add(answers)
                 add(len(answers))
         return found
@@ -57,9 +52,8 @@ class Local:
         Raises:
           UserError: too many examples are broken.
         """
-        report = broken.report_path(job.data_dir, job.name)
         for split in job.problem.splits:
-            writer = SplitWriter(job.data_dir, store, job.name, split, job.problem.shards if split == job.train else 1)
+            writer = SplitWriter(job.data_dir, store, job.name, split, job.shards(split))
             progress = writer.progress
             if progress.done:
                 continue
@@ -69,8 +63,8 @@ class Local:
             with counting(f"{job.name}, {split}") as add:
                 for part in self._workers.map(partial(encoding.encode, job.spec, split), items):
                     writer.add(part)
-                    broken.check(split, progress.broken, progress.items, job.max_bad, False, report)
+                    job.check_broken(split, progress.broken, progress.items, ended=False)
                     add(part.items)
-            broken.check(split, progress.broken, progress.items, job.max_bad, True, report)
+            job.check_broken(split, progress.broken, progress.items)
             job.check_not_empty(split, progress.tally.examples)
             writer.finish()

@@ -15,7 +15,7 @@ from t2t_lite.data.tally import Tally
 
 _FLUSH_BYTES = 64 << 20  # what is held in memory before it is written; work that a kill undoes is no more than this,
 _FLUSH_SECONDS = 5.0  # or what was done in this time
-_FULL = 10  # examples a shard at least; a split of fewer has a single one
+_FULL = 10  # examples a shard at least; a split of fewer has a single one; so has every split but the first
 
 Broken = list[tuple[int, str]]  # an example's number in its split, and what is wrong with it
 
@@ -118,7 +118,7 @@ class Store:
 
     def discard(self) -> None:
         """Removes what is incomplete, or noted down about it."""
-        for path in [self._path, *shard_files(self._data_dir, self._problem, ".incomplete")]:
+        for path in [self._path, *shard_files(self._data_dir, self._problem, r"(\.\w+)?\.incomplete")]:
             path.unlink(missing_ok=True)
 
     @property
@@ -161,21 +161,22 @@ class SplitWriter:
         self._waiting += part.records
         self._bytes += sum(map(len, part.records))
         if not progress.shards:
-            if progress.tally.examples < _FULL * self._shards:
+            if number_of_shards(progress.tally.examples, self._shards) < self._shards:
                 return
-            self._name_shards(self._shards)
+            self._name_shards()
         if self._bytes >= _FLUSH_BYTES or time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self._flush()
 
     def finish(self) -> None:
         """Writes what is left."""
         if not self.progress.shards:
-            self._name_shards(1)
+            self._name_shards()
         self.progress.done = True
         self._flush()
 
-    def _name_shards(self, number: int) -> None:
-        self.progress.shards = [Shard(f"{self._stem}-{n:05d}-of-{number:05d}", 0, 0) for n in range(number)]
+    def _name_shards(self) -> None:
+        number = number_of_shards(self.progress.tally.examples, self._shards)
+        self.progress.shards = [Shard(shard_name(self._stem, n, number), 0, 0) for n in range(number)]
 
     def _flush(self) -> None:
         """Appends what waits, and notes it down once it is on the disk."""
@@ -193,12 +194,22 @@ class SplitWriter:
         self._store.save()
 
 
+def number_of_shards(examples: int, wanted: int) -> int:
+    """How many shards a split gets: as many as are wanted, or one where it has few examples."""
+    return wanted if examples >= _FULL * wanted else 1
+
+
+def shard_name(stem: str, shard: int, number: int) -> str:
+    """The name of a shard of `PROBLEM-SPLIT`."""
+    return f"{stem}-{shard:05d}-of-{number:05d}"
+
+
 def incomplete(path: Path) -> Path:
     """What a file is called until it is whole."""
     return path.with_name(path.name + ".incomplete")
 
 
 def shard_files(data_dir: Path, problem: str, ending: str = "") -> list[Path]:
-    """The files in a folder that are named like shards of a problem."""
-    pattern = re.compile(rf"{re.escape(problem)}-\w+-\d{{5}}-of-\d{{5}}{re.escape(ending)}")
+    """The files in a folder that are named like shards of a problem, and end as a regular expression says."""
+    pattern = re.compile(rf"{re.escape(problem)}-\w+-\d{{5}}-of-\d{{5}}{ending}")
     return [path for path in data_dir.iterdir() if pattern.fullmatch(path.name)]

@@ -1,6 +1,5 @@
 """What is learnt of a training split before anything is stored: for vocabularies, classes and the disk."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,16 +44,14 @@ class Survey:
         """
         return cls(Sample(size), Sample(cls.ENOUGH), {key: set() for key in labels}, [*texts, *labels], [])
 
-    def wanted(self, items: Iterator[Any]) -> Iterator[tuple[int, Any]]:
-        """Passes on the items, numbered, that may be in the sample; all of them where classes are collected."""
-        for number, item in enumerate(items):
-            self.count = number + 1
-            if isinstance(item, UserError):
-                self._leave_out(number, item)
-                continue
-            self.items.add(number, 1, (number, item))
-            if self.classes or self.texts.wants(number):
-                yield number, item
+    def meet(self, number: int, item: Any) -> bool:
+        """Counts an item; returns whether it is to be extracted: whether it may be in the sample or has a class."""
+        self.count += 1
+        if isinstance(item, UserError):
+            self._leave_out(number, item)
+            return False
+        self.items.add(number, 1, (number, item))
+        return bool(self.classes) or (bool(self.keys) and self.texts.wants(number))
 
     def add(self, answers: list[tuple[int, list[Any] | UserError]]) -> None:
         """Takes what `encoding.extract` found in some items."""
