@@ -11,6 +11,7 @@ assert VERSION is not None
 
 COMMANDS = {
     "t2t-datagen": "datagen",
+    "t2t-inspect": "inspect",
     "t2t-trainer": "trainer",
     "t2t-eval": "eval",
     "t2t-decoder": "decoder",

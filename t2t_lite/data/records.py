@@ -86,3 +86,48 @@ _SMALL_VARINTS = [_varint(value) for value in range(1 << 14)]  # most of what is
 def _varints(values: Iterable[int]) -> bytes:
     small = _SMALL_VARINTS
     return b"".join([small[value] if value < len(small) else _varint(value) for value in values])
+
+
+def parse(record: bytes) -> dict[str, bytes | list[int]]:
+    """The inverse of `serialize`."""
+    values: dict[str, bytes | list[int]] = {}
+    for features in _fields(record).get(1, []):
+        for entry in _fields(features).get(1, []):
+            fields = _fields(entry)
+            feature = _fields(fields[2][0]) if 2 in fields else {}
+            if 1 in feature:
+                values[fields[1][0].decode()] = _fields(feature[1][0]).get(1, [b""])[0]
+            else:
+                values[fields[1][0].decode()] = _read_varints(b"".join(_fields(feature[3][0]).get(1, [])))
+    return values
+
+
+def _fields(content: bytes) -> dict[int, list[bytes]]:
+    """{number: contents} of a message whose fields are all length-delimited."""
+    found: dict[int, list[bytes]] = {}
+    place = 0
+    while place < len(content):
+        number = content[place] >> 3
+        length, place = _read_varint(content, place + 1)
+        found.setdefault(number, []).append(content[place : place + length])
+        place += length
+    return found
+
+
+def _read_varint(content: bytes, place: int) -> tuple[int, int]:
+    """An integer, and the place behind it."""
+    value = shift = 0
+    while True:
+        byte = content[place]
+        value |= (byte & 0x7F) << shift
+        shift, place = shift + 7, place + 1
+        if byte < 0x80:
+            return value, place
+
+
+def _read_varints(content: bytes) -> list[int]:
+    values, place = [], 0
+    while place < len(content):
+        value, place = _read_varint(content, place)
+        values.append(value)
+    return values

@@ -64,6 +64,14 @@ class Vocabulary:
         """Those words that are not one piece each."""
         return [symbol for symbol in symbols if self._processor.piece_to_id(_SPACE + symbol) == UNKNOWN]
 
+    def piece(self, i: int) -> str:
+        """The piece of an id, as people may read it: a space is shown as U+2581."""
+        return str(self._processor.id_to_piece(i))
+
+    def is_byte(self, i: int) -> bool:
+        """Whether an id is a single byte of a character that has no piece."""
+        return bool(self._processor.is_byte(i))
+
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
         """Trains on texts, of which the first 30 million characters count; the same texts give the same.
