@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Engine = Union[Local, "Beam"]
 
 MAX_BAD = 0.001  # the share of a split's examples that may be broken, unless told otherwise
-_SAMPLE_BYTES = 30_000_000  # of text, of all problems that share a vocabulary; building takes up to 20 times as many
+_SAMPLE_BYTES = 30_000_000  # of text, of all problems that share a vocabulary
 
 
 def generate(

@@ -1,5 +1,6 @@
 """Building the vocabularies that problems share, and their agreement about them."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -55,9 +56,11 @@ def build(name: str, jobs: list[Job], surveys: list[Survey], data_dir: Path) -> 
       UserError: there is no text, or too many characters for the vocabulary's size.
     """
     users = [(job, found) for job, found in zip(jobs, surveys, strict=True) if _keys(name, job)]
-    texts = (
-        example[key] for job, found in users for example in found.texts for key in _keys(name, job) if key in example
-    )
+    samples = [
+        (example[key] for example in found.texts for key in _keys(name, job) if key in example) for job, found in users
+    ]
+    # In turns, so that each has its share where not all of it is taken.
+    texts = (text for turn in itertools.zip_longest(*samples) for text in turn if text is not None)
     size = next(text.vocab_size for job, _ in users for text in job.texts.values() if text.vocab == name)
     try:
         vocabulary = Vocabulary.train(texts, size, _symbols(name, jobs))

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from t2t_lite.errors import UserError
 
 PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no id for a beginning
 
-_MAX_CHARACTERS = 30_000_000  # what a vocabulary is trained on at most
+# What a vocabulary is trained on at most. sentencepiece takes about 30 bytes of memory for each character, and 350 for
+# each pair of neighbours that it has not met before: few in languages with an alphabet, millions without one.
+_MAX_CHARACTERS, _MAX_PAIRS = 20_000_000, 1_000_000
 _CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 4192 bytes
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
@@ -74,7 +77,7 @@ class Vocabulary:
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
-        """Trains on texts, of which the first 30 million characters count; the same texts give the same.
+        """Trains on texts, as many of the first as fit in 1 GB of memory; the same texts give the same.
 
         Args:
           texts: any strings.
@@ -138,9 +141,11 @@ def vocabulary_path(data_dir: Path, name: str) -> Path:
 def _chunks(texts: Iterable[str]) -> Iterator[str]:
     """The texts within the limits, in chunks that sentencepiece takes."""
     characters = 0
+    pairs: set[str] = set()
     for text in texts:
         characters += len(text)
-        if characters > _MAX_CHARACTERS:
+        pairs.update(map(operator.add, text, text[1:]))
+        if characters > _MAX_CHARACTERS or len(pairs) > _MAX_PAIRS:
             return
         for start in range(0, len(text), _CHUNK):
             yield text[start : start + _CHUNK]
