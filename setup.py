@@ -11,6 +11,7 @@ assert VERSION is not None
 
 COMMANDS = {
     "t2t-datagen": "datagen",
+    "t2t-inspect": "inspect",
     "t2t-trainer": "trainer",
     "t2t-eval": "eval",
     "t2t-decoder": "decoder",
@@ -37,6 +38,7 @@ setup(
         "gin-config==0.5.0",
         "absl-py>=2.1",
         "sentencepiece>=0.2.0,<0.3",
+        "google-crc32c>=1.6",  # the checksums of TFRecord files, in processes that go without TensorFlow
         "sacrebleu>=2.4,<3",  # a BLEU score is only comparable within a major version
         "jiwer>=4.0,<5",
         "rich>=13",
@@ -47,9 +49,11 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
+        "beam": ["apache-beam>=2.77,<3"],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",
+            "hypothesis>=6",
             "ruff",
             "mypy",
             "scikit-learn>=1.5",

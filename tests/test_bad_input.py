@@ -136,14 +136,15 @@ class TestDatagen:
         told = ["problem 'session_pictures': split 'train' has no examples"]
         assert not fails(datagen, "--problem=session_pictures", "--num_workers=1", phrases=told)
 
-    def test_an_example_of_the_wrong_kind(self, fails, monkeypatch, problems):
+    def test_an_example_of_the_wrong_kind(self, fails, monkeypatch, problems, tmp_path):
         monkeypatch.setattr(problems.SessionPictures, "convert", lambda *_: {"inputs": problems.picture("red")})
         told = ["problem 'session_pictures', split 'train', example 0: not a dict with 'inputs' and 'targets'"]
-        assert not fails(datagen, "--problem=session_pictures", "--num_workers=1", phrases=told)
+        flags, report = ["--problem=session_pictures", "--num_workers=1"], "data/session_pictures.broken.tsv"
+        assert fails(datagen, *flags, phrases=[*told, f"{tmp_path}/{report} names them"]) == {report}
         green = {"inputs": problems.picture("red"), "targets": "green"}
         monkeypatch.setattr(problems.SessionPictures, "convert", lambda *_: green)
         told = ["example 0, targets: no class 'green'", "'blue', 'red'"]
-        assert not fails(datagen, "--problem=session_pictures", "--num_workers=1", phrases=told)
+        assert fails(datagen, *flags, phrases=told) == {report}
 
     def test_a_data_dir_that_is_a_file(self, fails, tmp_path):
         (tmp_path / "data").write_text("")

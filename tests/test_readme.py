@@ -8,12 +8,13 @@ import pytest
 from absl.flags import FlagValues
 
 from t2t_lite import registry
-from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, trainer
+from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, inspect, trainer
 from t2t_lite.problems.problem import get_problem
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
 COMMANDS = {
     "t2t-datagen": datagen,
+    "t2t-inspect": inspect,
     "t2t-trainer": trainer,
     "t2t-eval": eval,
     "t2t-decoder": decoder,

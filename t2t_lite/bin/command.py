@@ -126,6 +126,22 @@ def number_pair(flags: FlagValues, name: str) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
+def share(flags: FlagValues, name: str) -> float:
+    """Returns the share that a flag such as --max_bad=0.1% names, between 0 and 1.
+
+    Raises:
+      FlagError: it names none.
+    """
+    text = flags[name].value.strip()
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise FlagError(f"--{name}={text}: expected a share from 0 to 1 such as 0.001, or from 0% to 100%")
+    return value
+
+
 def file_to_write(flags: FlagValues, name: str) -> Path:
     """Returns the path that a flag names, so that a wrong one is told before the work and not after it.
 

@@ -3,8 +3,11 @@
     t2t-datagen --problem=microworld --data_dir=data
     t2t-datagen --problem=translate_files.mine --data_dir=data --tmp_dir=raw
 
-What is there already, whole and unchanged, is left alone."""
+    t2t-datagen --verify --data_dir=data
 
+What is there already, whole and unchanged, is left alone; what a run that was killed has written is taken up."""
+
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,11 +19,26 @@ from t2t_lite import registry
 from t2t_lite.bin import command
 from t2t_lite.problems.problem import get_problems
 
+_MAX_BAD = (
+    "The share of a split's examples that may be broken, such as 0.1% or 0.001. They are left out and named in "
+    "PROBLEM.broken.tsv; with more of them generation stops."
+)
+
+
+_BEAM_OPTIONS = (
+    'Options of Beam, such as "--runner=DirectRunner --direct_num_workers=4"; they turn --beam on. The folders must '
+    "be there, under the same paths, wherever the pipeline works."
+)
+
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir", "tmp_dir")
     absl_flags.DEFINE_integer("num_workers", None, "Processes at work. Default: one a core.", 1, flag_values=flags)
+    absl_flags.DEFINE_string("max_bad", "0.1%", _MAX_BAD, flag_values=flags)
+    absl_flags.DEFINE_bool("beam", False, "Generate by Apache Beam, by its DirectRunner at first.", flag_values=flags)
+    absl_flags.DEFINE_string("beam_options", "", _BEAM_OPTIONS, flag_values=flags)
+    absl_flags.DEFINE_bool("verify", False, "Check all files against the manifests instead.", flag_values=flags)
     absl_flags.DEFINE_bool("list", False, "List the problems and mixtures, and do nothing else.", flag_values=flags)
 
 
@@ -29,13 +47,22 @@ def body(flags: FlagValues) -> None:
     if flags.list:
         command.print_registries(registry.problems, registry.mixtures)
         return
+    if flags.verify:
+        command.require(flags, "data_dir")
+        data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+        from t2t_lite.data.verify import verify
+
+        print("\n".join(verify(data_dir, list(get_problems(flags.problem)))))
+        return
     command.require(flags, "problem", "data_dir")
+    max_bad = command.share(flags, "max_bad")
     names = list(get_problems(flags.problem))
     data_dir = Path(flags.data_dir).expanduser()
     raw_root = Path(flags.tmp_dir).expanduser() if flags.tmp_dir else data_dir / "raw"
+    beam_options = shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None
     from t2t_lite.data.generate import generate
 
-    generate(names, data_dir, raw_root, flags.num_workers, flags.t2t_usr_dir)
+    generate(names, data_dir, raw_root, flags.num_workers, flags.t2t_usr_dir, max_bad, beam_options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
+from t2t_lite.data.records import framed, serialize
+from t2t_lite.data.tally import Tally
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
@@ -19,8 +21,6 @@ from t2t_lite.problems.problem import Problem, get_problem
 
 _SPARE = 2  # a stored picture's shorter side is at most so many times what the network sees: room for crops
 _ORIENTATION = 0x0112  # EXIF: 1 is upright
-
-Encoded = tuple[bytes, dict[str, int]]  # a serialized tf.train.Example; {"inputs": length, "targets": length}
 
 
 @dataclass(frozen=True)
@@ -40,46 +40,77 @@ class Spec:
     declaration: str
 
 
-def extract(spec: Spec, split: str, keys: Sequence[str], first: int, items: Sequence[Any]) -> list[list[Any]]:
-    """Converts items and returns the raw values of some features, for vocabularies and classes."""
-    problem = _problem(spec)
-    found = []
-    for number, item in enumerate(items, first):
-        example = _convert(problem, split, number, item)
-        found.append([example[key] for key in keys])
-    return found
+@dataclass
+class Part:
+    """What became of some items that follow each other.
+
+    Attributes:
+      items: how many.
+      records: the examples as framed records, in order.
+      broken: (the item's number in the split, why it cannot be stored) of the rest.
+      tally: what is counted of the records.
+    """
+
+    items: int
+    records: list[bytes]
+    broken: list[tuple[int, str]]
+    tally: Tally
 
 
-def encode(spec: Spec, split: str, first: int, items: Sequence[Any]) -> list[Encoded]:
-    """Converts and serializes items.
+def extract(
+    spec: Spec, split: str, keys: Sequence[str], items: Sequence[tuple[int, Any]]
+) -> list[tuple[int, list[Any] | UserError]]:
+    """Converts items and returns the raw values of some features, for vocabularies and classes.
 
     Args:
       spec: the problem.
-      split: which split the items are of, for messages.
-      first: the number of the first item in the split, counted from 0.
-      items: what `Problem.examples` yielded.
+      split: which split the items are of.
+      keys: of "inputs", "targets".
+      items: (number in the split, what `Problem.examples` yielded).
 
-    Raises:
-      UserError: an example cannot be stored; the text names it.
+    Returns:
+      (number, the values) of each item; in place of the values, why a broken example has none.
     """
-    problem, vocabularies = _problem(spec), _vocabularies(spec)
-    encoded = []
-    for number, item in enumerate(items, first):
-        example = _convert(problem, split, number, item)
+    problem = resolved_problem(spec)
+    found: list[tuple[int, list[Any] | UserError]] = []
+    for number, item in items:
+        try:
+            example = _convert(problem, split, number, item)
+        except UserError as e:
+            found.append((number, e))
+        else:
+            found.append((number, [example[key] for key in keys]))
+    return found
+
+
+def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
+    """Converts and serializes items, given as to `extract`."""
+    problem, vocabularies = resolved_problem(spec), _vocabularies(spec)
+    part = Part(len(items), [], [], Tally())
+    features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
+    for number, item in items:
         stored: dict[str, bytes | list[int]] = {}
-        lengths = {}
-        for key, feature in (("inputs", problem.inputs), ("targets", problem.targets)):
-            try:
-                value = example[key]() if callable(example[key]) else example[key]
-                stored[key], lengths[key] = encode_value(feature, value, vocabularies)
-            except (UserError, ValueError, TypeError) as e:
-                raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
-        encoded.append((serialize(stored), lengths))
-    return encoded
+        sizes = {}
+        try:
+            example = _convert(problem, split, number, item)
+            for key, feature in features.items():
+                try:
+                    value = example[key]() if callable(example[key]) else example[key]
+                    stored[key], sizes[key] = encode_value(feature, value, vocabularies)
+                except Exception as e:
+                    reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
+                    raise UserError(f"{_where(problem, split, number)}, {key}: {reason}") from e
+        except UserError as e:
+            part.broken.append((number, str(e)))
+        else:
+            part.records.append(framed(serialize(stored)))
+            part.tally.count(features, sizes)
+    return part
 
 
 @lru_cache(maxsize=16)
-def _problem(spec: Spec) -> Problem:
+def resolved_problem(spec: Spec) -> Problem:
+    """The problem that a worker is told of."""
     problem = get_problem(spec.problem)
     problem.resolve(Path(spec.raw_dir))
     problem.adopt(json.loads(spec.declaration))
@@ -88,12 +119,12 @@ def _problem(spec: Spec) -> Problem:
 
 @lru_cache(maxsize=16)
 def _vocabularies(spec: Spec) -> dict[str, Vocabulary]:
-    return load_vocabularies(_problem(spec), Path(spec.data_dir))
+    return load_vocabularies(resolved_problem(spec), Path(spec.data_dir))
 
 
 def forget() -> None:
     """Drops what is kept of problems and vocabularies; their files may have changed since."""
-    _problem.cache_clear()
+    resolved_problem.cache_clear()
     _vocabularies.cache_clear()
 
 
@@ -108,6 +139,13 @@ def _where(problem: Problem, split: str, number: int) -> str:
 
 
 def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, Any]:
+    """The example of an item.
+
+    Raises:
+      UserError: there is none; the text names the item, or the file and line that the problem names.
+    """
+    if isinstance(item, UserError):
+        raise item
     try:
         example = problem.convert(item)
     except UserError:
@@ -222,29 +260,3 @@ def _stored(picture: PilImage.Image, kind: str) -> bytes:
     content = io.BytesIO()
     picture.save(content, kind, **({"quality": 90} if kind == "JPEG" else {}))
     return content.getvalue()
-
-
-def serialize(values: dict[str, bytes | list[int]]) -> bytes:
-    """A tf.train.Example in protocol buffer form, written here because workers go without TensorFlow."""
-    entries = []
-    for key, value in sorted(values.items()):
-        # Feature.bytes_list (1) or Feature.int64_list (3); in both, the field 1 holds the values (integers packed)
-        kind, content = (1, value) if isinstance(value, bytes) else (3, _varints(value))
-        feature = _field(kind, _field(1, content))
-        entries.append(_field(1, _field(1, key.encode()) + _field(2, feature)))  # Features.feature: a map entry
-    return _field(1, b"".join(entries))  # Example.features
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return bytes([number << 3 | 2]) + _varints([len(content)]) + content
-
-
-def _varints(values: Iterable[int]) -> bytes:
-    coded = bytearray()
-    for value in values:
-        while value > 0x7F:
-            coded.append(value & 0x7F | 0x80)
-            value >>= 7
-        coded.append(value)
-    return bytes(coded)

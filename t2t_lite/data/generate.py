@@ -1,32 +1,31 @@
 """Datagen: from raw files to vocabularies, TFRecord shards and a manifest."""
 
-import collections
 import contextlib
-import dataclasses
-import itertools
 import json
-import os
-import random
-import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Union
 
-from t2t_lite.data import encoding, lengths
-from t2t_lite.data.manifest import Manifest, Shard, Split, manifest_path, write_atomically
-from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
-from t2t_lite.data.workers import Workers
+import t2t_lite
+from t2t_lite.data import broken, encoding, vocabularies
+from t2t_lite.data.disk import check_space
+from t2t_lite.data.job import Job
+from t2t_lite.data.local import Local
+from t2t_lite.data.manifest import Manifest, Split, manifest_path
+from t2t_lite.data.store import Progress, Store
+from t2t_lite.data.survey import Survey
+from t2t_lite.data.workers import WorkerDied, Workers
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Label, Text
 from t2t_lite.problems.problem import Problem, get_problems
-from t2t_lite.progress import counting, say
-from t2t_lite.quiet import import_tensorflow
+from t2t_lite.progress import say
 
-_SHARDS = 10  # of a training split; one for the others, and for training splits of fewer examples than this:
-_SMALL = 100
-_SAMPLE_EXAMPLES = 100_000  # of each problem, for a vocabulary
-_SAMPLE_CHARACTERS = 200_000_000  # of all problems that share a vocabulary
+if TYPE_CHECKING:
+    from t2t_lite.data.beam import Beam
+
+Engine = Union[Local, "Beam"]
+
+MAX_BAD = 0.001  # the share of a split's examples that may be broken, unless told otherwise
+_SAMPLE_BYTES = 30_000_000  # of text, of all problems that share a vocabulary
 
 
 def generate(
@@ -35,8 +34,10 @@ def generate(
     raw_root: str | Path,
     num_workers: int | None = None,
     usr_dirs: Sequence[str] = (),
+    max_bad: float = MAX_BAD,
+    beam_options: Sequence[str] | None = None,
 ) -> None:
-    """Stores problems as records; those that are stored whole already are passed over.
+    """Stores problems as records. What is stored whole already is passed over; what a killed run left is taken up.
 
     Args:
       names: problems and mixtures. Those that share a vocabulary are best named together: it is built from the
@@ -45,9 +46,12 @@ def generate(
       raw_root: the raw files (--tmp_dir); a problem NAME.SOURCE reads the folder SOURCE in it.
       num_workers: processes; by default one for each processor. The files do not depend on it.
       usr_dirs: folders of the user's own problems, for the workers.
+      max_bad: the share of a split's examples that may be broken; they are left out and named in a report.
+      beam_options: generate by Apache Beam, with these options of its own, in place of worker processes.
 
     Raises:
-      UserError: an unknown problem, raw files that are missing or wrong, or no data. Nothing that looks whole is left.
+      UserError: an unknown problem, raw files that are missing or wrong, no data, too many broken examples, problems
+        that disagree about a vocabulary, or too little space on the disk. Nothing that looks whole is left.
     """
     data_dir, raw_root = Path(data_dir), Path(raw_root)
     problems = [problem for problem in get_problems(list(names)).values() if not _is_whole(problem, data_dir)]
@@ -58,150 +62,114 @@ def generate(
     except OSError as e:
         raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
     encoding.forget()
-    with Workers(num_workers, usr_dirs) as workers:
-        jobs = [_Job(problem, data_dir, raw_root, workers) for problem in problems]
-        for job in jobs:
-            job.collect_classes()
-        for vocab in dict.fromkeys(name for job in jobs for name in job.texts):
-            _build_vocabulary(vocab, [job for job in jobs if vocab in job.texts], data_dir)
-        for job in jobs:
-            job.store()
+    with _engine(num_workers, usr_dirs, beam_options) as engine:
+        jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
+        stores = _prepare(jobs, data_dir, engine)
+        for job, store in zip(jobs, stores, strict=True):
+            _store(job, store, engine)
 
 
-class _Job:
-    """One problem on its way into records."""
-
-    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, workers: Workers):
-        self.problem = problem
-        self.data_dir = data_dir
-        self.raw_dir = raw_root / problem.source if problem.source else raw_root
-        self.workers = workers
-        self.declared = problem.declaration()
-        problem.resolve(self.raw_dir)
-        features = {"inputs": problem.inputs, "targets": problem.targets}
-        self.texts: dict[str, list[str]] = {}  # vocabulary -> the features that are written in it
-        for key, feature in features.items():
-            if isinstance(feature, Text):
-                self.texts.setdefault(feature.vocab, []).append(key)
-
-    @property
-    def spec(self) -> encoding.Spec:
-        declaration = json.dumps(self.problem.declaration())
-        return encoding.Spec(self.problem.name, str(self.raw_dir), str(self.data_dir), declaration)
-
-    def collect_classes(self) -> None:
-        """Gives labels that were declared without classes those of the training split, sorted."""
-        for key in ("inputs", "targets"):
-            feature = getattr(self.problem, key)
-            if isinstance(feature, Label) and not feature.classes:
-                extract = partial(encoding.extract, self.spec, self._train, [key])
-                found = {value for (value,) in self.workers.map(extract, self._examples(self._train))}
-                if not all(isinstance(value, str) for value in found):
-                    raise UserError(f"problem '{self.problem.name}', {key}: class names must be text")
-                setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(found))))
-
-    def sample_text(self, vocab: str) -> Iterator[str]:
-        """Yields the text that is written in a vocabulary, of an even sample of the training split."""
-        rng = random.Random(0)
-        kept: list[list[str]] = []
-        slots: collections.deque[int] = collections.deque()
-
-        def sampled() -> Iterator[Any]:
-            # Reservoir sampling: example n takes a place among the kept with probability _SAMPLE_EXAMPLES / n.
-            for n, item in enumerate(self._examples(self._train)):
-                slot = n if n < _SAMPLE_EXAMPLES else rng.randint(0, n)
-                if slot < _SAMPLE_EXAMPLES:
-                    slots.append(slot)
-                    yield item
-
-        extract = partial(encoding.extract, self.spec, self._train, self.texts[vocab])
-        with counting(f"{self.problem.name}: text for vocabulary '{vocab}'") as add:
-            for texts in self.workers.map(extract, sampled()):
-                slot = slots.popleft()
-                kept[slot : slot + 1] = [texts]
-                add(1)
-        for texts in kept:
-            for text in texts:
-                if isinstance(text, str):  # storing names the example where it is not
-                    yield text
-
-    def store(self) -> None:
-        """Writes the records of all splits, and then, as proof that they are whole, the manifest."""
-        vocabularies = encoding.load_vocabularies(self.problem, self.data_dir)
-        _remove_files(self.problem, self.data_dir, incomplete=True)
-        try:
-            splits = {split: self._store_split(split) for split in self.problem.splits}
-            manifest_path(self.data_dir, self.problem.name).unlink(missing_ok=True)
-            _remove_files(self.problem, self.data_dir, incomplete=False)
-            for split in splits.values():
-                for shard in split.shards:
-                    os.replace(_incomplete(self.data_dir / shard.name), self.data_dir / shard.name)
-        finally:
-            _remove_files(self.problem, self.data_dir, incomplete=True)
-        Manifest(
-            problem=self.problem.name,
-            declared=self.declared,
-            declaration=self.problem.declaration(),
-            splits=splits,
-            vocabularies={name: vocabulary.checksum for name, vocabulary in vocabularies.items()},
-        ).save(self.data_dir)
-
-    def _store_split(self, split: str) -> Split:
-        stored = Split()
-        tally = _Tally(self.problem)
-        records = self.workers.map(partial(encoding.encode, self.spec, split), self._examples(split))
-        with counting(f"{self.problem.name}, {split}") as add:
-            first = list(itertools.islice(records, _SMALL))
-            if not first:
-                raise UserError(f"problem '{self.problem.name}': split '{split}' has no examples in {self.raw_dir}")
-            number = _SHARDS if split == self._train and len(first) == _SMALL else 1
-            names = [f"{self.problem.name}-{split}-{n:05d}-of-{number:05d}" for n in range(number)]
-            with _writers([_incomplete(self.data_dir / name) for name in names]) as writers:
-                for part in (first, records):
-                    for record, sizes in part:
-                        writers[tally.examples % number](record)
-                        tally.add(sizes)
-                        add(1)
-        tally.fill(stored)
-        stored.shards = [Shard.of(_incomplete(self.data_dir / name), name) for name in names]
-        return stored
-
-    @property
-    def _train(self) -> str:
-        return self.problem.splits[0]
-
-    def _examples(self, split: str) -> Iterator[Any]:
-        return iter(self.problem.examples(split, self.raw_dir))
+def _engine(
+    num_workers: int | None, usr_dirs: Sequence[str], beam_options: Sequence[str] | None
+) -> "contextlib.AbstractContextManager[Engine]":
+    """What does the work: worker processes, or Beam."""
+    if beam_options is None:
+        return Local(Workers(num_workers, usr_dirs))
+    try:
+        from t2t_lite.data.beam import Beam
+    except ImportError as e:
+        raise UserError(f'--beam: Apache Beam cannot be imported ({e}): pip install "t2t_lite[beam]"') from e
+    return contextlib.nullcontext(Beam(beam_options, usr_dirs))
 
 
-class _Tally:
-    """Counts the examples of a split and their lengths."""
-
-    def __init__(self, problem: Problem):
-        self._features = {"inputs": problem.inputs, "targets": problem.targets}
-        self.examples = 0
-        self._too_long = 0
-        self._positions: collections.Counter[int] = collections.Counter()
-        self._longest = dict.fromkeys(self._features, 0)
-        self._total = dict.fromkeys(self._features, 0)
-
-    def add(self, sizes: dict[str, int]) -> None:
-        self.examples += 1
-        for key, size in sizes.items():
-            self._longest[key] = max(self._longest[key], size)
-            self._total[key] += size
-        if any(sizes[key] > lengths.max_length(feature) for key, feature in self._features.items()):
-            self._too_long += 1
+def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[Store]:
+    """All that comes before the first record: vocabularies, classes, a look at the disk; and what killed runs left."""
+    vocabularies.check_sizes(jobs, data_dir)
+    stores = [Store(data_dir, job.name) for job in jobs]
+    fresh = []
+    for job, store in zip(jobs, stores, strict=True):
+        if store.resume(job.key):
+            job.problem.adopt(store.declaration)
         else:
-            self._positions[max(lengths.positions(f, sizes[key]) for key, f in self._features.items())] += 1
+            fresh.append(job)
+    unbuilt = vocabularies.missing(fresh, data_dir)
+    surveys = [_survey(job, unbuilt, engine) for job in fresh]
+    for name in unbuilt:
+        vocabularies.build(name, fresh, surveys, data_dir)
+    check_space(data_dir, {job.name: _estimate(job, found) for job, found in zip(fresh, surveys, strict=True)})
+    for job, store in zip(jobs, stores, strict=True):
+        if job in fresh:
+            store.begin(job.key, job.problem.declaration())
+    return stores
 
-    def fill(self, split: Split) -> None:
-        split.examples = self.examples
-        split.too_long = self._too_long
-        split.positions = dict(sorted(self._positions.items()))
-        for key in self._features:
-            mean = round(self._total[key] / self.examples, 2)
-            split.lengths[key] = {"max": self._longest[key], "mean": mean}
+
+def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Survey:
+    """Looks at a training split, for the vocabularies that are to be built and for classes.
+
+    Raises:
+      UserError: the split is empty, too many of its examples are broken, or a class is no text.
+    """
+    texts = [key for key, text in job.texts.items() if text.vocab in unbuilt]
+    sharing = max((len(unbuilt[job.texts[key].vocab]) for key in texts), default=1)
+    if texts or job.open_labels:
+        found = engine.survey(job, texts, job.open_labels, _SAMPLE_BYTES // sharing)
+    else:
+        found = job.look()
+    job.check_broken(job.train, found.broken, found.count)
+    job.check_not_empty(job.train, found.count)
+    for key, names in found.classes.items():
+        job.set_classes(key, names)
+    return found
+
+
+def _store(job: Job, store: Store, engine: Engine) -> None:
+    """Writes the records of all splits, and then, as proof that they are whole, the manifest."""
+    checksums = {name: used.checksum for name, used in encoding.load_vocabularies(job.problem, job.data_dir).items()}
+    try:
+        engine.store(job, store)
+    except Exception as e:
+        # What was written before a full disk or a killed worker is good. Otherwise something is going to be mended.
+        if not isinstance(e, WorkerDied | OSError):
+            store.discard()
+        raise
+    report = broken.report_path(job.data_dir, job.name)
+    broken.write_report(report, {name: progress.broken for name, progress in store.splits.items()})
+    store.publish()
+    Manifest(
+        problem=job.name,
+        declared=job.declared,
+        declaration=job.problem.declaration(),
+        splits={split: _described(store.splits[split]) for split in job.problem.splits},
+        vocabularies=checksums,
+        source=job.source,
+        version=t2t_lite.__version__,
+    ).save(job.data_dir)
+    store.discard()
+    left_out = sum(len(progress.broken) for progress in store.splits.values())
+    if left_out:
+        say(f"{job.name}: {left_out:,} broken examples are left out: {report} names them")
+
+
+def _described(progress: Progress) -> Split:
+    """A split for the manifest."""
+    tally = progress.tally
+    return Split(
+        examples=tally.examples,
+        shards=progress.shards,
+        lengths={
+            key: {"max": tally.longest[key], "mean": round(tally.total[key] / tally.examples, 2)}
+            for key in sorted(tally.total)
+        },
+        positions=dict(sorted(tally.positions.items())),
+        too_long=tally.too_long,
+        broken=len(progress.broken),
+    )
+
+
+def _estimate(job: Job, found: Survey) -> int:
+    """Bytes that the records of the training split will take, judged by a few."""
+    part = encoding.encode(job.spec, job.train, list(found.items))
+    return found.count * sum(map(len, part.records)) // max(1, len(part.records))
 
 
 def _is_whole(problem: Problem, data_dir: Path) -> bool:
@@ -217,68 +185,6 @@ def _is_whole(problem: Problem, data_dir: Path) -> bool:
     if manifest.declared != declared or tuple(manifest.splits) != problem.splits:
         say(f"{problem.name}: generating again, because its declaration has changed")
         return False
+    Store(data_dir, problem.name).discard()  # a run that was killed between its last two steps leaves a note
     say(f"{problem.name}: already generated (delete {path} to generate it again)")
     return True
-
-
-def _build_vocabulary(name: str, jobs: list[_Job], data_dir: Path) -> None:
-    """Builds a vocabulary of the text of all jobs, unless it exists.
-
-    Raises:
-      UserError: the problems disagree on its size.
-    """
-    sizes: dict[int, str] = {}
-    symbols: set[str] = set()
-    for job in jobs:
-        for key in job.texts[name]:
-            feature = getattr(job.problem, key)
-            sizes[feature.vocab_size] = job.problem.name
-            symbols.update(feature.symbols)
-    if len(sizes) > 1:
-        declared = ", ".join(f"{size} by '{problem}'" for size, problem in sizes.items())
-        raise UserError(
-            f"vocabulary '{name}' is declared with different sizes: {declared}; give it one size or two names"
-        )
-    path = vocabulary_path(data_dir, name)
-    if path.exists():
-        return
-    limit = _SAMPLE_CHARACTERS // len(jobs)
-    texts = (text for job in jobs for text in _until(job.sample_text(name), limit))
-    try:
-        vocabulary = Vocabulary.train(texts, next(iter(sizes)), symbols)
-    except UserError as e:
-        raise UserError(f"vocabulary '{name}' of {', '.join(job.problem.name for job in jobs)}: {e}") from e
-    write_atomically(path, vocabulary.model)
-    say(f"vocabulary '{name}': {vocabulary.size:,} pieces in {path}")
-
-
-def _until(texts: Iterator[str], limit: int) -> Iterator[str]:
-    """The first texts, up to a number of characters."""
-    for text in texts:
-        limit -= len(text)
-        if limit < 0:
-            return
-        yield text
-
-
-def _incomplete(path: Path) -> Path:
-    return path.with_name(path.name + ".incomplete")
-
-
-def _remove_files(problem: Problem, data_dir: Path, incomplete: bool) -> None:
-    """Removes the shards that an earlier run left, under their temporary or their final names."""
-    ending = r"\.incomplete" if incomplete else ""
-    pattern = re.compile(rf"{re.escape(problem.name)}-\w+-\d{{5}}-of-\d{{5}}{ending}")
-    for path in data_dir.iterdir():
-        if pattern.fullmatch(path.name):
-            path.unlink()
-
-
-@contextlib.contextmanager
-def _writers(paths: list[Path]) -> Iterator[list[Callable[[bytes], None]]]:
-    """One function for each path, which appends a record to it."""
-    import_tensorflow()
-    import tensorflow as tf
-
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(tf.io.TFRecordWriter(str(path))).write for path in paths]

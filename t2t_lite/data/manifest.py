@@ -36,6 +36,7 @@ class Split:
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)  # "inputs", "targets" -> "max", "mean"
     positions: dict[int, int] = field(default_factory=dict)  # of the longer side -> examples, where both sides fit
     too_long: int = 0  # examples of which a side exceeds the feature's maximum
+    broken: int = 0  # examples that could not be stored and are left out
 
     @property
     def bytes(self) -> int:
@@ -53,6 +54,8 @@ class Manifest:
       declaration: the same with what the raw files told (languages, classes): what training works with.
       splits: the records of each split.
       vocabularies: {name: checksum}.
+      source: where the examples came from: {"class": of the problem, "description": its own, "raw_dir": raw files}.
+      version: of t2t_lite, which made them.
     """
 
     problem: str
@@ -60,6 +63,8 @@ class Manifest:
     declaration: dict[str, Any]
     splits: dict[str, Split]
     vocabularies: dict[str, str]
+    source: dict[str, str] = field(default_factory=dict)
+    version: str = ""
     format: int = FORMAT
 
     def save(self, data_dir: Path) -> None:
@@ -75,6 +80,17 @@ class Manifest:
           UserError: the manifest is missing or unreadable, a shard is missing or has another size, a vocabulary is
             missing or has changed. The text names the file and the command to run.
         """
+        manifest = cls.read(data_dir, problem)
+        manifest._check_files(data_dir, f"run t2t-datagen --problem={problem} --data_dir={data_dir}")
+        return manifest
+
+    @classmethod
+    def read(cls, data_dir: Path, problem: str) -> "Manifest":
+        """Reads the manifest of a problem, whatever its files are like.
+
+        Raises:
+          UserError: it is missing or unreadable.
+        """
         path = manifest_path(data_dir, problem)
         mend = f"run t2t-datagen --problem={problem} --data_dir={data_dir}"
         if not path.exists():
@@ -84,11 +100,9 @@ class Manifest:
             if stored["format"] != FORMAT:
                 raise UserError(f"{path}: written by another version of t2t_lite: {mend}")
             stored["splits"] = {name: _split(split) for name, split in stored["splits"].items()}
-            manifest = cls(**stored)
+            return cls(**stored)
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(f"{path}: not a manifest ({type(e).__name__}: {e}): {mend}") from e
-        manifest._check_files(data_dir, mend)
-        return manifest
 
     def _check_files(self, data_dir: Path, mend: str) -> None:
         for split in self.splits.values():

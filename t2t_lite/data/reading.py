@@ -9,9 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.data import lengths
+from t2t_lite.data import bucketing, lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
-from t2t_lite.data.manifest import Manifest, Split, file_crc32
+from t2t_lite.data.manifest import Manifest, Split
+from t2t_lite.data.verify import wrong_shard
 from t2t_lite.data.vocabulary import END, Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
@@ -111,6 +112,7 @@ class Dataset:
         seed = hparams.seed if seed is None else seed
         sizes = lengths.batch_sizes(self.problem, hparams)
         edges = list(sizes)
+        texts = all(isinstance(feature, Text) for feature in self._features.values())
         first_epoch, last_epoch = 0, 1
         if repeat:
             first_epoch, skip = divmod(skip, lengths.batches_in_epoch(stored.positions, sizes))
@@ -127,7 +129,9 @@ class Dataset:
                 tf.compat.v1.get_default_graph().seed = None
                 # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
-            return _bucketed(records, edges, list(sizes.values()))
+                if texts:
+                    return bucketing.by_both_sides(records, sizes, drawn)
+            return bucketing.by_longer_side(records, sizes)
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
         batches = batches.map(lambda batch: self._parse(batch, edges), num_parallel_calls=_THREADS)
@@ -157,7 +161,7 @@ class Dataset:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Reading batches belongs inside: TensorFlow's error for a damaged record becomes one that names the file.
+        """Reading batches belongs inside: TensorFlow's error for a damaged record names then its file and its place.
 
         Raises:
           UserError: a shard is no longer what datagen wrote.
@@ -168,12 +172,10 @@ class Dataset:
             for split in self.manifest.splits.values():
                 for shard in split.shards:
                     path = self._data_dir / shard.name
-                    if not path.exists() or file_crc32(path) != shard.crc32:
-                        name, folder = self.problem.name, self._data_dir
-                        raise UserError(
-                            f"{path}: damaged since it was written: delete it and run "
-                            f"t2t-datagen --problem={name} --data_dir={folder}"
-                        ) from e
+                    told = wrong_shard(path, shard)
+                    if told:
+                        mend = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
+                        raise UserError(f"{told}: delete it and run {mend}") from e
             raise
 
     def _records(self, stored: Split, draw: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
@@ -199,7 +201,8 @@ class Dataset:
             most = lengths.max_length(feature)
             fits = fits & (sizes[key][0] <= most)
             longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key][0], most)))
-        return {"record": record, "index": index, "positions": longest, "fits": fits}
+        slant = sizes["inputs"][0] - sizes["targets"][0]
+        return {"record": record, "index": index, "positions": longest, "slant": slant, "fits": fits}
 
     @property
     def _features(self) -> dict[str, Feature]:
@@ -259,18 +262,6 @@ class Dataset:
 def _shuffle_buffer(stored: Split) -> int:
     """Examples in the shuffle buffer: all, or as many as fit in memory."""
     return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))
-
-
-def _bucketed(records: tf.data.Dataset, edges: list[int], sizes: list[int]) -> tf.data.Dataset:
-    """Batches of serialized examples whose positions share an edge."""
-
-    def bucket(record: dict[str, tf.Tensor]) -> tf.Tensor:
-        return tf.cast(tf.searchsorted(edges, record["positions"][None])[0], tf.int64)
-
-    def size(bucket: tf.Tensor) -> tf.Tensor:
-        return tf.constant(sizes, tf.int64)[bucket]
-
-    return records.group_by_window(bucket, lambda bucket, window: window.batch(size(bucket)), window_size_func=size)
 
 
 def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from t2t_lite.errors import UserError
 
 PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no id for a beginning
 
-_MAX_TEXTS = 2_000_000  # what a vocabulary is trained on at most
-_MAX_CHARACTERS = 200_000_000
+# What a vocabulary is trained on at most. sentencepiece takes about 30 bytes of memory for each character, and 350 for
+# each pair of neighbours that it has not met before: few in languages with an alphabet, millions without one.
+_MAX_CHARACTERS, _MAX_PAIRS = 20_000_000, 1_000_000
 _CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 4192 bytes
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
@@ -61,9 +63,21 @@ class Vocabulary:
             text = text.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
         return text
 
+    def lacks(self, symbols: Iterable[str]) -> list[str]:
+        """Those words that are not one piece each."""
+        return [symbol for symbol in symbols if self._processor.piece_to_id(_SPACE + symbol) == UNKNOWN]
+
+    def piece(self, i: int) -> str:
+        """The piece of an id, as people may read it: a space is shown as U+2581."""
+        return str(self._processor.id_to_piece(i))
+
+    def is_byte(self, i: int) -> bool:
+        """Whether an id is a single byte of a character that has no piece."""
+        return bool(self._processor.is_byte(i))
+
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
-        """Trains on texts, of which the first 2 million or 200 million characters count; the same texts give the same.
+        """Trains on texts, as many of the first as fit in 1 GB of memory; the same texts give the same.
 
         Args:
           texts: any strings.
@@ -127,9 +141,11 @@ def vocabulary_path(data_dir: Path, name: str) -> Path:
 def _chunks(texts: Iterable[str]) -> Iterator[str]:
     """The texts within the limits, in chunks that sentencepiece takes."""
     characters = 0
-    for number, text in enumerate(texts):
+    pairs: set[str] = set()
+    for text in texts:
         characters += len(text)
-        if number >= _MAX_TEXTS or characters > _MAX_CHARACTERS:
+        pairs.update(map(operator.add, text, text[1:]))
+        if characters > _MAX_CHARACTERS or len(pairs) > _MAX_PAIRS:
             return
         for start in range(0, len(text), _CHUNK):
             yield text[start : start + _CHUNK]

@@ -3,10 +3,12 @@
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -14,7 +16,12 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 
-_CHUNK = 32  # items sent to a worker at once
+# Items sent to a worker at once: few at first, then as many as make messages of this size, both ways.
+_FIRST_CHUNK, _LONGEST_CHUNK, _CHUNK_BYTES = 16, 256, 1 << 20
+
+
+class WorkerDied(UserError):
+    """A worker ended without an answer; what was done before it stays good."""
 
 
 class Workers:
@@ -61,53 +68,67 @@ class Workers:
         for process in self._processes:
             process.join()
 
-    def map(self, function: Callable[[int, list[Any]], list[Any]], items: Iterable[Any]) -> Iterator[Any]:
-        """Yields what `function(number of the first item, items)` returns for each item, in order.
+    def map(self, function: Callable[[list[Any]], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Yields what `function` returns for each chunk of the items, in order. The chunks' sizes are not to matter.
 
-        Only one chunk a worker is under way at a time, so that any number of items fits in memory.
+        Only one chunk a worker is under way at a time, and chunks of large items have few, so that any number of items
+        of any size fits in memory.
 
         Raises:
-          UserError: a worker was killed, by the system short of memory for instance; or what `function` raises.
+          WorkerDied: a worker was killed, by the system short of memory for instance.
+        Whatever `function` raises is raised too.
         """
         items = iter(items)
-        chunks = iter(lambda: list(itertools.islice(items, _CHUNK)), [])
-        busy: deque[Connection] = deque()
-        for first, chunk in zip(itertools.count(0, _CHUNK), chunks, strict=False):
+        size = _FIRST_CHUNK
+        busy: deque[tuple[Connection, int, int]] = deque()  # pipe, items and bytes that it was sent
+        while chunk := list(itertools.islice(items, size)):
             if not self._pipes:
-                yield from function(first, chunk)
+                yield function(chunk)
                 continue
-            answer = []
+            answers = []
             if len(busy) < self.number:
                 pipe = self._pipes[len(busy)]
             else:
-                pipe = busy.popleft()
-                answer = _receive(pipe)
-            _send(pipe, (function, first, chunk))
-            busy.append(pipe)
-            yield from answer
+                pipe, number, sent = busy.popleft()
+                answer, received = _receive(pipe)
+                answers.append(answer)
+                size = max(1, min(_LONGEST_CHUNK, 2 * size, _CHUNK_BYTES * number // max(sent, received)))
+            busy.append((pipe, len(chunk), _send(pipe, (function, chunk))))
+            yield from answers
         while busy:
-            yield from _receive(busy.popleft())
+            yield _receive(busy.popleft()[0])[0]
 
 
-def _send(pipe: Connection, work: tuple[Any, ...]) -> None:
+def _send(pipe: Connection, work: tuple[Any, ...]) -> int:
+    """Gives work to a worker; returns its size in bytes."""
+    pickled = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
     try:
-        pipe.send(work)
+        pipe.send_bytes(pickled)
     except ConnectionError as e:
-        raise UserError(_DIED) from e
+        raise WorkerDied(_DIED) from e
+    return len(pickled)
 
 
-def _receive(pipe: Connection) -> list[Any]:
-    """The answer of a worker; raises the error that it met."""
+def _receive(pipe: Connection) -> tuple[Any, int]:
+    """The answer of a worker and its size in bytes; raises the error that it met."""
     try:
-        answer = pipe.recv()
-    except (EOFError, ConnectionError) as e:
-        raise UserError(_DIED) from e
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+        pickled = pipe.recv_bytes()
+    except (EOFError, OSError) as e:
+        raise WorkerDied(_DIED) from e
+    answer = pickle.loads(pickled)
+    if isinstance(answer, _Failure):
+        raise answer.error
+    return answer, len(pickled)
 
 
 _DIED = "a worker process died; is memory short? try a smaller --num_workers"
+
+
+@dataclass
+class _Failure:
+    """What a worker answers where the function raised."""
+
+    error: Exception
 
 
 def _serve(pipe: Connection, usr_dirs: list[str]) -> None:
@@ -115,14 +136,17 @@ def _serve(pipe: Connection, usr_dirs: list[str]) -> None:
     registry.import_usr_dirs(usr_dirs)
     while True:
         try:
-            function, first, chunk = pipe.recv()
-        except EOFError:
+            function, chunk = pickle.loads(pipe.recv_bytes())
+        except (EOFError, OSError):  # it closed the pipe, or was killed
             return
-        answer: list[Any] | Exception
+        answer: Any
         try:
-            answer = function(first, chunk)
+            answer = function(chunk)
         except UserError as e:
-            answer = e
+            answer = _Failure(e)
         except Exception:
-            answer = RuntimeError(f"in a worker process:\n{traceback.format_exc()}")
-        pipe.send(answer)
+            answer = _Failure(RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+        try:
+            pipe.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+        except ConnectionError:
+            return

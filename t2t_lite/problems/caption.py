@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
+from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Image, Text
 from t2t_lite.problems.files import read_table, split_file
 from t2t_lite.problems.problem import Problem
@@ -22,7 +23,7 @@ class CaptionFiles(Problem):
     metrics = ("bleu", "cider_d")
     needs_source = True
 
-    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields the picture's path and the caption of each line."""
-        for path, caption in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
-            yield {"inputs": path, "targets": caption}
+        for line in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
+            yield line if isinstance(line, UserError) else {"inputs": line[0], "targets": line[1]}

@@ -17,13 +17,22 @@ def read_lines(path: Path, strip: bool = True) -> Iterator[str]:
     Raises:
       UserError: the file cannot be read, or a line is not UTF-8; the text names file and line.
     """
+    for line in try_lines(path, strip):
+        if isinstance(line, UserError):
+            raise line
+        yield line
+
+
+def try_lines(path: Path, strip: bool = True) -> Iterator[str | UserError]:
+    """As `read_lines`, but a line that is not UTF-8 becomes the error that it would raise, and reading goes on."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
                     text = line.decode("utf8")
                 except UnicodeDecodeError as e:
-                    raise UserError(f"{path}:{number}: not UTF-8 ({e.reason} at byte {e.start + 1} of the line)") from e
+                    yield UserError(f"{path}:{number}: not UTF-8 ({e.reason} at byte {e.start + 1} of the line)")
+                    continue
                 text = text.removeprefix("\ufeff") if number == 1 else text
                 yield text.strip() if strip else text.rstrip("\r\n")
     except OSError as e:
@@ -44,19 +53,20 @@ def split_file(split: str, raw_dir: Path, suffix: str, layout: str) -> Path:
     return path
 
 
-def read_table(path: Path) -> Iterator[tuple[Path, str]]:
+def read_table(path: Path) -> Iterator[tuple[Path, str] | UserError]:
     """Yields (file, text) of lines `file<TAB>text`; empty lines are passed over, and the text may hold tabs.
 
-    Raises:
-      UserError: a line has no tab, no text, or names a file that is not there; the text names the line.
+    A line that is not UTF-8, has no tab or no text, or names a file that is not there becomes an error that names it.
     """
-    for number, line in zip(count(1), read_lines(path), strict=False):
-        if not line:
-            continue
-        name, _, text = (part.strip() for part in line.partition("\t"))
-        if not text:
-            raise UserError(f"{path}:{number}: expected path<TAB>text, got '{line[:60]}'")
-        file = path.parent / name
-        if not file.is_file():
-            raise UserError(f"{path}:{number}: no file {file}; paths are relative to the folder of {path.name}")
-        yield file, text
+    for number, line in zip(count(1), try_lines(path), strict=False):
+        if isinstance(line, UserError):
+            yield line
+        elif line:
+            name, _, text = (part.strip() for part in line.partition("\t"))
+            file = path.parent / name
+            if not text:
+                yield UserError(f"{path}:{number}: expected path<TAB>text, got '{line[:60]}'")
+            elif not file.is_file():
+                yield UserError(f"{path}:{number}: no file {file}; paths are relative to the folder of {path.name}")
+            else:
+                yield file, text

@@ -9,7 +9,7 @@ from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.problems import trees
 from t2t_lite.problems.features import Text
-from t2t_lite.problems.files import read_lines, split_file
+from t2t_lite.problems.files import split_file, try_lines
 from t2t_lite.problems.problem import Problem
 
 _LAYOUT = "expected train.mrg and dev.mrg (test.mrg serves where there is no dev.mrg): Penn Treebank brackets"
@@ -30,12 +30,13 @@ class ParsingFromTrees(Problem):
         """The files of a split, in order."""
         raise NotImplementedError
 
-    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields sentences and trees; a tree that is all traces is passed over."""
         for path in self.files(split, raw_dir):
             for tree in read_trees(path):
-                plain = trees.plain(tree)
-                if plain is not None:
+                if isinstance(tree, UserError):
+                    yield tree
+                elif (plain := trees.plain(tree)) is not None:
                     yield {"inputs": " ".join(plain.words()), "targets": trees.linearise(plain)}
 
 
@@ -50,14 +51,17 @@ class ParsingFiles(ParsingFromTrees):
         return [split_file(split, raw_dir, ".mrg", _LAYOUT)]
 
 
-def read_trees(path: Path) -> Iterator[trees.Tree]:
+def read_trees(path: Path) -> Iterator[trees.Tree | UserError]:
     """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
 
-    Raises:
-      UserError: what is wrong with a tree; the text names the file, and the line where the tree begins.
+    In place of a broken tree comes an error that names the file, and the line where the tree begins.
     """
     start, text = 0, ""
-    for number, line in zip(count(1), read_lines(path, strip=False), strict=False):
+    for number, line in zip(count(1), try_lines(path, strip=False), strict=False):
+        if isinstance(line, UserError):
+            yield line
+            text = ""
+            continue
         if line.startswith("(") and text:
             yield _parsed(path, start, text)
             text = ""
@@ -70,8 +74,8 @@ def read_trees(path: Path) -> Iterator[trees.Tree]:
         yield _parsed(path, start, text)
 
 
-def _parsed(path: Path, number: int, text: str) -> trees.Tree:
+def _parsed(path: Path, number: int, text: str) -> trees.Tree | UserError:
     try:
         return trees.parse(text)
     except UserError as e:
-        raise UserError(f"{path}:{number}: {e}") from e
+        return UserError(f"{path}:{number}: {e}")

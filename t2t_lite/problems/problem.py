@@ -34,6 +34,7 @@ class Problem:
         "cer", "tree", "cider_d" (evaluation/metrics.py).
       splits: the splits that exist; the first is trained on.
       version: raise it when the examples change; it is written into the manifest.
+      shards: files of the first split. More than the default where a file would otherwise exceed some hundred MB.
       name: the name it was asked for by, which names its files.
     """
 
@@ -43,6 +44,7 @@ class Problem:
     metrics: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev")
     version: str = "1"
+    shards: int = 10
     needs_source: bool = False  # reads the user's own files: may be given as NAME.SOURCE, read from tmp_dir/SOURCE
 
     def __init__(self, name: str):
@@ -59,11 +61,18 @@ class Problem:
     def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
         """Yields what `convert` turns into an example; by default the example itself: {"inputs": ..., "targets": ...}.
 
+        In place of an example that is broken it may yield a UserError that names file and line: datagen leaves it out,
+        and goes on as long as few are. The same files give the same examples, in the same order.
+
         Args:
           split: one of `splits`.
           raw_dir: the folder of raw files: --tmp_dir, or --tmp_dir/SOURCE.
         """
         raise UserError(f"problem '{self.name}' does not define examples()")
+
+    def count(self, split: str, raw_dir: Path) -> int | None:
+        """How many items `examples` yields, where that is known without going through them."""
+        return None
 
     def convert(self, item: Any) -> dict[str, Any]:
         """Turns what `examples` yields into {"inputs": ..., "targets": ...}; slow work goes here, in parallel.

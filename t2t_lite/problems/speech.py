@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
+from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio, Text
 from t2t_lite.problems.files import read_table, split_file
 from t2t_lite.problems.problem import Problem
@@ -33,7 +34,7 @@ class SpeechFiles(SpeechFromFiles):
 
     needs_source = True
 
-    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields the recording's path and the text of each line."""
-        for path, text in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
-            yield {"inputs": path, "targets": text}
+        for line in read_table(split_file(split, raw_dir, ".tsv", _LAYOUT)):
+            yield line if isinstance(line, UserError) else {"inputs": line[0], "targets": line[1]}

@@ -9,7 +9,7 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Text
-from t2t_lite.problems.files import read_lines
+from t2t_lite.problems.files import try_lines
 from t2t_lite.problems.problem import Problem
 
 _COMMANDS = {"en": "to_english", "de": "to_german", "fr": "to_french"}
@@ -31,18 +31,22 @@ class TranslateFiles(Problem):
         languages = self._languages(raw_dir)
         self.command = _COMMANDS.get(languages[1].lower(), f"to_{languages[1].lower()}")
 
-    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+    def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields the pairs of lines; a pair of empty lines is passed over."""
         stem = _stem(split, raw_dir)
         source, target = (raw_dir / f"{stem}.{language}" for language in self._languages(raw_dir))
         _check_aligned(source, target)
-        for number, inputs, targets in zip(count(1), read_lines(source), read_lines(target), strict=False):
-            if bool(inputs) != bool(targets):
+        for number, inputs, targets in zip(count(1), try_lines(source), try_lines(target), strict=False):
+            if isinstance(inputs, UserError):
+                yield inputs
+            elif isinstance(targets, UserError):
+                yield targets
+            elif bool(inputs) != bool(targets):
                 empty, other = (target, source) if inputs else (source, target)
-                raise UserError(
+                yield UserError(
                     f"{empty}:{number}: empty, but line {number} of {other} is not; fill or empty both lines"
                 )
-            if inputs:
+            elif inputs:
                 yield {"inputs": inputs, "targets": targets}
 
     def _languages(self, raw_dir: Path) -> list[str]:

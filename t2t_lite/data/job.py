@@ -1,0 +1,126 @@
+"""One problem on its way into records: what every way of generating it must know."""
+
+import dataclasses
+import inspect
+import itertools
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import t2t_lite
+from t2t_lite.data import broken, encoding
+from t2t_lite.data.survey import Survey
+from t2t_lite.data.vocabulary import vocabulary_path
+from t2t_lite.errors import UserError
+from t2t_lite.problems.features import Feature, Label, Text
+from t2t_lite.problems.problem import Problem
+
+
+class Job:
+    """A problem, its raw files, and where its records go.
+
+    Args:
+      problem: as registered; it is resolved here.
+      data_dir: where records go.
+      raw_root: the raw files; a problem NAME.SOURCE reads the folder SOURCE in it.
+      max_bad: the share of a split's examples that may be broken.
+
+    Raises:
+      UserError: the raw files are missing or wrong.
+    """
+
+    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float):
+        self.problem = problem
+        self.data_dir = data_dir
+        self.raw_dir = raw_root / problem.source if problem.source else raw_root
+        self.max_bad = max_bad
+        self.declared = problem.declaration()
+        problem.resolve(self.raw_dir)
+        self.resolved = problem.declaration()
+
+    @property
+    def name(self) -> str:
+        """The problem's name."""
+        return self.problem.name
+
+    @property
+    def train(self) -> str:
+        """The split that is trained on."""
+        return self.problem.splits[0]
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """{"inputs": ..., "targets": ...}"""
+        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+
+    @property
+    def texts(self) -> dict[str, Text]:
+        """The text features by key."""
+        return {key: feature for key, feature in self.features.items() if isinstance(feature, Text)}
+
+    @property
+    def open_labels(self) -> list[str]:
+        """The features whose classes have still to be collected."""
+        return [key for key, feature in self.features.items() if isinstance(feature, Label) and not feature.classes]
+
+    @property
+    def spec(self) -> encoding.Spec:
+        """What workers must know."""
+        declaration = json.dumps(self.problem.declaration())
+        return encoding.Spec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Where the examples come from, for the manifest."""
+        kind = type(self.problem)
+        description = (kind.__doc__ or "").strip().split("\n")[0]
+        raw_dir = str(self.raw_dir) if self.raw_dir.is_dir() else ""
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "description": description, "raw_dir": raw_dir}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the records depend on, apart from the raw files."""
+        code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
+        vocabularies = {}
+        for name in sorted({text.vocab for text in self.texts.values()}):
+            path = vocabulary_path(self.data_dir, name)
+            vocabularies[name] = zlib.crc32(path.read_bytes()) if path.exists() else None
+        made_by = {"code": code, "version": t2t_lite.__version__, "shards": self.problem.shards}
+        return {"resolved": self.resolved, "raw_dir": str(self.raw_dir), "vocabularies": vocabularies, **made_by}
+
+    def examples(self, split: str) -> Iterator[Any]:
+        """The raw items of a split."""
+        return iter(self.problem.examples(split, self.raw_dir))
+
+    def look(self) -> Survey:
+        """Counts the items of the training split, and keeps some."""
+        found = Survey.of([], [], 0)
+        known = self.problem.count(self.train, self.raw_dir)
+        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
+            found.meet(number, item)
+        found.count = known or found.count
+        return found
+
+    def set_classes(self, key: str, found: Iterable[Any]) -> None:
+        """Gives a label that was declared without classes those that were met."""
+        names = set(found)
+        if not all(isinstance(name, str) for name in names):
+            raise UserError(f"problem '{self.name}', {key}: class names must be text")
+        feature = self.features[key]
+        assert isinstance(feature, Label)
+        setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))
+
+    def shards(self, split: str) -> int:
+        """How many shards a split of many examples gets."""
+        return self.problem.shards if split == self.train else 1
+
+    def check_broken(self, split: str, found: list[tuple[int, str]], items: int, ended: bool = True) -> None:
+        """Raises UserError where too many examples are broken; see `broken.check`."""
+        broken.check(split, found, items, self.max_bad, ended, broken.report_path(self.data_dir, self.name))
+
+    def check_not_empty(self, split: str, examples: int) -> None:
+        """Raises UserError where a split has no examples."""
+        if not examples:
+            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}")

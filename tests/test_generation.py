@@ -1,0 +1,389 @@
+"""Generation that is killed, that meets broken examples, a full disk or a damaged folder."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from t2t_lite import registry
+from t2t_lite.bin import datagen
+from t2t_lite.data import disk
+from t2t_lite.data.generate import generate
+from t2t_lite.data.manifest import Manifest
+from t2t_lite.data.reading import Dataset
+from t2t_lite.data.records import DamageError, framed, read_records
+from t2t_lite.data.sample import Sample
+from t2t_lite.errors import UserError
+from t2t_lite.hparams import HParams
+
+USR_DIR = str(Path(__file__).parent / "usr")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_problems():
+    with registry.problems.temporary():
+        registry.import_usr_dirs([USR_DIR])
+        yield sys.modules["tiny_problems"]
+    del sys.modules["tiny_problems"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The data of two problems, generated at one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    generate(["tiny_reverse", "tiny_sounds"], folder, "no raw files", num_workers=1)
+    return folder
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of them, to be damaged."""
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+# Kills itself when it has called the disk so many times, again and again, until it comes through.
+KILLED = """
+import os, pathlib, random, signal, sys
+from t2t_lite import registry
+from t2t_lite.data import generate, store
+registry.import_usr_dirs([sys.argv[1]])
+store._FLUSH_SECONDS = 0
+draw, kills, status = random.Random(int(sys.argv[3])), 0, 1
+while status:
+    calls = draw.randint(1, 150)
+    child = os.fork()
+    if not child:
+        def counted(call):
+            def wrapper(*args, **kwargs):
+                global calls
+                calls -= 1
+                if not calls:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args, **kwargs)
+            return wrapper
+        calls_to_the_disk = [(os, "fsync"), (os, "replace"), (os, "truncate")]
+        for owner, name in [*calls_to_the_disk, (pathlib.Path, "unlink"), (pathlib.Path, "open")]:
+            setattr(owner, name, counted(getattr(owner, name)))
+        generate.generate(["tiny_reverse", "tiny_sounds"], sys.argv[2], "no raw files", num_workers=1)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    kills += status != 0
+    final = {path.name for path in pathlib.Path(sys.argv[2]).glob("*-of-*") if "incomplete" not in path.name}
+    for manifest in pathlib.Path(sys.argv[2]).glob("*.manifest.json"):
+        problem = manifest.name.partition(".")[0]
+        assert len([name for name in final if name.startswith(problem)]) == 11, (problem, final)
+print(kills)
+"""
+
+
+class TestKilled:
+    def test_at_any_call_to_the_disk(self, whole, tmp_path):
+        command = [sys.executable, "-c", KILLED, USR_DIR, str(tmp_path / "data"), "1"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        assert int(done.stdout) >= 5
+        assert "going on after" in done.stderr
+        assert files_of(tmp_path / "data") == files_of(whole)
+
+    def test_with_its_workers_at_any_moment(self, whole, tmp_path):
+        """And no worker outlives it."""
+        (tmp_path / "usr").mkdir()
+        often = "from t2t_lite.data import store\n\nstore._FLUSH_SECONDS = 0\n"
+        (tmp_path / "usr" / "often.py").write_text(often)
+        command = [sys.executable, "-m", "t2t_lite.bin.datagen", f"--t2t_usr_dir={USR_DIR},{tmp_path}/usr"]
+        command += [f"--data_dir={tmp_path}/data", "--problem=tiny_reverse,tiny_sounds", "--num_workers=2"]
+        draw = random.Random(3)
+        for _ in range(3):
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+            for line in process.stderr:
+                if "first look" in line:
+                    break
+            time.sleep(draw.uniform(0, 1.0))
+            process.send_signal(signal.SIGKILL)
+            assert "Traceback" not in process.communicate(timeout=20)[1]  # which the workers' ends wait for, too
+        assert subprocess.run(command, check=False).returncode == 0
+        generated = files_of(tmp_path / "data")
+        assert not [name for name in generated if "incomplete" in name]
+        for name, content in files_of(whole).items():
+            assert generated[name] == content, name
+
+    def test_only_what_is_missing_is_converted_again(self, tmp_path, monkeypatch, tiny_problems):
+        monkeypatch.setattr("t2t_lite.data.store._FLUSH_SECONDS", 0)
+        converted, fails_at = [], 280
+
+        class Interrupted(tiny_problems.TinyReverse):
+            def convert(self, item):
+                converted.append(item["inputs"])
+                if len(converted) == fails_at:
+                    raise KeyboardInterrupt
+                return item
+
+        with registry.problems.temporary():
+            registry.problems.register(Interrupted)
+            generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)  # the vocabulary
+            with pytest.raises(KeyboardInterrupt):
+                generate(["interrupted"], tmp_path, tmp_path, num_workers=1)
+            fails_at = 0
+            generate(["interrupted"], tmp_path, tmp_path, num_workers=1)
+        # 32 for the look at the disk, 490 examples, and those of the part that was interrupted.
+        assert 32 + 490 < len(converted) <= 32 + 490 + 32
+        splits = [Manifest.load(tmp_path, name).splits for name in ("interrupted", "tiny_reverse")]
+        for split in ("train", "dev"):
+            crcs = [[shard.crc32 for shard in found[split].shards] for found in splits]
+            assert crcs[0] == crcs[1]
+
+    def test_another_declaration_starts_anew(self, tmp_path, monkeypatch, tiny_problems):
+        monkeypatch.setattr("t2t_lite.data.store._FLUSH_SECONDS", 0)
+        examples = tiny_problems.TinySounds.examples
+
+        def interrupted(self, split, raw_dir):
+            if split == "dev":
+                raise KeyboardInterrupt
+            return examples(self, split, raw_dir)
+
+        monkeypatch.setattr(tiny_problems.TinySounds, "examples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        assert [path for path in files_of(tmp_path) if path.endswith("progress.incomplete")]
+        monkeypatch.setattr(tiny_problems.TinySounds, "examples", lambda *given: list(examples(*given))[:7])
+        monkeypatch.setattr(tiny_problems.TinySounds, "version", "2")
+        generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        assert Dataset.open(tmp_path, "tiny_sounds").split("train").examples == 7
+        assert not [name for name in files_of(tmp_path) if "incomplete" in name or "00010" in name]
+
+
+class TestMaxBad:
+    @pytest.fixture
+    def translation(self, tmp_path):
+        """Writes 1,000 pairs of which some lines are no UTF-8."""
+
+        def write(*bad):
+            raw = tmp_path / "raw"
+            raw.mkdir(exist_ok=True)
+            for split, number in (("train", 1000), ("dev", 10)):
+                for language, word in (("de", "Haus"), ("en", "house")):
+                    lines = [f"{word} {n % 37}".encode() for n in range(number)]
+                    for n in bad if split == "train" and language == "de" else ():
+                        lines[n] = b"\xff\xfe"
+                    (raw / f"{split}.{language}").write_bytes(b"\n".join(lines) + b"\n")
+            return raw
+
+        return write
+
+    def test_a_few_are_left_out_and_named(self, tmp_path, translation, capsys):
+        raw = translation(70)
+        for workers in (1, 2):
+            generate(["translate_files"], tmp_path / str(workers), raw, num_workers=workers)
+        assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
+        report = tmp_path / "1" / "translate_files.broken.tsv"
+        assert report.read_text().startswith(f"train\t70\t{raw}/train.de:71: not UTF-8 (")
+        assert f"translate_files: 1 broken examples are left out: {report} names them" in capsys.readouterr().err
+        dataset = Dataset.open(tmp_path / "1", "translate_files")
+        assert (dataset.split("train").examples, dataset.split("train").broken) == (999, 1)
+        with dataset.reading():
+            batches = list(dataset.batches("train", HParams(batch_tokens=500)))
+        rows = {
+            int(i): ids for batch in batches for i, ids in zip(batch["index"], batch["targets"].numpy(), strict=True)
+        }
+        decode = dataset.vocabularies["subwords"].decode
+        assert [decode(rows[i]) for i in range(999)] == [f"house {n % 37}" for n in range(1000) if n != 70]
+
+    def test_too_many_stop_it(self, tmp_path, translation):
+        raw = translation(70, 500)
+        told = (
+            r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, --max_bad=0.1% are left out"
+        )
+        with pytest.raises(UserError, match=told):
+            generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
+        report = tmp_path / "data" / "translate_files.broken.tsv"
+        assert list(files_of(tmp_path / "data")) == [report.name]
+        assert [line.split(":")[1] for line in report.read_text().splitlines()] == ["71", "501"]
+        flags = ["--problem=translate_files", f"--data_dir={tmp_path}/data", f"--tmp_dir={raw}", "--num_workers=1"]
+        assert datagen.main([*flags, "--max_bad=0.2%"]) == 0
+        assert len(report.read_text().splitlines()) == 2
+        translation()  # mended
+        (tmp_path / "data" / "translate_files.manifest.json").unlink()
+        assert datagen.main([*flags, "--max_bad=0"]) == 0
+        assert not report.exists()
+
+    def test_garbage_stops_it_early(self, tmp_path, tiny_problems, monkeypatch):
+        seen = []
+
+        def convert(self, item):
+            seen.append(item)
+            raise ValueError("garbage")
+
+        monkeypatch.setattr(tiny_problems.TinySounds, "convert", convert)
+        monkeypatch.setattr(tiny_problems.TinySounds, "targets", registry.problems.get("tiny_sounds").targets)
+        with pytest.raises(UserError, match=r"example 0: convert\(\) failed: ValueError: garbage .120 of 120 examples"):
+            generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+
+    @pytest.mark.parametrize("value", ["2", "-1%", "few", "101%"])
+    def test_shares_that_are_none(self, value, capsys):
+        assert datagen.main([f"--max_bad={value}", "--problem=x", "--data_dir=y"]) == 2
+        assert f"--max_bad={value}: expected a share" in capsys.readouterr().err
+
+
+class TestVerify:
+    def verify(self, capsys, folder, *flags):
+        status = datagen.main(["--verify", f"--data_dir={folder}", f"--t2t_usr_dir={USR_DIR}", *flags])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    @pytest.fixture(autouse=True)
+    def no_import(self, monkeypatch):
+        monkeypatch.setattr(registry, "import_usr_dirs", lambda folders: None)  # they are
+
+    def test_whole(self, whole, capsys):
+        lines = "tiny_reverse: whole: 11 files, 490 examples\ntiny_sounds: whole: 11 files, 130 examples\n"
+        assert self.verify(capsys, whole) == (0, lines, "")
+        assert self.verify(capsys, whole, "--problem=tiny_sounds")[:2] == (0, lines.splitlines(True)[1])
+
+    def test_what_is_wrong_is_named(self, copy, capsys):
+        names = [f"tiny_reverse-train-0000{n}-of-00010" for n in range(5)]
+        content = bytearray((copy / names[0]).read_bytes())
+        first = len(next(read_records(copy / names[0]))) + 16
+        content[first + 20] ^= 1
+        (copy / names[0]).write_bytes(content)
+        (copy / names[1]).write_bytes((copy / names[1]).read_bytes()[:-3])
+        (copy / names[2]).unlink()
+        (copy / names[3]).write_bytes((copy / names[4]).read_bytes())
+        (copy / "tiny_reverse-train-00010-of-00011").write_bytes(b"")
+        (copy / "other-train-00000-of-00001").write_bytes(b"")
+        status, out, err = self.verify(capsys, copy)
+        assert (status, out) == (1, "")
+        wrong = [f"{names[0]}: damaged in record 1, which begins at byte {first}", f"{names[1]}: "]
+        wrong += [f"{names[2]}: missing", f"{names[3]}: ", "00010-of-00011: extra", "other-train-00000-of-00001: extra"]
+        for phrase in wrong:
+            assert phrase in err
+        assert "t2t-datagen: error: " in err.splitlines()[-1]
+        assert "(and 5 more, named above)" in err.splitlines()[-1]
+        assert self.verify(capsys, copy, "--problem=tiny_sounds")[0] == 0
+
+    def test_vocabularies_and_manifests(self, copy, capsys):
+        model = bytearray((copy / "vocab.tiny.model").read_bytes())
+        (copy / "vocab.tiny.model").write_bytes(model[:-1])
+        assert "vocab.tiny.model: " in self.verify(capsys, copy)[2]
+        (copy / "vocab.tiny.model").write_bytes(model)
+        path = copy / "tiny_reverse.manifest.json"
+        stored = json.loads(path.read_text())
+        stored["splits"]["dev"]["examples"] += 1
+        path.write_text(json.dumps(stored))
+        assert "says 91 examples of split 'dev', the files have 90" in self.verify(capsys, copy)[2]
+        path.write_text("{")
+        assert "tiny_reverse.manifest.json: not a manifest" in self.verify(capsys, copy)[2]
+        path.unlink()
+        assert "tiny_reverse-dev-00000-of-00001: extra" in self.verify(capsys, copy)[2]
+
+    def test_an_empty_folder(self, tmp_path, capsys):
+        assert self.verify(capsys, tmp_path)[0] == 1
+        assert self.verify(capsys, tmp_path / "none")[0] == 1
+
+
+class TestDisk:
+    def test_too_little_space_is_told_before(self, tmp_path, monkeypatch, whole):
+        needs = Manifest.load(whole, "tiny_sounds").splits["train"].bytes
+        free = needs // 2
+        monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
+        with pytest.raises(
+            UserError, match=r"--data_dir: .* has [\d.]+ kB free, and .* about [\d.]+ kB \(tiny_sounds "
+        ):
+            generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        assert not files_of(tmp_path)
+        free = 2 * needs
+        generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+
+    def test_the_estimate_is_near(self, tmp_path, monkeypatch, whole):
+        told = {}
+        monkeypatch.setattr("t2t_lite.data.generate.check_space", lambda _, needed: told.update(needed))
+        names = ["tiny_reverse", "tiny_sounds"]
+        generate(names, tmp_path, tmp_path, num_workers=1)
+        for name in names:
+            needs = Manifest.load(whole, name).splits["train"].bytes
+            assert 0.8 < told[name] / needs < 1.25
+
+
+def test_a_known_count_spares_the_pass(tmp_path, monkeypatch, tiny_problems):
+    taken = []
+
+    class Counted(tiny_problems.TinySounds):
+        targets = tiny_problems.Label(classes=("go", "no", "yes"))
+
+        def examples(self, split, raw_dir):
+            for item in super().examples(split, raw_dir):
+                taken.append(split)
+                yield item
+
+        def count(self, split, raw_dir):
+            return 120
+
+    with registry.problems.temporary():
+        registry.problems.register(Counted)
+        generate(["counted"], tmp_path, tmp_path, num_workers=1)
+    assert taken.count("train") == 32 + 120
+
+
+class TestSample:
+    def test_is_even_bounded_and_whatever_the_order_the_same(self):
+        sizes = [random.Random(n).randint(1, 9) for n in range(5000)]
+
+        def sampled(numbers):
+            sample = Sample(1000)
+            for n in numbers:
+                if sample.wants(n):
+                    sample.add(n, sizes[n], n)
+            return sample
+
+        kept = list(sampled(range(5000)))
+        assert 990 <= sum(sizes[n] for n in kept) <= 1000
+        assert kept == sorted(kept)
+        np.testing.assert_allclose(np.quantile(kept, [0.25, 0.5, 0.75]), [1250, 2500, 3750], atol=350)
+        shuffled = random.Random(0).sample(range(5000), 5000)
+        assert list(sampled(shuffled)) == kept
+        first, second = sampled(shuffled[:2000]), sampled(shuffled[2000:])
+        first.merge(second)
+        assert list(first) == kept
+
+    def test_small_ones_are_kept_whole(self):
+        sample = Sample(100)
+        for n in range(50):
+            sample.add(n, 2, n)
+        assert list(sample) == list(range(50))
+        assert len(sample) == 50
+
+
+class TestRecords:
+    def test_tensorflow_reads_them(self, tmp_path):
+        import tensorflow as tf
+
+        records = [os.urandom(n) for n in (0, 1, 5, 300, 100_000)]
+        path = tmp_path / "records"
+        path.write_bytes(b"".join(map(framed, records)))
+        assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == records
+        assert list(read_records(path)) == records
+
+    def test_any_flipped_byte_is_found_where_it_is(self, tmp_path):
+        records = [b"one", b"two and", b"three"]
+        content = b"".join(map(framed, records))
+        starts = [0, 19, 42]
+        path = tmp_path / "records"
+        for place in range(len(content)):
+            damaged = bytearray(content)
+            damaged[place] ^= 16
+            path.write_bytes(damaged)
+            with pytest.raises(DamageError) as told:
+                list(read_records(path))
+            assert told.value.offset == max(start for start in starts if start <= place)
+            assert starts[told.value.number] == told.value.offset
