@@ -46,6 +46,7 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
+        "speech": ["pydub>=0.25"],  # with which tfds reads speech corpora
         "dev": [
             "pytest>=8",
             "ruff",

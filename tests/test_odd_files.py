@@ -192,7 +192,7 @@ class TestParsingFiles:
     def test_empty_nodes_and_function_tags_go(self):
         tree = plain(parse(TRACES))
         assert str(tree) == PLAIN
-        assert tree.words() == "The book was read in Rome/Ostia ( twice ) .".split()
+        assert tree.words() == ["The", "book", "was", "read", "in", "Rome/Ostia", "(", "twice", ")", "."]
         assert linearise(tree).startswith("(S (NP DT NN )NP (VP VBD (VP VBN (PP IN (NP NNP )NP )PP )VP )VP -LRB- (ADVP")
         assert plain(parse(PLAIN)) == tree
         assert plain(parse(f"(ROOT {PLAIN})")) == plain(parse(f"(TOP {PLAIN})")) == tree
