@@ -5,14 +5,14 @@ PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-DEMO_STEPS ?= 4000
+DEMO_STEPS ?= 4700
 
 .PHONY: demo test test-slow lint install-check clean
 
 # Each command is printed before it runs. A second `make demo` goes on where the first one stopped.
 demo: $(VENV)/installed
 	$(BIN)/t2t-datagen --problem=microworld --data_dir=$(DEMO)/data
-	$(BIN)/t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --train_steps=$(DEMO_STEPS) --eval_every=2000
+	$(BIN)/t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --train_steps=$(DEMO_STEPS) --eval_every=2500
 	$(BIN)/t2t-eval --problem=microworld --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --json_out=$(DEMO)/scores.json
 	$(BIN)/t2t-decoder --problem=microworld --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --show=2
 	@echo

@@ -70,7 +70,7 @@ def fails(tmp_path, capsys, monkeypatch):
         assert re.match(r"t2t-\w+: error: ", line), told.err
         # Before it there is only what was done; TensorFlow and Python say nothing.
         assert all(
-            re.match(r"[\w.]+(, \w+)?: |vocabulary '|problem +examples |\w+ +[\d,]+ +[\d.]+% |the first step ", said)
+            re.match(r"[\w.]+(, \w+)?: |vocabulary '|problem +examples |\w+ +[\d,]+ +[\d.]+% |the longest batch ", said)
             and "rror" not in said
             for said in progress
         ), told

@@ -93,7 +93,7 @@ def test_help_of_the_command_that_needs_no_data():
 def test_help_has_defaults_and_choices():
     text = run("trainer", "--help").stdout
     assert "Default: multi_model." in text
-    assert "<auto|one_device>" in text
+    assert "<auto|one_device|mirrored|multi_worker>" in text
     assert "--[no]dry_run" in text
 
 
@@ -201,11 +201,12 @@ def calls(monkeypatch, tmp_path):
     """Stands in for the training loop, and keeps what the command calls it with."""
     from t2t_lite import registry
     from t2t_lite.problems import Problem, Text
+    from t2t_lite.training.train import Plan
 
     kept = []
     attributes = {"inputs": Text(), "targets": Text(), "__module__": __name__}
     for name, entry in (("train", "train"), ("dry_run", "dry_run")):
-        module = types.SimpleNamespace(**{entry: lambda _name=name, **k: kept.append((_name, k))})
+        module = types.SimpleNamespace(**{"Plan": Plan, entry: lambda _name=name, **k: kept.append((_name, k))})
         monkeypatch.setitem(sys.modules, f"t2t_lite.training.{name}", module)
     monkeypatch.setattr(registry.models, "check", lambda name: None)
     with registry.problems.temporary():
@@ -223,7 +224,7 @@ def test_the_trainer_resolves_hparams_in_order_and_makes_one_call(calls, tmp_pat
     assert name == "train"
     assert call["hparams"] == HParams(num_experts=60, hidden_size=64, seed=2, dropout=0.3)
     assert call["names"] == ["test_words"] and list(call["problems"]) == ["test_words"]
-    assert (call["train_steps"], call["output_dir"]) == (5, tmp_path / "run")
+    assert (call["plan"].train_steps, call["output_dir"]) == (5, tmp_path / "run")
     # A second call in the process knows nothing of the first.
     assert trainer.main([*flags, "--dry_run"]) == 0
     name, call = calls[1]

@@ -368,6 +368,17 @@ class TestBatches:
                 for key, value in expected.items():
                     np.testing.assert_array_equal(batch[key], value)
 
+    def test_a_global_seed_changes_nothing(self, data_dir):
+        dataset, found = Dataset.open(data_dir, "tiny_pictures"), []
+        try:
+            for seed in (None, 0, 7):
+                tf.random.set_seed(seed)
+                batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=6).take(5)
+                found.append([batch["index"].numpy().tolist() for batch in batches])
+        finally:
+            tf.random.set_seed(None)
+        assert found[0] == found[1] == found[2]
+
     def test_skipping_decodes_no_pictures(self, data_dir, monkeypatch):
         """So that a run resumes at any batch in the time that it takes to read records."""
         decoded = []

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 from checks import SMALL, batch_of, close, eagerly, five_problems
 
+from t2t_lite.data.reading import Dataset
 from t2t_lite.data.slices import slice_batch
 from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.errors import UserError
@@ -66,10 +67,16 @@ def test_two_replicas_train_as_one(tmp_path):
 
 @pytest.mark.slow
 def test_replicas_and_micro_batches_train_as_one(tmp_path):
-    cases = ["1", "2", "4", "1:accumulate_steps=3", "2:accumulate_steps=2", "1:use_experts=false"]
-    found = trained(tmp_path, 20, *cases, "2:use_experts=false,accumulate_steps=2")
-    check_alike({case: found[case] for case in cases[:5]}, "1")
-    check_alike({case: result for case, result in found.items() if "use_experts" in case}, cases[5])
+    cases = ["1", "2", "1:accumulate_steps=3", "2:accumulate_steps=2"]
+    found = trained(tmp_path, 20, *cases)
+    # In another process: TensorFlow's collective operations take one number of replicas a process.
+    check_alike(found | trained(tmp_path, 20, "4"), "1")
+
+
+@pytest.mark.slow
+def test_a_model_without_experts_trains_alike(tmp_path):
+    cases = ["1:use_experts=false", "2:use_experts=false,accumulate_steps=2"]
+    check_alike(trained(tmp_path, 5, *cases), cases[0])
 
 
 # One device
@@ -167,19 +174,38 @@ def test_the_checkpoint_keeps_the_loss_scale(tmp_path):
         assert float(resumed.guard.scale) == 64.0
 
 
-def test_the_longest_batch_is_tried_and_leaves_no_trace_and_too_much_of_it_is_told():
+def session_step(session_data, **changes):
+    dataset = Dataset.open(session_data, "session_pictures")
+    hparams = SMALL.replace(encoder_blocks=1, decoder_blocks=1, **changes)
+    model = MultiModel(hparams, {"session_pictures": dataset.problem}, {})
+    return dataset, TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))]), model
+
+
+def test_the_longest_batch_is_tried_and_leaves_no_trace(session_data, session_problems):
     with eagerly():
-        step, model, optimizer = problem_step("classes")
+        dataset, step, model = session_step(session_data, batch_max_examples=5)
+        optimizer, score, seen = step._optimizers[0], model.score, []
+        model.score = lambda name, batch, noise: seen.append(batch["inputs"].shape) or score(name, batch, noise)
         before = state(model, optimizer)
-        step.try_longest("classes", batch_of(model.problems["classes"]))
+        step.try_longest(dataset)
+        assert seen == [(5, 8, 8, 3)]
         assert same(state(model, optimizer), before) and int(optimizer.step) == 0
+
+
+def test_too_large_a_batch_is_told(session_data, session_problems):
+    with eagerly():
+        dataset, step, model = session_step(session_data)
 
         def score(*_):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
         model.score = score
-        with pytest.raises(UserError, match=r"problem 'classes': memory .* inputs \(3, 9, 8, 3\).* lower batch_tokens"):
-            step.try_longest("classes", batch_of(model.problems["classes"]))
+        told = r"problem 'session_pictures': memory .* inputs \(256, 8, 8, 3\) and targets .* lower batch_tokens=4096"
+        with pytest.raises(UserError, match=told):
+            step.try_longest(dataset)
+        dataset, step, _ = session_step(session_data, batch_tokens=10**15, batch_max_examples=10**14)
+        with pytest.raises(UserError, match=r"problem 'session_pictures': memory .* lower batch_tokens"):
+            step.try_longest(dataset)
 
 
 def test_slices_have_every_example_once_and_the_rest_is_blank():
@@ -227,7 +253,7 @@ def test_a_narrow_model_decodes(precision):
     with eagerly():
         _, model, _ = problem_step(precision=precision)
         decoded = GreedyDecoder(model)("translate", batch_of(model.problems["translate"]), 4)
-        assert decoded.ids.shape == (3, 4) and np.isfinite(decoded.scores).all()
+        assert decoded.ids.shape[0] == 3 and decoded.ids.shape[1] <= 4 and np.isfinite(decoded.scores).all()
 
 
 # What the user asks for

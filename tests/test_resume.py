@@ -157,10 +157,10 @@ def test_a_signal_saves_and_names_the_command_that_goes_on(whole, flags, tmp_pat
         "t2t_lite.bin.trainer",
         *flags,
         f"--output_dir={tmp_path}/a run",
-        "--save_every=100",
+        "--save_every=3",
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "a run").glob("events.*")):  # written with the first step
+    while not finished_steps(tmp_path / "a run"):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

@@ -92,6 +92,9 @@ class TestLinesOfARun:
                 assert line["learning_rate"] == pytest.approx(4e-3 * min(line["step"] / 10, 1))
                 text = {"inputs_padding", "targets_padding"} & line.keys()
                 assert len(text) == (0 if line["problem"] == "session_pictures" else 2)
+                layers = ["encoder"] if line["problem"] == "session_pictures" else ["encoder", "decoder"]
+                for layer in layers:
+                    assert 0 < line[f"expert_load/{layer}/most"] <= 1
             else:
                 assert {"loss", "accuracy", "accuracy_top5", "examples"} <= line.keys()
 
@@ -290,7 +293,7 @@ def test_what_the_experts_get_is_told_by_layer_and_problem(tmp_path, session_dat
     with Monitor(tmp_path, 0, 2, {"session_pictures": dataset}) as monitor:
         for step in (1, 2):
             load = {"encoder": np.array([6.0, 2.0, 0.0, 0.0]), "decoder": np.array([2.0, 2.0])}
-            figures = {"loss": 1.0, "expert_load": load, "expert_dropped": {"encoder": 0.25}}
+            figures = {"loss": 1.0, "expert_load": load}
             monitor.step(step, "session_pictures", batch, figures)
         monitor.evaluation(2, {})
     line = lines(tmp_path)[0]
@@ -298,7 +301,6 @@ def test_what_the_experts_get_is_told_by_layer_and_problem(tmp_path, session_dat
     assert (line[f"{where}/least"], line[f"{where}/most"]) == (0.0, 0.75)
     assert line[f"{where}/variation"] == pytest.approx(np.std([6, 2, 0, 0]) / 2)
     assert line["expert_load/decoder/variation"] == 0.0
-    assert line["expert_dropped/encoder"] == 0.25
     bars = values(tmp_path, "histo")
     assert {tag for _, tag in bars} == {f"train/session_pictures/expert_load/{layer}" for layer in load}
     assert list(bars[2, "train/session_pictures/expert_load/encoder"].bucket) == [12, 4, 0, 0]  # of both steps

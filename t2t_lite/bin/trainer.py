@@ -73,21 +73,30 @@ def body(flags: FlagValues) -> None:
     if flags.dry_run:
         from t2t_lite.training.dry_run import dry_run
 
-        dry_run(names=flags.problem, problems=problems, hparams=hparams, model=flags.model, data_dir=data_dir)
+        dry_run(
+            names=flags.problem,
+            problems=problems,
+            hparams=hparams,
+            model=flags.model,
+            data_dir=data_dir,
+            train_steps=flags.train_steps,
+        )
         return
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
 
     plan = Plan(
-        flags.train_steps,
-        flags.eval_steps,
-        flags.eval_every,
-        flags.save_every or flags.eval_every,
-        flags.keep_checkpoints,
-        evaluated,
-        profile_steps,
-        Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
+        train_steps=flags.train_steps,
+        eval_steps=flags.eval_steps,
+        eval_every=flags.eval_every,
+        save_every=flags.save_every or flags.eval_every,
+        keep_checkpoints=flags.keep_checkpoints,
+        eval_problems=evaluated,
+        profile_steps=profile_steps,
+        warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
     )
+    # Before the signals: TensorFlow's cluster takes SIGTERM for itself when it starts.
+    devices = open_devices(flags.distribute, flags.worker_gpu)
     with StopSignals() as stop:
         train(
             names=flags.problem,
@@ -97,7 +106,7 @@ def body(flags: FlagValues) -> None:
             data_dir=data_dir,
             output_dir=Path(flags.output_dir).expanduser(),
             plan=plan,
-            devices=open_devices(flags.distribute, flags.worker_gpu),
+            devices=devices,
             watch=watch,
             stop=stop,
         )

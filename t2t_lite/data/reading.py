@@ -123,6 +123,8 @@ class Dataset:
             records = self._records(stored, draw, repeat) if cached is None else cached
             if draw is not None:
                 drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
+                # Whatever tf.random.set_seed was told elsewhere in the process: it would join in the order.
+                tf.compat.v1.get_default_graph().seed = None
                 # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
             return _bucketed(records, edges, list(sizes.values()))

@@ -17,7 +17,7 @@ from t2t_lite.problems.features import Audio, Text
 from t2t_lite.training import scalars
 from t2t_lite.training.progress import Progress
 
-Figures = Mapping[str, Any]  # names to floats, or to {layer: a float or one number an expert}
+Figures = Mapping[str, Any]  # names to floats; expert_load to {layer: one number an expert}
 
 
 class Monitor:
@@ -84,8 +84,8 @@ class Monitor:
           step: the number of steps done.
           problem: which problem it trained.
           batch: what it trained on, as data/reading.py gives it.
-          figures: what the step tells. "expert_load" is {layer: the positions, or gates, that each expert got}; a dict
-            of numbers otherwise is one scalar a layer.
+          figures: what the step tells. "expert_load" is {layer: the sum of the gates of each expert}. Of positions that
+            were dropped there is nothing to tell: layers/experts.py drops none.
         """
         now = time.monotonic()
         taken, waited = max(now - self._last, 1e-9), self._waited
@@ -93,16 +93,13 @@ class Monitor:
         told = dict(figures) | {"step_seconds": taken, "input_seconds": waited}
         if "tokens" in told:
             told["tokens_per_second"] = told["tokens"] / taken
-        if "loss" in told:
-            told.setdefault("log_perplexity", told["loss"])  # a step whose labels are smoothed tells its own
         told |= padding(self._datasets[problem], batch)
         for layer, load in told.pop("expert_load", {}).items():
             key = f"{problem}/expert_load/{layer}"
             self._loads[key] = self._loads.get(key, 0.0) + np.asarray(load, np.float64)
             told |= _load_figures(layer, np.asarray(load, np.float64))
-        flat = _flat(told)
-        self._progress.update(step, problem, flat)
-        self._scalars.add(step, "train", problem, flat)
+        self._progress.update(step, problem, told)
+        self._scalars.add(step, "train", problem, told)
 
     def evaluation(self, step: int, scores: Mapping[str, Figures], samples: Sequence[Any] = ()) -> None:
         """Takes in an evaluation.
@@ -145,14 +142,3 @@ def _load_figures(layer: str, load: np.ndarray) -> dict[str, float]:
     where = f"expert_load/{layer}"
     variation = float(share.std() / max(share.mean(), 1e-9))
     return {f"{where}/least": float(share.min()), f"{where}/most": float(share.max()), f"{where}/variation": variation}
-
-
-def _flat(figures: Figures) -> dict[str, float]:
-    """{"dropped": {"encoder": 0.0}} -> {"dropped/encoder": 0.0}; what is a number stays."""
-    flat: dict[str, float] = {}
-    for key, value in figures.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}/{layer}": float(number) for layer, number in value.items()}
-        else:
-            flat[key] = float(value)
-    return flat

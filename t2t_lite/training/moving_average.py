@@ -26,7 +26,7 @@ class MovingAverage(tf.Module):
         self.updates = tf.Variable(0, dtype=tf.int64, trainable=False, name="updates")
         self.shadows = [tf.Variable(tf.convert_to_tensor(v), trainable=False, name="shadow") for v in variables]
         self._decay = decay
-        self._variables = [v.value for v in variables]  # TensorFlow's own
+        self._variables = list(variables)
 
     def update(self) -> None:
         """Moves all shadows by one step."""

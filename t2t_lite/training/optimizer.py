@@ -35,21 +35,19 @@ class Optimizer(tf.Module):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         self.updates = tf.Variable(tf.zeros(len(variables), tf.int64), trainable=False, name="updates")
         self.average = MovingAverage(hparams.average_decay, variables) if hparams.average_decay else None
-        self._variables = [v.value for v in variables]  # TensorFlow's own
+        self._variables = list(variables)
         self._relative_rates = [relative_rate(v, hparams) for v in variables]
         # One traced function for each set of variables; problems with the same nets share it.
         self._traced = functools.cache(self._trace)
 
-    def apply(
-        self, gradients: Sequence[tf.Tensor | None], rate: float | tf.Tensor, finite: bool | tf.Tensor = True
-    ) -> tf.Tensor:
-        """Clips the gradients by their global norm and makes one step; all replicas must give the same gradients.
+    def apply(self, gradients: Sequence[tf.Tensor | None], rate: float, finite: bool = True) -> tf.Tensor:
+        """Clips the gradients by their global norm and makes one step.
 
         Where the norm or the loss is not finite the step is skipped: nothing moves but `step`, which counts every call.
 
         Args:
           gradients: one a variable, in the order given; None where the step's problem does not use the variable.
-          rate: the learning rate; inside a tf.function of the caller's, a tensor.
+          rate: the learning rate.
           finite: whether the loss is.
 
         Returns:
@@ -90,7 +88,7 @@ class Optimizer(tf.Module):
         Only of matrices and kernels: norms' scales and shifts and biases, all of rank 1, have no cause to be small.
         """
         if self.hparams.weight_decay:
-            for variable in (self._variables[i] for i in present):
+            for variable in (self._variables[i].value for i in present):
                 if variable.shape.rank >= 2:
                     variable.assign_sub(rate * self.hparams.weight_decay * variable)
 
@@ -119,7 +117,7 @@ class Adam(Optimizer):
         powers = zip(tf.unstack(beta1**counts), tf.unstack(beta2**counts), strict=True)
         for i, gradient, (power1, power2) in zip(present, gradients, powers, strict=True):
             tf.raw_ops.ResourceApplyAdam(
-                var=self._variables[i].handle,
+                var=self._variables[i].value.handle,
                 m=self.first[i].handle,
                 v=self.second[i].handle,
                 beta1_power=power1,
@@ -156,7 +154,7 @@ class Adafactor(Optimizer):
     ) -> None:
         follow = tf.unstack(counts**-self.DECAY)  # 1 - beta2
         for i, gradient, share in zip(present, gradients, follow, strict=True):
-            variable, moments = self._variables[i], self.second[i]
+            variable, moments = self._variables[i].value, self.second[i]
             squares = tf.square(gradient) + self.EPSILON1
             means = [tf.reduce_mean(squares, -1), tf.reduce_mean(squares, -2)] if len(moments) == 2 else [squares]
             found = [m.assign_add(share * (mean - m)) for m, mean in zip(moments, means, strict=True)]

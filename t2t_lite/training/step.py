@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from t2t_lite.data.slices import slice_batch
+from t2t_lite.data.reading import Dataset
+from t2t_lite.data.slices import largest_batch, slice_batch
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.modalities.modality import cross_entropy
@@ -105,12 +106,16 @@ class TrainStep:
             figures["expert_load"] = dict(zip(("encoder", "decoder"), self.expert_sums[:, 0], strict=False))
         return figures
 
-    def try_longest(self, problem: str, batch: Batch) -> None:
-        """Computes gradients of a batch and drops them: what does not fit into memory fails here.
+    def try_longest(self, dataset: Dataset) -> None:
+        """Computes gradients of a problem's largest batch and drops them: what does not fit into memory fails here.
 
         Raises:
-          UserError: memory does not suffice.
+          UserError: memory does not suffice, or another worker has ended.
         """
+        problem = dataset.problem.name
+        batch: dict[str, tf.Tensor] = {}
+        with self._explaining_memory(problem, batch):
+            batch |= largest_batch(dataset, self._hparams)
         self._gradients(problem, batch, 0)
 
     def _gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[Any]], float]:
@@ -197,7 +202,7 @@ class TrainStep:
         except tf.errors.ResourceExhaustedError as e:
             tokens, parts = self._hparams.batch_tokens, self._hparams.accumulate_steps
             raise UserError(
-                f"problem '{problem}': memory does not suffice for its batch of {_shapes(batch)}; "
+                f"problem '{problem}': memory does not suffice for a batch of {_shapes(batch) or 'its longest'}; "
                 f"lower batch_tokens={tokens} or batch_max_examples, or raise accumulate_steps={parts}"
             ) from e
 
@@ -211,4 +216,4 @@ def _backward(done: _Pass, weights: Sequence[Any], of_loss: float, of_sums: tf.T
 
 
 def _shapes(batch: Batch) -> str:
-    return " and ".join(f"{key} {tuple(batch[key].shape)}" for key in ("inputs", "targets"))
+    return " and ".join(f"{key} {tuple(batch[key].shape)}" for key in ("inputs", "targets") if key in batch)

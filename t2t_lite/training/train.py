@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.slices import largest_batch
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
@@ -34,13 +33,13 @@ class Plan:
     """How far to train, and what happens on the way."""
 
     train_steps: int  # the step to train to, all problems together
-    eval_steps: int = 20  # batches of each problem's dev split in an evaluation
-    eval_every: int = 1000  # steps between evaluations
-    save_every: int = 1000  # steps between checkpoints
-    keep_checkpoints: int = 3  # how many of the last checkpoints to keep, beside the best
-    eval_problems: tuple[str, ...] = ()  # the problems to evaluate; all of them unless given
-    profile_steps: tuple[int, int] | None = None  # the first and the last step of a TensorFlow profile
-    warm_start_from: Path | None = None  # an old run or one of its checkpoints, whose weights a new run begins with
+    eval_steps: int  # batches of each problem's dev split in an evaluation
+    eval_every: int  # steps between evaluations
+    save_every: int  # steps between checkpoints
+    keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
+    eval_problems: tuple[str, ...]  # the problems to evaluate
+    profile_steps: tuple[int, int] | None  # the first and the last step of a TensorFlow profile; None: no profile
+    warm_start_from: Path | None  # an old run or one of its checkpoints, whose weights a new run begins with
 
 
 def train(
@@ -104,7 +103,7 @@ def train(
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
     used = draw.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
-    evaluated = {name: datasets[name] for name in plan.eval_problems or datasets}
+    evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = Samples(net, evaluated, hparams)
 
     def save(step: int) -> None:
@@ -124,9 +123,9 @@ def train(
             monitor.message(devices.describe())
         if start:
             monitor.message(f"going on from step {start}")
-        monitor.message("the first step of each problem takes longer: its graph is built")
-        for name, dataset in datasets.items():
-            train_step.try_longest(name, largest_batch(dataset, hparams))
+        monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
+        for dataset in datasets.values():
+            train_step.try_longest(dataset)
         stop.wait_for_step()
         for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.

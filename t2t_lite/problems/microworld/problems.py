@@ -185,14 +185,14 @@ class MicroworldCaption(_Pictures):
 registry.mixtures.register(
     Mixture(
         {
-            "microworld_speech": 9,
-            "microworld_image": 14,
-            "microworld_caption": 2.5,
+            "microworld_speech": 6,
+            "microworld_image": 20,
+            "microworld_caption": 2.1,
             "microworld_parsing": 1.5,
             "microworld_ende": 1,
-            "microworld_ende_rev": 0.75,
-            "microworld_enfr": 1,
-            "microworld_enfr_rev": 0.75,
+            "microworld_ende_rev": 0.6,
+            "microworld_enfr": 0.8,
+            "microworld_enfr_rev": 0.6,
         },
         "The paper's eight kinds of problem in a small generated world; nothing to download.",
     ),
