@@ -19,7 +19,6 @@ class TfdsImages(TfdsProblem):
     inputs = Image()
     targets: Label = Label()
     command = "classify"
-    tfds_features: ClassVar[dict[str, Any]] = {"image": True, "label": True}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields the picture's file and the class's name."""
@@ -120,7 +119,6 @@ class CaptionCoco(TfdsProblem):
     splits = ("train", "dev", "test")
     dataset = "coco_captions/2014"
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train+restval", "dev": "val", "test": "test"}
-    tfds_features: ClassVar[dict[str, Any]] = {"image": True, "captions": {"text": True}}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields the photo's file with each of its captions."""

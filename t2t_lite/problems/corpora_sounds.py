@@ -38,7 +38,6 @@ class SpeechLibrispeech(TfdsProblem):
         "test": "test_clean",
         "test_other": "test_other",
     }
-    tfds_features: ClassVar[dict[str, Any]] = {"speech": True, "text": True}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields samples and words."""
@@ -68,7 +67,6 @@ class SpeechCommands(TfdsProblem):
     splits = ("train", "dev", "test")
     dataset = "speech_commands"
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation", "test": "test"}
-    tfds_features: ClassVar[dict[str, Any]] = {"audio": True, "label": True}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields samples and the class's name."""

@@ -52,7 +52,6 @@ class TranslateEndeWmt14(TfdsTranslation):
     """
 
     dataset = "wmt14_translate/de-en"
-    tfds_features: ClassVar[dict[str, Any]] = {"en": True, "de": True}
     languages = ("en", "de")
 
 
@@ -78,7 +77,6 @@ class TranslateEnfrWmt14(TfdsTranslation):
     """
 
     dataset = "wmt14_translate/fr-en"
-    tfds_features: ClassVar[dict[str, Any]] = {"en": True, "fr": True}
     languages = ("en", "fr")
 
 
@@ -104,6 +102,5 @@ class TranslateEndeParaCrawl(TfdsTranslation):
     """
 
     dataset = "para_crawl/ende"
-    tfds_features: ClassVar[dict[str, Any]] = {"en": True, "de": True}
     languages = ("en", "de")
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train[6000:]", "dev": "train[:3000]", "test": "train[3000:6000]"}

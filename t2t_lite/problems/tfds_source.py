@@ -21,12 +21,10 @@ class TfdsProblem(Problem):
     Attributes:
       dataset: as tfds names it, "name" or "name/config".
       tfds_splits: {our split: what tfds calls it}, such as "train[:90%]" or "train+extra".
-      tfds_features: the parts of a row that are read, as `tfds.decode.PartialDecoding` takes them.
     """
 
     dataset: str
     tfds_splits: ClassVar[dict[str, str]]
-    tfds_features: ClassVar[dict[str, Any]]
 
     def rows(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields the rows of a split in tfds's own order; pictures as the bytes of their files.
@@ -50,9 +48,8 @@ class TfdsProblem(Problem):
                     f"problem '{self.name}': tfds cannot prepare '{self.dataset}' in {folder} "
                     f"({type(e).__name__}: {reason}); how to get it: the docstring of {type(self).__name__}"
                 ) from e
-        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in self.tfds_features else None
-        parts = tfds.decode.PartialDecoding(self.tfds_features, decoders=decoders)
-        yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=parts))
+        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
+        yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=decoders))
 
 
 def tfds_lines(*path: str) -> tuple[str, ...]:
