@@ -49,6 +49,7 @@ setup(
         "speech": ["pydub>=0.25"],  # with which tfds reads speech corpora
         "dev": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff",
             "mypy",
             "scikit-learn>=1.5",

@@ -64,7 +64,7 @@ def body(flags: FlagValues) -> None:
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
-    hparams.check_problems(problems)
+    hparams.check_names("loss_weights", problems)
     evaluated = _evaluated(flags, problems)
     watch = _watch(flags, evaluated)
     profile_steps = command.number_pair(flags, "profile_steps")

@@ -110,7 +110,7 @@ def train(
         if devices.is_chief:
             monitor.flush()
             checkpoints.save(step, {"watch": watch.state(), "draw": draw.state()}, watch.best_step)
-            stop.saved_step = step
+        stop.saved_step = step  # of the others too: all leave together, after the chief
 
     with (
         checkpoints.writing(),
@@ -133,13 +133,13 @@ def train(
                 with stop.abandonable(), optimizer.averaged():
                     scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
                     shown = samples() if devices.is_chief else []
-                if devices.any(stop.asked):
+                if stop.agree(devices.any):
                     break
                 is_best = watch.update(step, scores)
                 monitor.evaluation(step, scores, shown)
                 if is_best or checkpoints.last_step == step:
                     save(step)
-            if step == last or devices.any(stop.asked or watch.why_stop() is not None):
+            if step == last or stop.agree(devices.any) or devices.any(watch.why_stop() is not None):
                 break
             profiler.begin(step + 1)
             problem = draw(step)
