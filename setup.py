@@ -46,7 +46,10 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
-        "speech": ["pydub>=0.25"],  # with which tfds reads speech corpora
+        "speech": [
+            "pydub>=0.25",  # with which tfds reads speech corpora
+            'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

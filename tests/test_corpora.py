@@ -163,7 +163,10 @@ def test_what_tfds_cannot_get_is_one_line(tfds, tmp_path, monkeypatch):
 def test_every_corpus_says_what_it_is():
     found = [name for name in registry.problems.describe() if issubclass(registry.problems.get(name), TfdsProblem)]
     assert sorted(found) == sorted(PROBLEMS)
-    for name in found:
+    for name in (*found, "speech_wsj", "parsing_wsj", "parsing_treebank_sample"):
         doc = registry.problems.get(name).__doc__
-        for part in ("Source", "Licence", "Command", "Disk", "Time"):
-            assert part in doc or "Source, licence, size and command: `translate_" in doc, (name, part)
+        if name.endswith("_rev"):
+            assert f"Source, licence, size and command: `{name.removesuffix('_rev')}`" in doc
+            continue
+        for part in ("Source: ", "Licence: ", "Get it: ", f"Command: t2t-datagen --problem={name}", "Disk: ", "Time: "):
+            assert part in doc, (name, part)

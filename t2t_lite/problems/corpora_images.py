@@ -52,6 +52,7 @@ class ImageImagenette(TfdsImages):
 
     Source: https://github.com/fastai/imagenette, through tfds `imagenette/full-size-v2`. 9,469 train, 3,925 dev.
     Licence: Apache 2.0 for the collection; the photos are ImageNet's.
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=image_imagenette --tmp_dir=raw --data_dir=data
     Disk: 1.5 GB fetched, 1.5 GB of tfds, under 1 GB of records. Time: a minute.
     """
@@ -73,6 +74,7 @@ class ImageCifar10(TfdsImages):
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html, through tfds `cifar10`. 50,000 train, 10,000 dev (its test).
     Licence: none is stated; free to use, with a citation of Krizhevsky (2009).
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=image_cifar10 --tmp_dir=raw --data_dir=data
     Disk: 170 MB fetched, 140 MB of tfds, 140 MB of records. Time: under a minute.
     """
@@ -90,6 +92,7 @@ class ImageMnist(TfdsImages):
 
     Source: http://yann.lecun.com/exdb/mnist, through tfds `mnist`. 60,000 train, 10,000 dev (its test).
     Licence: CC BY-SA 3.0.
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=image_mnist --tmp_dir=raw --data_dir=data
     Disk: 12 MB fetched, 21 MB of tfds, 25 MB of records. Time: under a minute.
     """
@@ -107,6 +110,7 @@ class CaptionCoco(TfdsProblem):
     Source: https://cocodataset.org, through tfds `coco_captions`. Photos: 113,287 train (with "restval"), 5,000 dev,
     5,000 test; captions: five times as many.
     Licence: captions CC BY 4.0; the photos are Flickr's, each under a licence of its own.
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=caption_coco --tmp_dir=raw --data_dir=data
     Disk: 27 GB fetched, 20 GB of tfds, about 70 GB of records, since each caption carries its photo.
     Time: half an hour.

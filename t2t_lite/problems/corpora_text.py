@@ -47,6 +47,7 @@ class TranslateEndeWmt14(TfdsTranslation):
     Source: https://www.statmt.org/wmt14, through tfds `wmt14_translate/de-en`. 4,508,785 train; dev newstest2013,
     3,000; test newstest2014, 3,003.
     Licence: free for research, each part under terms of its own (statmt.org has them).
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=translate_ende_wmt14,translate_ende_wmt14_rev --tmp_dir=raw --data_dir=data
     Disk: 1.7 GB fetched, 1.4 GB of tfds, 0.7 GB of records a direction. Time: 2 minutes a direction.
     """
@@ -72,6 +73,7 @@ class TranslateEnfrWmt14(TfdsTranslation):
     Source: https://www.statmt.org/wmt14, through tfds `wmt14_translate/fr-en`. 40,836,715 train; dev newstest2013,
     3,000; test newstest2014, 3,003.
     Licence: free for research, each part under terms of its own (statmt.org has them).
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=translate_enfr_wmt14,translate_enfr_wmt14_rev --tmp_dir=raw --data_dir=data
     Disk: 6.7 GB fetched, 15 GB of tfds, 7 GB of records a direction. Time: 15 minutes a direction.
     """
@@ -97,6 +99,7 @@ class TranslateEndeParaCrawl(TfdsTranslation):
     Source: https://paracrawl.eu, through tfds `para_crawl/ende`. 16,264,448 pairs, of which the first 3,000 are dev,
     the next 3,000 test, the rest train.
     Licence: CC0.
+    Get it: the command fetches it.
     Command: t2t-datagen --problem=translate_ende_para_crawl --tmp_dir=raw --data_dir=data
     Disk: 1.3 GB fetched, 4 GB of tfds, 2 GB of records. Time: 5 minutes.
     """

@@ -33,6 +33,8 @@ class Problem:
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "wer", "tree".
       splits: the splits that exist; the first is trained on.
       version: raise it when the examples change; it is written into the manifest.
+      source: the folder below --tmp_dir that it reads, where that is not --tmp_dir itself. A problem on the user's own
+        files (`needs_source`) that names none may be asked for as NAME.SOURCE.
       name: the name it was asked for by, which names its files.
     """
 
@@ -42,15 +44,12 @@ class Problem:
     metrics: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev")
     version: str = "1"
-    needs_source: bool = False  # reads the user's own files: may be given as NAME.SOURCE, read from tmp_dir/SOURCE
+    source: str = ""
+    needs_source: bool = False
 
     def __init__(self, name: str):
         self.name = name
-
-    @property
-    def source(self) -> str:
-        """`SOURCE` of a name such as `translate_files.SOURCE`, else ""."""
-        return self.name.partition(".")[2]
+        self.source = self.source or name.partition(".")[2]
 
     def resolve(self, raw_dir: Path) -> None:
         """Fills in what only the raw files tell, such as languages. Datagen calls it first, in every process."""
@@ -60,7 +59,7 @@ class Problem:
 
         Args:
           split: one of `splits`.
-          raw_dir: the folder of raw files: --tmp_dir, or --tmp_dir/SOURCE.
+          raw_dir: the folder of raw files: --tmp_dir, or the folder `source` below it.
         """
         raise UserError(f"problem '{self.name}' does not define examples()")
 
@@ -97,7 +96,8 @@ def get_problem(name: str) -> Problem:
     """
     registered, dot, source = name.partition(".")
     problem_class = registry.problems.get(registered)
-    if dot and not (problem_class.needs_source and source.replace("-", "_").isidentifier()):
+    takes_source = problem_class.needs_source and not problem_class.source
+    if dot and not (takes_source and source.replace("-", "_").isidentifier()):
         raise UserError(
             f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files"
         )
