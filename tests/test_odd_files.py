@@ -109,18 +109,18 @@ class TestPictures:
 
     def test_a_photo_of_20_megapixels_is_stored_small_in_its_aspect(self):
         photo = self.jpeg((5184, 3888))
-        stored = image_bytes(photo, 64)
+        stored = image_bytes(photo, (64, 64))
         picture = PilImage.open(io.BytesIO(stored))
         assert (picture.format, picture.size) == ("JPEG", (85, 64))
         assert len(stored) < 10_000
         assert picture.getpixel((10, 30))[0] > 200 and picture.getpixel((75, 30))[2] > 200
-        assert image_bytes(self.jpeg((85, 64)), 64) == self.jpeg((85, 64))
+        assert image_bytes(self.jpeg((85, 64)), (64, 64)) == self.jpeg((85, 64))
 
     def test_16_bits_a_pixel_keep_their_shades(self):
         ramp = np.linspace(0, 65535, 200 * 200).astype(np.uint16).reshape(200, 200)
         content = io.BytesIO()
         PilImage.fromarray(ramp).save(content, "PNG")
-        stored = np.asarray(PilImage.open(io.BytesIO(image_bytes(content.getvalue(), 50))))
+        stored = np.asarray(PilImage.open(io.BytesIO(image_bytes(content.getvalue(), (50, 50)))))
         np.testing.assert_allclose(stored[25, 25], ramp[102, 102] / 257, atol=3)
 
 

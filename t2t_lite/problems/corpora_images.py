@@ -38,6 +38,7 @@ class ImageImagenet2012(TfdsImages):
     """
 
     dataset = "imagenet2012"
+    random_flip = True
     inputs = Image(rows=224, columns=224)
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation"}
 
@@ -58,6 +59,7 @@ class ImageImagenette(TfdsImages):
     """
 
     dataset = "imagenette/full-size-v2"
+    random_flip = True
     inputs = Image(rows=128, columns=128)
     targets = Label(
         classes=(
@@ -80,6 +82,7 @@ class ImageCifar10(TfdsImages):
     """
 
     dataset = "cifar10"
+    random_flip = True
     targets = Label(
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     )

@@ -32,6 +32,8 @@ class Problem:
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "wer", "tree".
       splits: the splits that exist; the first is trained on.
+      random_flip: in training, left and right of a picture change places half of the time. Not where that changes the
+        answer, as it does of digits, or of a caption that says "left".
       version: raise it when the examples change; it is written into the manifest.
       source: the folder below --tmp_dir that it reads, where that is not --tmp_dir itself. A problem on the user's own
         files (`needs_source`) that names none may be asked for as NAME.SOURCE.
@@ -43,6 +45,7 @@ class Problem:
     command: str = ""
     metrics: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev")
+    random_flip: bool = False
     version: str = "1"
     source: str = ""
     needs_source: bool = False
