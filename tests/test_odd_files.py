@@ -16,7 +16,7 @@ from t2t_lite.hparams import HParams
 from t2t_lite.problems.parsing import read_trees
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.problems.sounds import read_sound, resample
-from t2t_lite.problems.trees import linearise, parse, plain
+from t2t_lite.problems.trees import delinearise, linearise, parse, plain
 
 
 def read_back(data, name, split="dev"):
@@ -210,6 +210,22 @@ class TestParsingFiles:
             assert said == ["The book was read in Rome/Ostia ( twice ) .", "tea", "x"]
             assert texts(dataset, rows)[1:] == ["(S (NP NN )NP )S"] * 2
         assert dataset.problem.metrics == ("tree",)
+
+    def test_trees_come_back_from_ids(self, tmp_path):
+        more = "(S (`` ``) (NP (PRP$ Its) (NN 5-%)) (: --) (X (-LRB- -LCB-) ($ US$) (CD 1\\/2)) (WHADVP|PRT (WRB how)))"
+        wanted = [plain(parse(text)) for text in (TRACES, more)]
+        for split in ("train", "dev"):
+            (tmp_path / f"{split}.mrg").write_text(f"{TRACES}\n{more}\n")
+        generate(["parsing_files"], tmp_path / "data", tmp_path, num_workers=1)
+        dataset, rows = read_back(tmp_path / "data", "parsing_files")
+        said = [sentence.split() for sentence in texts(dataset, rows, "inputs")]
+        assert [delinearise(text, words) for text, words in zip(texts(dataset, rows), said, strict=True)] == wanted
+        # A network may write any ids: there is a tree over the words all the same.
+        rng, vocabulary = np.random.default_rng(0), dataset.vocabularies["subwords"]
+        for _ in range(200):
+            written = vocabulary.decode(rng.integers(2, vocabulary.size, 30).tolist())
+            tree = delinearise(written, said[1])
+            assert tree.words() == said[1] and str(parse(str(tree))) == str(tree)
 
     @pytest.mark.parametrize(
         ("content", "message"),
