@@ -121,15 +121,25 @@ class TestSignals:
             signal.raise_signal(signal.SIGINT)
             stop.saved_step = 1
 
+    def test_an_interrupt_that_comes_out_as_another_error_is_still_one(self):
+        with pytest.raises(Stopped, match="stopped by Ctrl-C"), StopSignals():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise SystemError("bad argument to internal function") from None
+
     def test_an_evaluation_is_abandoned(self):
         done = []
         with pytest.raises(Stopped), StopSignals() as stop:
             stop.wait_for_step()
-            with stop.abandonable():
+            with stop.abandonable() as check:
+                check()
                 signal.raise_signal(signal.SIGTERM)
+                done.append("assigned")
+                check()
                 done.append("evaluated")
             done.append("went on")
-        assert done == ["went on"]
+        assert done == ["assigned", "went on"]
 
     def test_an_error_stays_what_it_is_and_the_handlers_come_back(self):
         before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-from t2t_lite.errors import Stopped
+from t2t_lite.errors import Stopped, UserError
 
 
-class _Abandoned(KeyboardInterrupt):
-    """Work that can be done again is left at once."""
+class _Abandoned(Exception):
+    """Work that can be done again is broken off."""
 
 
 class StopSignals:
@@ -32,7 +32,7 @@ class StopSignals:
         self.signal: int | None = None  # the first that came
         self.elsewhere = False  # it came to another worker
         self.saved_step = 0  # for the message
-        self._waits = self._abandonable = False
+        self._waits = self._raised = False
         self._before: dict[int, object] = {}
 
     @property
@@ -56,15 +56,20 @@ class StopSignals:
         return agreed
 
     @contextlib.contextmanager
-    def abandonable(self) -> Iterator[None]:
-        """What is inside is left at once when a signal comes: a resumed run does it again."""
-        self._abandonable = True
-        try:
-            yield
-        except _Abandoned:
-            pass
-        finally:
-            self._abandonable = False
+    def abandonable(self) -> Iterator[Callable[[], None]]:
+        """What is inside may be broken off: a resumed run does it again.
+
+        Yields:
+          To be called now and then: leaves the block if a signal has come. The signal itself must not: within
+          TensorFlow an exception out of nowhere becomes an error of another kind, and a weight half assigned stays so.
+        """
+
+        def check() -> None:
+            if self.asked:
+                raise _Abandoned
+
+        with contextlib.suppress(_Abandoned):
+            yield check
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # Python gives signals to no other
@@ -75,7 +80,8 @@ class StopSignals:
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
-        if self.signal is not None and (e is None or isinstance(e, KeyboardInterrupt)):
+        # Raised within TensorFlow, KeyboardInterrupt may come out as another error, such as SystemError.
+        if self.signal is not None and (e is None or (self._raised and not isinstance(e, UserError))):
             name = "Ctrl-C" if self.signal == signal.SIGINT else signal.Signals(self.signal).name
             name += " to another worker" * self.elsewhere
             saved = f"step {self.saved_step} is saved" if self.saved_step else "nothing is saved yet"
@@ -84,10 +90,9 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         again = self.signal is not None
         self.signal = self.signal or number
-        if self._abandonable and not again:
-            raise _Abandoned
         if not self._waits or (again and number == signal.SIGINT):
+            self._raised = True
             raise KeyboardInterrupt
         if not again:
             # Not print: the signal may have come while something else was being printed.
-            os.write(2, b"stopping after this step; Ctrl-C leaves at once\n")
+            os.write(2, b"stopping soon; Ctrl-C leaves at once\n")

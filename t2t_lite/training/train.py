@@ -130,8 +130,12 @@ def train(
         for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
             if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
-                with stop.abandonable(), optimizer.averaged():
-                    scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
+                with stop.abandonable() as check, optimizer.averaged():
+                    scores: dict[str, Any] = {}
+                    for name, dataset in evaluated.items():
+                        check()
+                        scores |= evaluate(net, {name: dataset}, hparams, "dev", plan.eval_steps, decode=False)
+                    check()
                     shown = samples() if devices.is_chief else []
                 if stop.agree(devices.any):
                     break
