@@ -50,6 +50,10 @@ setup(
     ],
     extras_require={
         "beam": ["apache-beam>=2.77,<3"],
+        "speech": [
+            "pydub>=0.25",  # with which tfds reads speech corpora
+            'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist>=3.6",

@@ -384,12 +384,12 @@ class TestBatches:
         """So that a run resumes at any batch in the time that it takes to read records."""
         decoded = []
 
-        def decode(pictures, rows, columns):
+        def decode(pictures, rows, columns, draw):
             count = tf.py_function(lambda: decoded.append(1) or 0, [], tf.int32)
             with tf.control_dependencies([count]):
                 return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
 
-        monkeypatch.setattr("t2t_lite.data.reading._decode_images", decode)
+        monkeypatch.setattr("t2t_lite.data.reading.read_pictures", decode)
         monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
         hparams = dataclasses.replace(HPARAMS, batch_max_examples=1)
         dataset = Dataset.open(data_dir, "tiny_pictures")

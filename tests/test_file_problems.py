@@ -2,11 +2,14 @@
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from t2t_lite import registry
+from t2t_lite.bin import datagen
 from t2t_lite.data.generate import generate
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
@@ -194,3 +197,44 @@ class TestImageFolder:
         (tmp_path / "train" / "cat").mkdir(parents=True)
         with pytest.raises(UserError, match=r"no pictures in .*train: expected train/CLASS/"):
             examples("image_folder", "train", tmp_path)
+
+
+OWN = """\
+from t2t_lite import registry
+from t2t_lite.problems import Image
+from t2t_lite.problems.image import ImageFolder
+@registry.problems.register
+class Birds(ImageFolder):
+    "Birds at feeders."
+    source, inputs = "my birds", Image(rows=16, columns=16)
+"""
+
+
+def test_several_in_one_run_under_names_of_ones_own(tmp_path, capsys):
+    raw, usr = tmp_path / "raw", tmp_path / "usr"
+    for number, folder in enumerate(("news", "e-mails")):
+        lines = [f"{line} {number}" for line in GERMAN]
+        write(
+            raw / folder, **{f"{split}_{side}": "\n".join(lines) for split in ("train", "dev") for side in ("de", "en")}
+        )
+    for number, folder in enumerate(("my birds", "cats")):
+        for split in ("train", "dev"):
+            save(raw / folder / split / "one" / "a.png", value=100 * number)
+    usr.mkdir()
+    (usr / "own_birds.py").write_text(OWN)
+    names = ["translate_files.news", "translate_files.e-mails", "image_folder.cats", "birds"]
+    flags = [f"--data_dir={tmp_path}/data", f"--tmp_dir={raw}", "--num_workers=1", f"--t2t_usr_dir={usr}"]
+    with registry.problems.temporary():
+        assert datagen.main([f"--problem={','.join(names)}", *flags]) == 0
+        datasets = [Dataset.open(tmp_path / "data", name) for name in names]
+        news, emails, cats, birds = (next(iter(dataset.batches("dev", HParams()))) for dataset in datasets)
+        assert datagen.main(["--problem=birds.cats", *flags]) == 1
+        assert "'birds.cats': '.SOURCE' must be a plain folder name" in capsys.readouterr().err
+    sys.modules.pop("own_birds")
+    decode = datasets[0].vocabularies["subwords"].decode
+    assert datasets[1].vocabularies["subwords"].checksum == datasets[0].vocabularies["subwords"].checksum
+    for number, batch in enumerate((news, emails)):
+        assert [decode(ids) for ids in batch["inputs"].numpy()] == [f"{line} {number}" for line in GERMAN]
+    np.testing.assert_allclose(cats["inputs"][0, 5, 5] * 255, [100, 20, 30], atol=1)
+    np.testing.assert_allclose(birds["inputs"][0, 5, 5] * 255, [0, 20, 30], atol=1)
+    assert birds["inputs"].shape == (1, 16, 16, 3)

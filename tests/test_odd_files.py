@@ -17,7 +17,7 @@ from t2t_lite.hparams import HParams
 from t2t_lite.problems.parsing import read_trees
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.problems.sounds import read_sound, resample
-from t2t_lite.problems.trees import linearise, parse, plain
+from t2t_lite.problems.trees import delinearise, linearise, parse, plain
 
 
 def read_back(data, name, split="dev"):
@@ -110,18 +110,18 @@ class TestPictures:
 
     def test_a_photo_of_20_megapixels_is_stored_small_in_its_aspect(self):
         photo = self.jpeg((5184, 3888))
-        stored = image_bytes(photo, 64)
+        stored = image_bytes(photo, (64, 64))
         picture = PilImage.open(io.BytesIO(stored))
         assert (picture.format, picture.size) == ("JPEG", (85, 64))
         assert len(stored) < 10_000
         assert picture.getpixel((10, 30))[0] > 200 and picture.getpixel((75, 30))[2] > 200
-        assert image_bytes(self.jpeg((85, 64)), 64) == self.jpeg((85, 64))
+        assert image_bytes(self.jpeg((85, 64)), (64, 64)) == self.jpeg((85, 64))
 
     def test_16_bits_a_pixel_keep_their_shades(self):
         ramp = np.linspace(0, 65535, 200 * 200).astype(np.uint16).reshape(200, 200)
         content = io.BytesIO()
         PilImage.fromarray(ramp).save(content, "PNG")
-        stored = np.asarray(PilImage.open(io.BytesIO(image_bytes(content.getvalue(), 50))))
+        stored = np.asarray(PilImage.open(io.BytesIO(image_bytes(content.getvalue(), (50, 50)))))
         np.testing.assert_allclose(stored[25, 25], ramp[102, 102] / 257, atol=3)
 
 
@@ -211,6 +211,22 @@ class TestParsingFiles:
             assert said == ["The book was read in Rome/Ostia ( twice ) .", "tea", "x"]
             assert texts(dataset, rows)[1:] == ["(S (NP NN )NP )S"] * 2
         assert dataset.problem.metrics == ("tree",)
+
+    def test_trees_come_back_from_ids(self, tmp_path):
+        more = "(S (`` ``) (NP (PRP$ Its) (NN 5-%)) (: --) (X (-LRB- -LCB-) ($ US$) (CD 1\\/2)) (WHADVP|PRT (WRB how)))"
+        wanted = [plain(parse(text)) for text in (TRACES, more)]
+        for split in ("train", "dev"):
+            (tmp_path / f"{split}.mrg").write_text(f"{TRACES}\n{more}\n")
+        generate(["parsing_files"], tmp_path / "data", tmp_path, num_workers=1)
+        dataset, rows = read_back(tmp_path / "data", "parsing_files")
+        said = [sentence.split() for sentence in texts(dataset, rows, "inputs")]
+        assert [delinearise(text, words) for text, words in zip(texts(dataset, rows), said, strict=True)] == wanted
+        # A network may write any ids: there is a tree over the words all the same.
+        rng, vocabulary = np.random.default_rng(0), dataset.vocabularies["subwords"]
+        for _ in range(200):
+            written = vocabulary.decode(rng.integers(2, vocabulary.size, 30).tolist())
+            tree = delinearise(written, said[1])
+            assert tree.words() == said[1] and str(parse(str(tree))) == str(tree)
 
     @pytest.mark.parametrize(
         ("content", "message"),

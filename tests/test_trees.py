@@ -66,7 +66,26 @@ def test_repairs(text, expected):
 
 def test_any_garbage_gives_a_tree_over_the_words():
     rng = random.Random(5)
-    tokens = ["(", ")", ".", ",", "ab", "(S", ")S", "(NP", ")NP", "(VP", ")VP", "DT", "NN", "((", "))X", "S("]
+    tokens = [
+        "(",
+        ")",
+        ".",
+        ",",
+        "ab",
+        "(S",
+        ")S",
+        "(NP",
+        ")NP",
+        "(VP",
+        ")VP",
+        "DT",
+        "NN",
+        "((",
+        "))X",
+        "S(",
+        "N(P",
+        "(V)P",
+    ]
     for _ in range(3000):
         text = " ".join(rng.choice(tokens) for _ in range(rng.randrange(25)))
         words = [rng.choice("xyz") for _ in range(rng.randrange(1, 8))]

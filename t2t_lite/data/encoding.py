@@ -16,10 +16,10 @@ from t2t_lite.data.records import framed, serialize
 from t2t_lite.data.tally import Tally
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.features import CROPPED, Audio, Feature, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem
 
-_SPARE = 2  # a stored picture's shorter side is at most so many times what the network sees: room for crops
+_LONGEST = 4  # a stored picture's sides are at most so many times what they must cover; more of a panorama is cut off
 _ORIENTATION = 0x0112  # EXIF: 1 is upright
 
 
@@ -165,7 +165,7 @@ def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabular
         ids = vocabularies[feature.vocab].encode(value)
         return ids, len(ids)
     if isinstance(feature, Image):
-        return image_bytes(value, _SPARE * max(feature.rows, feature.columns)), 1
+        return image_bytes(value, (int(feature.rows / CROPPED), int(feature.columns / CROPPED))), 1
     if isinstance(feature, Audio):
         samples = pcm16(value)
         return samples.tobytes(), len(samples)
@@ -204,14 +204,14 @@ def pcm16(value: Any) -> np.ndarray:
     raise UserError(f"expected float samples in [-1, 1] or int16 samples, got {samples.dtype}")
 
 
-def image_bytes(value: Any, shorter: int | None = None) -> bytes:
+def image_bytes(value: Any, cover: tuple[int, int] | None = None) -> bytes:
     """A picture as PNG or JPEG bytes that TensorFlow decodes to RGB; files that are such already stay as they are.
 
-    A picture that a camera turned (EXIF) is stored upright, and one that is far larger than needed is stored smaller.
+    A picture that a camera turned (EXIF) is stored upright, and one that is larger than needed is stored smaller.
 
     Args:
       value: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3) or (rows, columns).
-      shorter: pixels that the shorter side needs at most; None keeps all.
+      cover: rows and columns that it need not more than cover, in its own aspect; None keeps all pixels.
 
     Raises:
       UserError: it is no picture; the text names the file.
@@ -219,30 +219,41 @@ def image_bytes(value: Any, shorter: int | None = None) -> bytes:
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8:
             raise UserError(f"expected a uint8 picture, got {value.dtype}")
-        return _stored(_shrunk(PilImage.fromarray(value), shorter), "PNG")
+        return _stored(_shrunk(PilImage.fromarray(value), cover), "PNG")
     name = value if isinstance(value, str | Path) else "the picture"
     try:
         content = Path(value).read_bytes() if isinstance(value, str | Path) else bytes(value)
         with PilImage.open(io.BytesIO(content)) as picture:
-            kind, small = picture.format or "", shorter is None or min(picture.size) <= shorter
+            kind, small = picture.format or "", _is_small(picture, cover)
             picture.load()  # reads every pixel: a truncated file fails here
             upright = picture.getexif().get(_ORIENTATION, 1) == 1
             if kind in ("PNG", "JPEG") and picture.mode in ("RGB", "L", "I;16") and small and upright:
                 return content
             picture = _on_white(ImageOps.exif_transpose(picture))
-            return _stored(_shrunk(picture, shorter), "JPEG" if kind == "JPEG" else "PNG")
+            return _stored(_shrunk(picture, cover), "JPEG" if kind == "JPEG" else "PNG")
     except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
         reason = "of another kind" if isinstance(e, UnidentifiedImageError) else getattr(e, "strerror", None) or e
         raise UserError(f"{name}: not a readable PNG or JPEG picture ({reason})") from e
 
 
-def _shrunk(picture: PilImage.Image, shorter: int | None) -> PilImage.Image:
-    """A picture whose shorter side is at most so long, of the same aspect."""
-    if shorter is None or min(picture.size) <= shorter:
+def _is_small(picture: PilImage.Image, cover: tuple[int, int] | None) -> bool:
+    """Whether a picture is no larger than stored ones are."""
+    if cover is None:
+        return True
+    sides = list(zip((picture.height, picture.width), cover, strict=True))
+    return any(side <= least for side, least in sides) and all(side <= _LONGEST * least for side, least in sides)
+
+
+def _shrunk(picture: PilImage.Image, cover: tuple[int, int] | None) -> PilImage.Image:
+    """A picture that just covers so many rows and columns; what is far beyond them is cut off on both sides."""
+    if cover is None or _is_small(picture, cover):
         return picture
-    scale = shorter / min(picture.size)
+    scale = min(1.0, max(cover[0] / picture.height, cover[1] / picture.width))
     columns, rows = (max(1, round(scale * side)) for side in picture.size)
-    return picture.resize((columns, rows), PilImage.Resampling.BICUBIC, reducing_gap=3.0)
+    picture = picture.resize((columns, rows), PilImage.Resampling.BICUBIC, reducing_gap=3.0)
+    left, top = max(0, columns - _LONGEST * cover[1]) // 2, max(0, rows - _LONGEST * cover[0]) // 2
+    right, bottom = min(columns, left + _LONGEST * cover[1]), min(rows, top + _LONGEST * cover[0])
+    return picture.crop((left, top, right, bottom))
 
 
 def _on_white(picture: PilImage.Image) -> PilImage.Image:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from t2t_lite.data import bucketing, lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split
+from t2t_lite.data.pictures import Draw, read_pictures
 from t2t_lite.data.verify import wrong_shard
 from t2t_lite.data.vocabulary import END, Vocabulary
 from t2t_lite.errors import UserError
@@ -91,8 +92,8 @@ class Dataset:
           split: the split's name.
           hparams: batch_tokens, batch_max_examples, batch_multipliers and seed are read.
           shuffle: each epoch in another order, drawn from (seed, epoch) alone.
-          repeat: for training: epochs without end, without the examples that exceed their feature's maximum. Otherwise
-            one epoch, such examples cut.
+          repeat: for training: epochs without end, without the examples that exceed their feature's maximum, pictures
+            cropped and flipped as drawn from (seed, epoch, index). Otherwise one epoch, such examples cut.
           seed: in place of hparams.seed.
           skip: batches to pass over at the start, as if they had been read.
 
@@ -121,9 +122,9 @@ class Dataset:
 
         def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
             """The serialized batches of one epoch."""
-            draw = tf.stack([tf.constant(seed, tf.int64), epoch]) if shuffle else None
-            records = self._records(stored, draw, repeat) if cached is None else cached
-            if draw is not None:
+            draw = tf.stack([tf.constant(seed, tf.int64), epoch])
+            records = self._records(stored, draw if shuffle else None, repeat) if cached is None else cached
+            if shuffle:
                 drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
                 # Whatever tf.random.set_seed was told elsewhere in the process: it would join in the order.
                 tf.compat.v1.get_default_graph().seed = None
@@ -131,7 +132,8 @@ class Dataset:
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
                 if texts:
                     return bucketing.by_both_sides(records, sizes, drawn)
-            return bucketing.by_longer_side(records, sizes)
+            batches = bucketing.by_longer_side(records, sizes)
+            return batches.map(lambda batch: batch | {"draw": draw}) if repeat else batches
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
         batches = batches.map(lambda batch: self._parse(batch, edges), num_parallel_calls=_THREADS)
@@ -233,13 +235,22 @@ class Dataset:
 
     def _parse(self, batch: dict[str, tf.Tensor], edges: list[int]) -> dict[str, tf.Tensor]:
         """Serialized examples (B,) to the batch that `batches` promises."""
-        values = self._values(batch["record"])
-        return {"index": batch["index"]} | self._assemble(values, self._sizes(values), edges)
+        values, draw = self._values(batch["record"]), None
+        if "draw" in batch:
+            draw = Draw(batch["draw"], batch["index"], self.problem.random_flip)
+        return {"index": batch["index"]} | self._assemble(values, self._sizes(values), edges, draw)
 
     def _assemble(
-        self, values: dict[str, Any], sizes: dict[str, tf.Tensor], edges: list[int] | None = None
+        self,
+        values: dict[str, Any],
+        sizes: dict[str, tf.Tensor],
+        edges: list[int] | None = None,
+        draw: Draw | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Stored values (B,) to tensors, cut to the maximum and padded to the first edge that holds the longest."""
+        """Stored values (B,) to tensors, cut to the maximum and padded to the first edge that holds the longest.
+
+        Pictures are cropped, and flipped, as drawn; without a draw they are cropped in the middle.
+        """
         parsed = {}
         for key, value in values.items():
             feature = self._features[key]
@@ -250,7 +261,7 @@ class Dataset:
             if isinstance(feature, Text):
                 parsed[key] = _pad_text(value, lengths.max_length(feature), edge)
             elif isinstance(feature, Image):
-                parsed[key] = _decode_images(value, feature.rows, feature.columns)
+                parsed[key] = read_pictures(value, feature.rows, feature.columns, draw)
             elif isinstance(feature, Audio):
                 parsed[key] = _decode_audio(value, lengths.max_length(feature), edge)
                 parsed[f"{key}_length"] = size
@@ -276,15 +287,3 @@ def _decode_audio(pcm: tf.Tensor, max_length: int, edge: tf.Tensor) -> tf.Tensor
     pcm = tf.strings.substr(pcm, 0, 2 * max_length)
     samples = tf.io.decode_raw(pcm, tf.int16, fixed_length=2 * lengths.SAMPLES_PER_POSITION * edge)
     return tf.cast(samples, tf.float32) / 32768.0
-
-
-def _decode_images(pictures: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
-    """PNG or JPEG bytes (B,) to float32 (B, rows, columns, 3) in [0, 1]."""
-
-    def decode(picture: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)
-        pixels = tf.cast(pixels, tf.float32) / 255.0
-        fits = tf.reduce_all(tf.shape(pixels)[:2] == [rows, columns])
-        return tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
-
-    return tf.map_fn(decode, pictures, fn_output_signature=tf.TensorSpec([rows, columns, 3], tf.float32))

@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+# What the network sees of a picture's shorter side where there are pixels to spare, as 224 of 256 in ImageNet practice.
+CROPPED = 7 / 8
+
 
 @dataclass(frozen=True)
 class Text:
@@ -18,9 +21,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3). Stored as PNG or JPEG bytes."""
+    """A picture: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3). Stored as PNG or JPEG bytes.
 
-    rows: int = 32  # what the network sees; stored pictures are resized to it
+    It keeps its aspect: it is stored so that it covers a little more than the network sees, and cropped when it is
+    read, in training at a random place, otherwise in the middle (`data/pictures.py`).
+    """
+
+    rows: int = 32  # what the network sees
     columns: int = 32
 
     modality: ClassVar[str] = "image"

@@ -33,8 +33,12 @@ class Problem:
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
         "cer", "tree", "cider_d" (evaluation/metrics.py).
       splits: the splits that exist; the first is trained on.
+      random_flip: in training, left and right of a picture change places half of the time. Not where that changes the
+        answer, as it does of digits, or of a caption that says "left".
       version: raise it when the examples change; it is written into the manifest.
       shards: files of the first split. More than the default where a file would otherwise exceed some hundred MB.
+      source: the folder below --tmp_dir that it reads, where that is not --tmp_dir itself. A problem on the user's own
+        files (`needs_source`) that names none may be asked for as NAME.SOURCE.
       name: the name it was asked for by, which names its files.
     """
 
@@ -43,17 +47,15 @@ class Problem:
     command: str = ""
     metrics: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev")
+    random_flip: bool = False
     version: str = "1"
     shards: int = 10
-    needs_source: bool = False  # reads the user's own files: may be given as NAME.SOURCE, read from tmp_dir/SOURCE
+    source: str = ""
+    needs_source: bool = False
 
     def __init__(self, name: str):
         self.name = name
-
-    @property
-    def source(self) -> str:
-        """`SOURCE` of a name such as `translate_files.SOURCE`, else ""."""
-        return self.name.partition(".")[2]
+        self.source = self.source or name.partition(".")[2]
 
     def resolve(self, raw_dir: Path) -> None:
         """Fills in what only the raw files tell, such as languages. Datagen calls it first, in every process."""
@@ -66,7 +68,7 @@ class Problem:
 
         Args:
           split: one of `splits`.
-          raw_dir: the folder of raw files: --tmp_dir, or --tmp_dir/SOURCE.
+          raw_dir: the folder of raw files: --tmp_dir, or the folder `source` below it.
         """
         raise UserError(f"problem '{self.name}' does not define examples()")
 
@@ -105,7 +107,8 @@ def get_problem(name: str) -> Problem:
     """
     registered, dot, source = name.partition(".")
     problem_class = registry.problems.get(registered)
-    if dot and not (problem_class.needs_source and source.replace("-", "_").isidentifier()):
+    takes_source = problem_class.needs_source and not problem_class.source
+    if dot and not (takes_source and source.replace("-", "_").isidentifier()):
         raise UserError(
             f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files"
         )

@@ -170,7 +170,7 @@ def delinearise(text: str, words: Sequence[str]) -> Tree:
     open_: list[tuple[str, list[Tree | str]]] = [("", [])]
     position = 0
     for token in text.split():
-        label = token.strip("()")
+        label = re.sub("[()]", "", token)
         if not label:
             continue
         if token.startswith("("):

@@ -41,6 +41,8 @@ class SessionReverse(_Session):
 class SessionPictures(_Session):
     """Pictures of one colour with some noise to its name."""
 
+    random_flip = True
+
     inputs = Image(rows=8, columns=8)
     targets = Label(classes=tuple(_COLOURS))
 

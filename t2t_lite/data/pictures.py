@@ -1,0 +1,61 @@
+"""Stored pictures as the network sees them: a window of the wanted shape, at random in training, else in the middle."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from t2t_lite.problems.features import CROPPED
+
+
+class Draw(NamedTuple):
+    """What random windows are drawn from."""
+
+    seed: tf.Tensor  # int64 (2,)
+    index: tf.Tensor  # int64 (B,): each picture's number
+    flip: bool  # whether left and right change places, half of the time
+
+
+def read_pictures(stored: tf.Tensor, rows: int, columns: int, draw: Draw | None = None) -> tf.Tensor:
+    """Decodes pictures and cuts a window out of each, which is resized where it is not of the wanted size.
+
+    The window has the aspect of what the network sees. A picture that is larger by a seventh or more gives 7/8 of its
+    shorter side, as 224 of 256 pixels; a smaller one gives as much as it can.
+
+    Args:
+      stored: PNG or JPEG bytes (B,).
+      rows: of what the network sees.
+      columns: likewise.
+      draw: what the window's place follows from; without it, the window is in the middle.
+
+    Returns:
+      float32 (B, rows, columns, 3) in [0, 1].
+    """
+
+    def read(picture: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)  # (h, w, 3)
+        size = tf.shape(pixels)[:2]
+        window = _window(size, rows, columns)
+        free, start = size - window, (size - window) // 2
+        if draw is not None:
+            drawn = tf.random.stateless_uniform([3], tf.random.experimental.stateless_fold_in(draw.seed, index))
+            start = tf.minimum(tf.cast(drawn[:2] * tf.cast(free + 1, tf.float32), tf.int32), free)
+        pixels = tf.slice(pixels, tf.concat([start, [0]], 0), tf.concat([window, [3]], 0))
+        pixels = tf.cast(pixels, tf.float32) / 255.0
+        fits = tf.reduce_all(window == [rows, columns])
+        pixels = tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
+        if draw is not None and draw.flip:
+            pixels = tf.cond(drawn[2] < 0.5, lambda: pixels[:, ::-1], lambda: pixels)
+        return pixels
+
+    index = tf.zeros(tf.shape(stored), tf.int64) if draw is None else draw.index
+    spec = tf.TensorSpec([rows, columns, 3], tf.float32)
+    return tf.map_fn(lambda one: read(*one), (stored, index), fn_output_signature=spec)
+
+
+def _window(size: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """Rows and columns of the window, of those of a picture (2,)."""
+    wanted = tf.constant([rows, columns], tf.float32)
+    # Pixels of the picture to one that the network sees, in the largest window.
+    most = tf.reduce_min(tf.cast(size, tf.float32) / wanted)
+    scale = tf.minimum(most, tf.maximum(1.0, CROPPED * most))
+    return tf.clip_by_value(tf.cast(tf.round(scale * wanted), tf.int32), 1, size)

@@ -1,0 +1,60 @@
+"""Problems whose examples come out of TensorFlow Datasets, which fetches, checks and stores the corpora."""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from t2t_lite.errors import UserError
+from t2t_lite.problems.problem import Problem
+from t2t_lite.progress import say
+from t2t_lite.quiet import import_tensorflow
+
+
+class TfdsProblem(Problem):
+    """A problem on a dataset of tfds: it names the dataset and its splits, and makes examples of its rows.
+
+    tfds keeps what it fetches in `tensorflow_datasets/` below the folder of raw files (--tmp_dir), or where the
+    environment's TFDS_DATA_DIR says. Archives that only their owners hand out go into --tmp_dir itself.
+
+    Attributes:
+      dataset: as tfds names it, "name" or "name/config".
+      tfds_splits: {our split: what tfds calls it}, such as "train[:90%]" or "train+extra".
+    """
+
+    dataset: str
+    tfds_splits: ClassVar[dict[str, str]]
+
+    def rows(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
+        """Yields the rows of a split in tfds's own order; pictures as the bytes of their files.
+
+        Raises:
+          UserError: tfds cannot get the dataset.
+        """
+        import_tensorflow()
+        import tensorflow_datasets as tfds
+
+        folder = os.environ.get("TFDS_DATA_DIR") or str(raw_dir / "tensorflow_datasets")
+        builder = tfds.builder(self.dataset, data_dir=folder)
+        if not builder.is_prepared():
+            say(f"{self.name}: tfds fetches and prepares '{self.dataset}' in {folder}")
+            config = tfds.download.DownloadConfig(manual_dir=str(raw_dir))
+            try:
+                builder.download_and_prepare(download_config=config)
+            except Exception as e:
+                reason = str(e).strip().split("\n")[0]
+                raise UserError(
+                    f"problem '{self.name}': tfds cannot prepare '{self.dataset}' in {folder} "
+                    f"({type(e).__name__}: {reason}); how to get it: the docstring of {type(self).__name__}"
+                ) from e
+        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
+        yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=decoders))
+
+
+def tfds_lines(*path: str) -> tuple[str, ...]:
+    """The lines of a text file inside the package tensorflow_datasets, which takes seconds to import and is not."""
+    spec = importlib.util.find_spec("tensorflow_datasets")
+    assert spec is not None and spec.submodule_search_locations
+    file = Path(spec.submodule_search_locations[0]).joinpath(*path)
+    return tuple(file.read_text(encoding="utf8").split())
