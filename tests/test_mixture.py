@@ -180,13 +180,13 @@ class TestTable:
     HPARAMS = HParams(batch_tokens=80, batch_max_examples=1000, mixture="proportional")
 
     def test_has_what_the_run_will_have_of_each_problem(self, mixtures):
-        # 100 examples of 8 positions in batches of 10; 300 of 13 in batches of 5 whose examples are padded to 16.
-        datasets = {"a": stored({8: 100}, name="a"), "b": stored({13: 300}, name="b")}
+        # 100 examples of 8 positions in batches of 10; 300 of 17 in batches of 4 whose examples are padded to 18.
+        datasets = {"a": stored({8: 100}, name="a"), "b": stored({17: 300}, name="b")}
         lines = TrainingMixture("ab", datasets, self.HPARAMS).table(80).splitlines()
         assert [line.split() for line in lines] == [
             ["problem", "examples", "rate", "epochs", "tokens", "a", "batch"],
             ["a", "100", "25.0%", "2.00", "80"],  # 20 steps, 10 batches an epoch
-            ["b", "300", "75.0%", "1.00", "65"],  # 60 steps, 60 batches an epoch
+            ["b", "300", "75.0%", "0.80", "68"],  # 60 steps, 75 batches an epoch
         ]
         assert len({len(line) for line in lines}) == 1
 
