@@ -1,8 +1,8 @@
 """Gathering serialized examples into batches of similar length.
 
-Examples are dicts of scalars: "record", "index", "positions" of the longer side, and "slant": how much longer the inputs
-are than the targets. Sizes are {edge: examples in a batch} as `lengths.batch_sizes` gives them. Both ways make equally
-many batches.
+Examples are dicts of scalars: "record", "index", "positions" of the longer side, and "slant": how much longer the
+inputs are than the targets. Sizes are {edge: examples in a batch} as `lengths.batch_sizes` gives them. Both ways make
+equally many batches.
 """
 
 from collections.abc import Callable, Mapping
