@@ -19,7 +19,7 @@ from pathlib import Path
 from t2t_lite.data.generate import generate
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 
-PAIRS, REPETITIONS = 100_000, 3
+PAIRS, REPETITIONS = 200_000, 3
 _LETTERS = "etaoinshrdlcumwfgypbvk"
 
 
