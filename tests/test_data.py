@@ -14,6 +14,7 @@ from t2t_lite import registry
 from t2t_lite.data.encoding import pcm16
 from t2t_lite.data.generate import generate
 from t2t_lite.data.reading import Dataset
+from t2t_lite.data.records import read_records
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
@@ -409,6 +410,39 @@ class TestBatches:
             dataset.batches("train", HPARAMS, repeat=True)
 
 
+class TestPadding:
+    @staticmethod
+    def translation(folder, pairs):
+        """Pairs of lines whose lengths are spread and related as those of sentences and their translations are."""
+        draw = random.Random(0)
+        folder.mkdir()
+        for split, number in (("train", pairs), ("dev", 5)):
+            lengths = [max(2, round(draw.lognormvariate(2.6, 0.5))) for _ in range(number)]
+            others = [max(1, round(length * draw.gauss(1.05, 0.15))) for length in lengths]
+            for language, words in (("aa", lengths), ("bb", others)):
+                lines = (" ".join(draw.choices("abcdefgh", k=length)) for length in words)
+                (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
+
+    def test_is_a_tenth_at_most_on_translation(self, tmp_path):
+        self.translation(tmp_path / "raw", 6000)
+        generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
+        dataset = Dataset.open(tmp_path / "data", "translate_files.raw")
+        hparams = HParams(batch_tokens=1024, batch_max_examples=64)
+        batches = read(dataset, "train", hparams, shuffle=True)
+        for key in ("inputs", "targets"):
+            padding = sum((batch[key] == 0).sum() for batch in batches) / sum(batch[key].size for batch in batches)
+            assert padding < 0.1
+        assert np.mean([len(batch["index"]) for batch in batches]) > 35
+
+    def test_small_splits_are_not_cut_into_small_batches(self, tmp_path):
+        self.translation(tmp_path / "raw", 300)
+        generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
+        hparams = HParams(batch_tokens=1024, batch_max_examples=64)
+        batches = read(Dataset.open(tmp_path / "data", "translate_files.raw"), "train", hparams, shuffle=True)
+        assert len(batches) <= 14
+        assert sum(len(batch["index"]) for batch in batches) == 300
+
+
 class TestDamage:
     @pytest.fixture
     def copy(self, data_dir, tmp_path):
@@ -437,12 +471,16 @@ class TestDamage:
         with pytest.raises(UserError, match="not a manifest"):
             Dataset.open(copy, "tiny_sounds")
 
-    def test_damaged_record_names_its_file(self, copy):
+    def test_damaged_record_names_its_file_and_its_place(self, copy):
         shard = copy / "tiny_reverse-train-00004-of-00010"
+        records = list(read_records(shard))
         content = bytearray(shard.read_bytes())
         content[len(content) // 2] ^= 255
         shard.write_bytes(content)
-        with pytest.raises(UserError, match=f"{shard.name}: damaged.*run t2t-datagen"):
+        places = [16 * n + sum(map(len, records[:n])) for n in range(len(records))]
+        number = max(n for n, place in enumerate(places) if place <= len(content) // 2)
+        told = f"{shard.name}: damaged in record {number}, which begins at byte {places[number]}: .*run t2t-datagen"
+        with pytest.raises(UserError, match=told):
             read(Dataset.open(copy, "tiny_reverse"), "train")
 
     def test_unknown_split(self, data_dir):

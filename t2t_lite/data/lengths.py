@@ -49,14 +49,29 @@ def batch_size(edge: int, batch_tokens: int, batch_max_examples: int) -> int:
     return max(1, min(batch_max_examples, batch_tokens // edge))
 
 
-def batch_sizes(problem: Problem, hparams: HParams) -> dict[int, int]:
+def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int] | None = None) -> dict[int, int]:
     """{edge: examples in a batch} of a problem, edges ascending.
 
     `hparams.batch_multipliers` stretches or shrinks the batches of the problems that it names.
+
+    Args:
+      problem: the problem.
+      hparams: batch_tokens, batch_max_examples and batch_multipliers are read.
+      positions: {positions of the longer side: examples} of the split, as manifests count them. Edges that would not
+        fill a batch in an epoch are left out, for else a small split has nothing but small batches.
     """
     multiplier = hparams.numbers("batch_multipliers").get(problem.name, 1.0)
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
-    return {edge: batch_size(edge, tokens, examples) for edge in bucket_edges(problem.inputs, problem.targets)}
+    sizes = {edge: batch_size(edge, tokens, examples) for edge in bucket_edges(problem.inputs, problem.targets)}
+    if positions is None:
+        return sizes
+    *edges, last = sizes
+    counts, waiting, kept = _in_buckets(positions, list(sizes)), 0, {}
+    for edge in edges:
+        waiting += counts[edge]
+        if waiting >= sizes[edge]:
+            kept[edge], waiting = sizes[edge], 0
+    return kept | {last: sizes[last]}
 
 
 def batches_in_epoch(positions: Mapping[int, int], sizes: Mapping[int, int]) -> int:
@@ -66,7 +81,13 @@ def batches_in_epoch(positions: Mapping[int, int], sizes: Mapping[int, int]) -> 
       positions: {positions of the longer side: examples}, as manifests count them.
       sizes: what `batch_sizes` gives.
     """
-    edges, examples = list(sizes), dict.fromkeys(sizes, 0)
+    examples = _in_buckets(positions, list(sizes))
+    return sum(-(-examples[edge] // size) for edge, size in sizes.items())
+
+
+def _in_buckets(positions: Mapping[int, int], edges: list[int]) -> dict[int, int]:
+    """{edge: examples}."""
+    examples = dict.fromkeys(edges, 0)
     for length, count in positions.items():
         examples[edges[bisect.bisect_left(edges, length)]] += count
-    return sum(-(-examples[edge] // size) for edge, size in sizes.items())
+    return examples

@@ -111,7 +111,7 @@ class Dataset:
                 *(self.problem.name, split, stored.too_long, stored.examples),
             )
         seed = hparams.seed if seed is None else seed
-        sizes = lengths.batch_sizes(self.problem, hparams)
+        sizes = lengths.batch_sizes(self.problem, hparams, stored.positions)
         edges = list(sizes)
         texts = all(isinstance(feature, Text) for feature in self._features.values())
         first_epoch, last_epoch = 0, 1

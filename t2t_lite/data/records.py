@@ -1,7 +1,7 @@
 """Records as bytes: tf.train.Examples in the frames of TFRecord files, written and checked without TensorFlow."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import google_crc32c
@@ -13,11 +13,11 @@ def serialize(values: dict[str, bytes | list[int]]) -> bytes:
     """A tf.train.Example in protocol buffer form."""
     entries = []
     for key, value in sorted(values.items()):
-        # Feature.bytes_list (1) or Feature.int64_list (3); in both, the field 1 holds the values (integers packed)
-        kind, content = (1, value) if isinstance(value, bytes) else (3, _varints(value))
-        feature = _field(kind, _field(1, content))
-        entries.append(_field(1, _field(1, key.encode()) + _field(2, feature)))  # Features.feature: a map entry
-    return _field(1, b"".join(entries))  # Example.features
+        # Feature.bytes_list or Feature.int64_list; in both, the first field holds the values (integers packed).
+        kind, content = (_FIRST, value) if isinstance(value, bytes) else (_THIRD, _varints(value))
+        feature = _field(kind, _field(_FIRST, content))
+        entries.append(_field(_FIRST, _field(_FIRST, key.encode()) + _field(_SECOND, feature)))  # Features: map entries
+    return _field(_FIRST, b"".join(entries))  # Example.features
 
 
 def framed(record: bytes) -> bytes:
@@ -66,12 +66,16 @@ def _masked_crc(content: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
+_FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"  # fields of variable length: their number << 3 | 2
 
 
-def _varint(value: int) -> bytes:
+def _field(tag: bytes, content: bytes) -> bytes:
+    """A field of variable length."""
+    return tag + _varint(len(content)) + content
+
+
+def _coded(value: int) -> bytes:
+    """An integer in groups of 7 bits, the lowest first; all but the last have the high bit set."""
     coded = bytearray()
     while value > 0x7F:
         coded.append(value & 0x7F | 0x80)
@@ -80,12 +84,17 @@ def _varint(value: int) -> bytes:
     return bytes(coded)
 
 
-_SMALL_VARINTS = [_varint(value) for value in range(1 << 14)]  # most of what is coded are ids of tokens
+_SMALL = [_coded(value) for value in range(1 << 14)]  # most of what is coded are ids of tokens
 
 
-def _varints(values: Iterable[int]) -> bytes:
-    small = _SMALL_VARINTS
-    return b"".join([small[value] if value < len(small) else _varint(value) for value in values])
+def _varint(value: int) -> bytes:
+    return _SMALL[value] if value < len(_SMALL) else _coded(value)
+
+
+def _varints(values: list[int]) -> bytes:
+    if values and max(values) >= len(_SMALL):
+        return b"".join(map(_coded, values))
+    return b"".join(map(_SMALL.__getitem__, values))
 
 
 def parse(record: bytes) -> dict[str, bytes | list[int]]:

@@ -32,10 +32,11 @@ def slice_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict
 def largest_batch(dataset: Dataset, hparams: HParams) -> dict[str, tf.Tensor]:
     """A made-up batch of the shape of the largest that training on the problem can meet: that of its longest bucket."""
     problem = dataset.problem
-    edges = lengths.bucket_edges(problem.inputs, problem.targets)
-    longest = max(dataset.split("train").positions, default=edges[-1])
-    edge = edges[bisect.bisect_left(edges, longest)]
-    examples = lengths.batch_size(edge, hparams.batch_tokens, hparams.batch_max_examples)
+    positions = dataset.split("train").positions
+    sizes = lengths.batch_sizes(problem, hparams, positions)
+    edges = list(sizes)
+    edge = edges[bisect.bisect_left(edges, max(positions, default=edges[-1]))]
+    examples = sizes[edge]
     batch = {"targets": _blank(problem.targets, examples, edge), "inputs": _blank(problem.inputs, examples, edge)}
     if isinstance(problem.inputs, Audio):
         batch["inputs_length"] = tf.fill([examples], batch["inputs"].shape[1])

@@ -46,9 +46,11 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without the end token."""
-        if _SPACE in text or _ESCAPE in text:
-            text = text.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
-        return self._processor.encode(text)
+        return self._processor.encode(_hidden(text))
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of several texts."""
+        return self._processor.encode([_hidden(text) for text in texts], num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, up to the first end token; padding and ids outside the vocabulary are passed over."""
@@ -131,6 +133,13 @@ class Vocabulary:
             raise UserError(f"{path}: cannot read the vocabulary ({e.strerror}); run t2t-datagen again") from e
         except RuntimeError as e:
             raise UserError(f"{path}: not a vocabulary; delete it and run t2t-datagen again") from e
+
+
+def _hidden(text: str) -> str:
+    """A text without the sign that stands for a space in pieces."""
+    if _SPACE in text or _ESCAPE in text:
+        text = text.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
+    return text
 
 
 def vocabulary_path(data_dir: Path, name: str) -> Path:

@@ -18,6 +18,7 @@ from t2t_lite.errors import UserError
 
 # Items sent to a worker at once: few at first, then as many as make messages of this size, both ways.
 _FIRST_CHUNK, _LONGEST_CHUNK, _CHUNK_BYTES = 16, 256, 1 << 20
+_OWN_CHUNK = 64  # items that this process works on at once
 
 
 class WorkerDied(UserError):
@@ -79,7 +80,7 @@ class Workers:
         Whatever `function` raises is raised too.
         """
         items = iter(items)
-        size = _FIRST_CHUNK
+        size = _FIRST_CHUNK if self._pipes else _OWN_CHUNK
         busy: deque[tuple[Connection, int, int]] = deque()  # pipe, items and bytes that it was sent
         while chunk := list(itertools.islice(items, size)):
             if not self._pipes:

@@ -73,7 +73,7 @@ class Problem:
         raise UserError(f"problem '{self.name}' does not define examples()")
 
     def count(self, split: str, raw_dir: Path) -> int | None:
-        """How many items `examples` yields, where that is known without going through them."""
+        """About how many items `examples` yields, where that is known without going through them."""
         return None
 
     def convert(self, item: Any) -> dict[str, Any]:

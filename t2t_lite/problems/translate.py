@@ -49,6 +49,10 @@ class TranslateFiles(Problem):
             elif inputs:
                 yield {"inputs": inputs, "targets": targets}
 
+    def count(self, split: str, raw_dir: Path) -> int:
+        """The lines of the file, of which few should be empty."""
+        return _count_lines(raw_dir / f"{_stem(split, raw_dir)}.{self._languages(raw_dir)[0]}")
+
     def _languages(self, raw_dir: Path) -> list[str]:
         """Source and target language."""
         if not raw_dir.is_dir():

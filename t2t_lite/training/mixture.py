@@ -53,7 +53,8 @@ class TrainingMixture:
         examples = {name: sum(positions.values()) for name, positions in stored.items()}
         batches, tokens = {}, {}
         for name, positions in stored.items():
-            batches[name] = lengths.batches_in_epoch(positions, lengths.batch_sizes(datasets[name].problem, hparams))
+            sizes = lengths.batch_sizes(datasets[name].problem, hparams, positions)
+            batches[name] = lengths.batches_in_epoch(positions, sizes)
             tokens[name] = sum(length * count for length, count in positions.items()) / max(1, batches[name])
         if self.kind in ("rates", "adaptive"):
             rates = given_rates(names, hparams)
