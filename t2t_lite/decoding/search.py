@@ -55,7 +55,7 @@ class Decoder:
             self._searches[net.name] = tf.function(lambda start: self.search(net, start), reduce_retracing=True)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), _fingerprints(batch["inputs"]))
+        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
         return Decoded(*self._searches[net.name](start))
 
     def search(self, net: Any, start: Start) -> Decoded:
@@ -107,7 +107,7 @@ def one_by_one(
     return Decoded(tf.transpose(ids.stack()[:position]), scores, finished)
 
 
-def _fingerprints(inputs: tf.Tensor) -> tf.Tensor:
+def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
     """(B, ...) -> int64 (B,): a number that depends on a row's values, not on its padding with zeros."""
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])
