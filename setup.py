@@ -50,6 +50,7 @@ setup(
     extras_require={
         "dev": [
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff",
             "mypy",
             "scikit-learn>=1.5",

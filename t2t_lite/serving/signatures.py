@@ -13,13 +13,14 @@ from t2t_lite.decoding.decode import make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.search import Start, fingerprints
 from t2t_lite.modalities.modality import Embedded
-from t2t_lite.problems.features import Label, Text
+from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.serving.inputs import read_inputs
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
 
 _CLASSES = 5  # the likeliest, where the targets are classes
 
+_SPACES = r"[\t-\r\x1c-\x20\x{85}\p{Z}]*"  # what str.strip() takes away
 _STRINGS = tf.TensorSpec([None], tf.string)
 
 
@@ -105,12 +106,10 @@ class Signatures:
         layers = [body.mixer, body.decoder, net]
         found = self._call("search", layers, lambda start: decoder.search(net, start), start)
         shape = [-1, decoder.answers]
-        return {
-            "outputs": tf.reshape(self._tokenizers[problem.targets.vocab].decode(found.ids), shape),
-            "scores": tf.reshape(found.scores, shape),
-            "cut": tf.reshape(~found.finished, shape),
-            "too_long": too_long,
-        }
+        texts = self._tokenizers[problem.targets.vocab].decode(found.ids)
+        answers = {"outputs": texts, "scores": found.scores, "cut": ~found.finished}
+        answers = {key: tf.reshape(value, shape) for key, value in answers.items()}
+        return _none_to_no_words(problem.inputs, inputs, answers) | {"too_long": too_long}
 
     def _classify(self, name: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Names of classes."""
@@ -119,12 +118,12 @@ class Signatures:
         net = self._model.net(problem.targets)
         logits = self._call("classify", [net], net.classify, *self._encode(name, batch))
         ranked = tf.math.top_k(tf.nn.log_softmax(logits), self.answers(name))
-        return {
+        answers = {
             "outputs": tf.gather(tf.constant(problem.targets.classes), ranked.indices),
             "scores": ranked.values,
             "cut": tf.zeros_like(ranked.indices, tf.bool),
-            "too_long": too_long,
         }
+        return _none_to_no_words(problem.inputs, inputs, answers) | {"too_long": too_long}
 
     def _attend(self, name: str, inputs: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """The mean of all attentions over the source, for outputs that are given."""
@@ -156,3 +155,11 @@ class Signatures:
             "output_pieces": tokenizer.pieces(targets)[:, :-1],
             "input_pieces": input_pieces,
         }
+
+
+def _none_to_no_words(feature: Feature, inputs: tf.Tensor, answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """A text without a word is answered by none, as t2t-decoder does: "", 0, False."""
+    if not isinstance(feature, Text):
+        return answers
+    wordless = tf.strings.regex_full_match(inputs, _SPACES)[:, None]
+    return {key: tf.where(wordless, tf.zeros([], value.dtype), value) for key, value in answers.items()}
