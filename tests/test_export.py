@@ -30,6 +30,7 @@ from t2t_lite.serving.weights import StoredWeight
 pytestmark = pytest.mark.usefixtures("session_problems")
 
 NAMES = ["session_reverse", "session_pictures", "session_tones"]
+BEAMS = "beam_size=3,return_beams=2,max_length=5"
 
 # What answers: no t2t_lite, whether it is installed or not. Requests and answers are JSON, strings in base64.
 CLIENT = """
@@ -85,12 +86,11 @@ def export(run_dir, capsys):
 
 @pytest.fixture(scope="module")
 def exported(run_dir, session_data, tmp_path_factory):
-    """{kind: folder}: all problems, greedy; two of them, with beams; int8."""
-    folders = {kind: tmp_path_factory.mktemp("exports") / kind for kind in ("greedy", "beams", "int8")}
+    """{kind: folder}: all problems, greedy; two of them, with beams and narrow weights."""
+    folders = {kind: tmp_path_factory.mktemp("exports") / kind for kind in ("greedy", "narrow")}
     flags = {
-        "greedy": ["--problem=session_reverse,session_pictures,session_tones"],
-        "beams": ["--problem=session_tones", "--decode_hparams=beam_size=3,return_beams=2,max_length=5"],
-        "int8": ["--problem=session_pictures,session_reverse", "--weights=int8"],
+        "greedy": ["--problem=session"],
+        "narrow": ["--problem=session_pictures,session_reverse", "--weights=int8", f"--decode_hparams={BEAMS}"],
     }
     for kind, folder in folders.items():
         shared = [f"--t2t_usr_dir={USR_SESSION}", f"--output_dir={run_dir}", f"--export_dir={folder}"]
@@ -185,7 +185,7 @@ def same(found, expected):
 def answers(ask, exported, raw):
     """{(kind of export, problem): all answers in one batch}, and the last input alone under (kind, problem, "last")."""
     requests = {}
-    for kind, names in (("greedy", NAMES), ("beams", NAMES[2:]), ("int8", NAMES[:2])):
+    for kind, names in (("greedy", NAMES), ("narrow", NAMES[:2])):
         for name in names:
             inputs = list(raw[name].values())
             requests[kind, name] = (exported[kind], name, {"inputs": inputs})
@@ -209,19 +209,13 @@ class TestAnswers:
         assert len({*map(str, expected["scores"])}) > 2  # the inputs tell
         same(answers["greedy", name], expected)
 
-    def test_of_beam_search_are_the_decoders(self, answers, run_dir, session_data, raw):
-        hparams = "beam_size=3,return_beams=2,max_length=5"
-        expected = decoded(run_dir, session_data, "session_tones", raw["session_tones"], hparams)
-        assert all(len(row) == 2 for row in expected["outputs"])
-        same(answers["beams", "session_tones"], expected)
-
     @pytest.mark.parametrize("name", NAMES[:2])
-    def test_of_narrow_weights_are_the_decoders_with_the_weights_rounded(
+    def test_of_beams_with_narrow_weights_are_the_decoders_with_these_weights(
         self, name, answers, run_dir, session_data, raw
     ):
-        hparams = "return_beams=2" if name == "session_pictures" else ""
-        same(answers["int8", name], decoded(run_dir, session_data, name, raw[name], hparams, weights="int8"))
-        assert not np.allclose(answers["int8", name]["scores"], answers["greedy", name]["scores"], atol=1e-4)
+        same(answers["narrow", name], decoded(run_dir, session_data, name, raw[name], BEAMS, weights="int8"))
+        best = [[row[0] for row in answers[kind, name]["scores"]] for kind in ("narrow", "greedy")]
+        assert not np.allclose(*best, atol=1e-4)
 
     def test_do_not_hang_on_the_batch(self, answers):
         for key in [key for key in answers if key[-1] == "last"]:
@@ -262,10 +256,19 @@ class TestAttention:
 
 
 class TestExport:
-    def test_of_one_problem_drops_what_only_others_need(self, export, tmp_path, exported):
-        status, out, _ = export(tmp_path / "one", problem="session_pictures")
+    def test_of_one_problem_drops_what_only_others_need_and_tells_what_narrow_weights_cost(
+        self, export, tmp_path, exported, session_data
+    ):
+        flags = ["--weights=bfloat16", f"--data_dir={session_data}", "--eval_steps=1"]
+        status, out, _ = export(tmp_path / "one", *flags, problem="session_pictures")
         assert status == 0
-        kept, dropped = re.search(r"\(float32\): (.*)\ndropped, .*?: (.*)\n", out).groups()
+        title, heading, loss, *_ = out.splitlines()
+        assert title == "bfloat16 weights, on 1 batches of each problem's dev split:"
+        assert heading.split() == ["problem", "figure", "as", "trained", "bfloat16"]
+        assert loss.split()[:2] == ["session_pictures", "loss"]
+        trained, narrow = map(float, loss.split()[2:])
+        assert trained > 0 and narrow == pytest.approx(trained, rel=0.1)
+        kept, dropped = re.search(r"\(bfloat16\): (.*)\ndropped, .*?: (.*)\n", out).groups()
         for part in ("body.encoder", "image", "categorical_2"):
             assert part in kept and part not in dropped
         for part in ("body.mixer", "body.decoder", "language_session", "audio_8000", "commands"):
@@ -292,21 +295,9 @@ class TestExport:
             "answers": 2,
         }
         assert told["problems"]["session_tones"]["sample_rate"] == 8000
-        assert json.loads((exported["beams"] / "export.json").read_text())["problems"]["session_tones"]["answers"] == 2
-
-    def test_of_narrow_weights_is_smaller_and_tells_the_loss(self, export, exported, session_data, tmp_path):
-        flags = ["--weights=bfloat16", f"--data_dir={session_data}", "--eval_steps=1"]
-        status, out, _ = export(tmp_path / "narrow", *flags, problem="session_reverse")
-        assert status == 0
-        assert out.startswith("bfloat16 weights, on 1 batches of each problem's dev split:\nproblem")
-        rows = {line.split("  ")[0]: line.split() for line in out.splitlines()[2:-2]}
-        assert "session_reverse" in rows
-        loss = next(line.split() for line in out.splitlines() if re.match(r"session_reverse +loss ", line))
-        assert loss[-2:] != ["0.000", "0.000"] and float(loss[-1]) == pytest.approx(float(loss[-2]), rel=0.05)
-        sizes = {
-            kind: (exported[kind] / "variables" / "variables.data-00000-of-00001").stat().st_size for kind in exported
-        }
-        assert sizes["int8"] < 0.5 * sizes["greedy"]
+        narrow = json.loads((exported["narrow"] / "export.json").read_text())
+        assert (narrow["weights"], narrow["problems"]["session_reverse"]["answers"]) == ("int8", 2)
+        assert narrow["bytes"] < told["bytes"]
 
     def test_is_whole_or_not_there(self, tmp_path, monkeypatch):
         root, folder = tf.Module(), tmp_path / "export"
@@ -392,17 +383,17 @@ class TestWeights:
     def test_zeros_norms_and_gates(self):
         import keras
 
-        zeros = StoredWeight(keras.Variable(np.zeros((3, 2)), name="map"), "int8")
+        zeros = StoredWeight(keras.Variable(np.zeros((3, 2)), dtype="float32", name="map"), "int8")
         np.testing.assert_array_equal(zeros.value(), np.zeros((3, 2)))
         for name, shape in (("scale", (3,)), ("gate", (3, 2)), ("commands", (3, 2))):
-            weight = keras.Variable(np.random.default_rng(0).normal(size=shape), name=name)
+            weight = keras.Variable(np.random.default_rng(0).normal(size=shape), dtype="float32", name=name)
             for kind in ("int8", "bfloat16"):
                 np.testing.assert_array_equal(StoredWeight(weight, kind).value(), weight.numpy())
 
     def test_bfloat16_halves_and_keeps_eight_bits(self):
         import keras
 
-        weight = keras.Variable(np.random.default_rng(0).normal(size=(30, 20)), name="map")
+        weight = keras.Variable(np.random.default_rng(0).normal(size=(30, 20)), dtype="float32", name="map")
         stored = StoredWeight(weight, "bfloat16")
         assert stored.size == 30 * 20 * 2
         np.testing.assert_allclose(stored.value(), weight.numpy(), rtol=2**-8)
