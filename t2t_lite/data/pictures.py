@@ -1,5 +1,6 @@
 """Stored pictures as the network sees them: a window of the wanted shape, at random in training, else in the middle."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -15,24 +16,36 @@ class Draw(NamedTuple):
     flip: bool  # whether left and right change places, half of the time
 
 
-def read_pictures(stored: tf.Tensor, rows: int, columns: int, draw: Draw | None = None) -> tf.Tensor:
+def _decode_stored(picture: tf.Tensor) -> tf.Tensor:
+    """PNG or JPEG bytes () as datagen stores them to uint8 (rows, columns, 3)."""
+    return tf.io.decode_image(picture, channels=3, expand_animations=False)
+
+
+def read_pictures(
+    pictures: tf.Tensor,
+    rows: int,
+    columns: int,
+    draw: Draw | None = None,
+    decode: Callable[[tf.Tensor], tf.Tensor] = _decode_stored,
+) -> tf.Tensor:
     """Decodes pictures and cuts a window out of each, which is resized where it is not of the wanted size.
 
     The window has the aspect of what the network sees. A picture that is larger by a seventh or more gives 7/8 of its
     shorter side, as 224 of 256 pixels; a smaller one gives as much as it can.
 
     Args:
-      stored: PNG or JPEG bytes (B,).
+      pictures: PNG or JPEG bytes (B,).
       rows: of what the network sees.
       columns: likewise.
       draw: what the window's place follows from; without it, the window is in the middle.
+      decode: makes one of them uint8 (h, w, 3).
 
     Returns:
       float32 (B, rows, columns, 3) in [0, 1].
     """
 
     def read(picture: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)  # (h, w, 3)
+        pixels = decode(picture)
         size = tf.shape(pixels)[:2]
         window = _window(size, rows, columns)
         free, start = size - window, (size - window) // 2
@@ -47,9 +60,9 @@ def read_pictures(stored: tf.Tensor, rows: int, columns: int, draw: Draw | None 
             pixels = tf.cond(drawn[2] < 0.5, lambda: pixels[:, ::-1], lambda: pixels)
         return pixels
 
-    index = tf.zeros(tf.shape(stored), tf.int64) if draw is None else draw.index
+    index = tf.zeros(tf.shape(pictures), tf.int64) if draw is None else draw.index
     spec = tf.TensorSpec([rows, columns, 3], tf.float32)
-    return tf.map_fn(lambda one: read(*one), (stored, index), fn_output_signature=spec)
+    return tf.map_fn(lambda one: read(*one), (pictures, index), fn_output_signature=spec)
 
 
 def _window(size: tf.Tensor, rows: int, columns: int) -> tf.Tensor:

@@ -11,10 +11,12 @@ import tensorflow as tf
 
 from t2t_lite.data import bucketing, lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
+from t2t_lite.data.given import decode_picture
 from t2t_lite.data.manifest import Manifest, Split
 from t2t_lite.data.pictures import Draw, read_pictures
+from t2t_lite.data.tensors import decode_audio, pad_text
 from t2t_lite.data.verify import wrong_shard
-from t2t_lite.data.vocabulary import END, Vocabulary
+from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Image, Text
@@ -147,12 +149,15 @@ class Dataset:
         """A batch of inputs that somebody gives, as `batches` would give it, less the targets; cut to the maximum.
 
         Args:
-          inputs: texts; or pictures as paths, bytes or arrays; or sounds as arrays of samples.
+          inputs: texts; or pictures as PNG or JPEG bytes; or sounds as arrays of samples.
 
         Raises:
-          UserError: an input cannot be read; the text names it.
+          UserError: a sound has no samples.
+          tf.errors.InvalidArgumentError: a picture cannot be decoded.
         """
         feature = self.problem.inputs
+        if isinstance(feature, Image):
+            return {"inputs": read_pictures(tf.constant(inputs), feature.rows, feature.columns, decode=decode_picture)}
         stored = [encode_value(feature, value, self.vocabularies)[0] for value in inputs]
         values = {
             "inputs": tf.ragged.constant(stored, tf.int64, ragged_rank=1)
@@ -259,11 +264,11 @@ class Dataset:
             if edges is not None:
                 edge = tf.constant(edges)[tf.searchsorted(edges, tf.reshape(edge, [1]))[0]]
             if isinstance(feature, Text):
-                parsed[key] = _pad_text(value, lengths.max_length(feature), edge)
+                parsed[key] = pad_text(value, lengths.max_length(feature), edge)
             elif isinstance(feature, Image):
                 parsed[key] = read_pictures(value, feature.rows, feature.columns, draw)
             elif isinstance(feature, Audio):
-                parsed[key] = _decode_audio(value, lengths.max_length(feature), edge)
+                parsed[key] = decode_audio(value, lengths.max_length(feature), edge)
                 parsed[f"{key}_length"] = size
             else:
                 parsed[key] = tf.cast(value, tf.int32)
@@ -273,17 +278,3 @@ class Dataset:
 def _shuffle_buffer(stored: Split) -> int:
     """Examples in the shuffle buffer: all, or as many as fit in memory."""
     return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))
-
-
-def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
-    """Ragged ids (B, None) to int32 (B, edge): cut, ended and padded."""
-    ends = tf.fill([ids.nrows(), 1], tf.constant(END, tf.int64))
-    padded = tf.cast(tf.concat([ids[:, :max_length], ends], axis=1).to_tensor(), tf.int32)
-    return tf.pad(padded, [[0, 0], [0, edge - tf.shape(padded)[1]]])
-
-
-def _decode_audio(pcm: tf.Tensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
-    """16-bit samples as bytes (B,) to float32 (B, edge * SAMPLES_PER_POSITION): cut and padded."""
-    pcm = tf.strings.substr(pcm, 0, 2 * max_length)
-    samples = tf.io.decode_raw(pcm, tf.int16, fixed_length=2 * lengths.SAMPLES_PER_POSITION * edge)
-    return tf.cast(samples, tf.float32) / 32768.0

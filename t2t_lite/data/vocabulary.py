@@ -20,7 +20,7 @@ _CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 41
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
 # an escape that no text contains, and so is that escape.
-_SPACE, _ESCAPE = "\u2581", "\U0010ffff"
+SPACE, ESCAPE = "\u2581", "\U0010ffff"
 
 
 class Vocabulary:
@@ -61,13 +61,13 @@ class Vocabulary:
             if i != PAD and i < self.size:
                 kept.append(i)
         text: str = self._processor.decode(kept)
-        if _ESCAPE in text:
-            text = text.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
+        if ESCAPE in text:
+            text = text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE)
         return text
 
     def lacks(self, symbols: Iterable[str]) -> list[str]:
         """Those words that are not one piece each."""
-        return [symbol for symbol in symbols if self._processor.piece_to_id(_SPACE + symbol) == UNKNOWN]
+        return [symbol for symbol in symbols if self._processor.piece_to_id(SPACE + symbol) == UNKNOWN]
 
     def piece(self, i: int) -> str:
         """The piece of an id, as people may read it: a space is shown as U+2581."""
@@ -108,7 +108,7 @@ class Vocabulary:
                 byte_fallback=True,
                 split_digits=True,
                 normalization_rule_name="identity",
-                user_defined_symbols=[_SPACE + symbol for symbol in sorted(set(symbols))],
+                user_defined_symbols=[SPACE + symbol for symbol in sorted(set(symbols))],
                 remove_extra_whitespaces=False,
                 character_coverage=0.9995,
                 num_threads=4,  # the result depends on this number and on nothing else of the machine
@@ -137,8 +137,8 @@ class Vocabulary:
 
 def _hidden(text: str) -> str:
     """A text without the sign that stands for a space in pieces."""
-    if _SPACE in text or _ESCAPE in text:
-        text = text.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
+    if SPACE in text or ESCAPE in text:
+        text = text.replace(ESCAPE, ESCAPE + "0").replace(SPACE, ESCAPE + "1")
     return text
 
 

@@ -17,6 +17,7 @@ from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.decoding.inputs import read_input
 from t2t_lite.decoding.sampling import SamplingDecoder
 from t2t_lite.decoding.search import Decoder
+from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
@@ -69,7 +70,11 @@ class Answerer:
         read = iter(inputs.items())
         while batch := list(itertools.islice(read, self.decode_hparams.batch_size)):
             values = [read_input(dataset.problem, text, place) for place, text in batch]
-            answers = self.answer_batch(name, dataset.inputs_batch(values))
+            try:
+                prepared = dataset.inputs_batch(values)
+            except tf.errors.InvalidArgumentError as e:  # Pillow took it, TensorFlow does not
+                raise UserError(f"{', '.join(place for place, _ in batch)}: {e.message}") from e
+            answers = self.answer_batch(name, prepared)
             for value, answer in zip(values, answers, strict=True):
                 if isinstance(value, str) and not value.strip():
                     answer = _without_words(answer)

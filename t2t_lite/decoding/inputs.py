@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.data.encoding import image_bytes
+from t2t_lite.data.encoding import given_picture
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Text
@@ -27,7 +27,9 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
         if not text.strip():
             raise UserError(f"empty; expected {what(problem)}")
         path = Path(text).expanduser()
-        return read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else image_bytes(path)
+        return (
+            read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else given_picture(path)
+        )
     except UserError as e:
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 

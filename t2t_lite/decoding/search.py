@@ -53,7 +53,7 @@ class Decoder:
         net = self.model.net(self.model.problems[problem].targets)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), _fingerprints(batch["inputs"]))
+        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
         if net.name not in self._searches:
             search = tf.function(lambda start: self.search(net, start), input_signature=[_any_size(start)])
             self._searches[net.name] = search
@@ -115,7 +115,7 @@ def _any_size(start: Start) -> Start:
     return Start(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
 
 
-def _fingerprints(inputs: tf.Tensor) -> tf.Tensor:
+def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
     """(B, ...) -> int64 (B,): a number that depends on a row's values, not on its padding with zeros."""
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])

@@ -53,7 +53,7 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     down, up = rate // common, wanted // common
     # Silence behind the end keeps it from wrapping round to the beginning, and makes both lengths whole.
     blocks = -(-(len(samples) + rate // 20) // down)
-    spectrum = np.fft.rfft(samples, blocks * down)
+    spectrum = np.fft.rfft(samples.astype(np.float64), blocks * down)
     kept = min(len(spectrum), blocks * up // 2 + 1)
     changed = np.fft.irfft(spectrum[:kept], blocks * up) * (up / down)
     return changed[: -(-len(samples) * wanted // rate)]

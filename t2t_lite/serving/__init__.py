@@ -1,0 +1,1 @@
+"""A trained run in people's hands: the export that plain TensorFlow loads."""

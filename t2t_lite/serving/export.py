@@ -1,0 +1,178 @@
+"""A run as a SavedModel that needs TensorFlow and tensorflow-text alone.
+
+saved_model.pb, variables/   the signatures and the weights that they need
+export.json                  what the problems take and give, the step, the search
+"""
+
+import dataclasses
+import functools
+import inspect
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.data import lengths
+from t2t_lite.decoding.decode import make_decoder
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError
+from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.report import format_comparison
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.quiet import muted
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
+from t2t_lite.runs.run import Run
+from t2t_lite.serving.signatures import Signatures
+from t2t_lite.serving.tokenizer import Tokenizer
+from t2t_lite.serving.weights import StoredWeight
+
+DESCRIPTION = "export.json"
+
+
+def export_run(
+    names: Sequence[str],
+    output_dir: Path,
+    export_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    decode_hparams: DecodeHParams,
+    weights: str = "float32",
+    checkpoint: str = "latest",
+    eval_steps: int = 5,
+) -> None:
+    """Writes an export of some of a run's problems, and says what is in it.
+
+    Args:
+      names: the problems.
+      output_dir: the run's folder.
+      export_dir: the new folder; an export that is there is replaced, once the new one is whole.
+      data_dir: the vocabularies and the dev splits; if None, the run's own copies, and nothing is compared.
+      decode_hparams: how to search; batch_size does not count.
+      weights: how to store them: "float32", "bfloat16" or "int8".
+      checkpoint: "latest", "best" or a step.
+      eval_steps: batches of each problem's dev split, on which narrow weights are compared to those trained.
+
+    Raises:
+      UserError: no run, no checkpoint, a problem that was not trained, no vocabulary, a search that cannot be, or
+        export_dir holds something else.
+    """
+    check_replaceable(export_dir)
+    run = Run.open(output_dir)
+    vocabularies = run.load_vocabularies(names, data_dir)
+    problems = {name: problem for name, problem in run.problems().items() if name in names}
+    if any(isinstance(problem.targets, Text) for problem in problems.values()):
+        decode_hparams.check_beams()
+    model = run.build_model()
+    step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
+
+    root = tf.Module()
+    with muted():
+        root.tokenizers = {name: Tokenizer(vocabulary) for name, vocabulary in vocabularies.items()}
+    needed = _needed(model, problems)
+    stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
+    root.weights = list(stored.values())
+    if weights != "float32" and data_dir is not None:
+        datasets = run.open_datasets(data_dir, list(names))
+        search = dataclasses.replace(decode_hparams, return_beams=1)
+        decoder, limit = make_decoder(model, search), search.max_length
+        figures = functools.partial(
+            evaluate, model, datasets, run.hparams, "dev", eval_steps, decoder=decoder, max_length=limit
+        )
+        print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
+        print(_compare(figures, model, stored, weights))
+    signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
+    description = {
+        "name": run.model_name,
+        "step": step,
+        "weights": weights,
+        "search": dataclasses.asdict(decode_hparams),
+        "problems": {name: _describe(model, problem, signatures.answers(name)) for name, problem in problems.items()},
+    }
+    traced = dict(item for name in problems for item in signatures.trace(name))
+    size = write_export(root, traced, description, export_dir)
+    parts = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
+    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
+    print(f"{size / 1e6:.1f} MB, of which weights {sum(parts.values()) / 1e6:.1f} MB ({weights}): {_sizes(parts)}")
+    dropped = {name: _bytes(part) for name, part in model.parts().items() if name not in needed}
+    print(f"dropped, since these problems do not need them: {_sizes(dropped) or 'none'}")
+
+
+def check_replaceable(export_dir: Path) -> None:
+    """Raises UserError where the folder cannot be, or holds anything but an export, which a new one may replace."""
+    there = next(path for path in (export_dir, *export_dir.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--export_dir: {there} is a file; give a folder")
+    if export_dir.is_dir() and any(export_dir.iterdir()) and not (export_dir / DESCRIPTION).is_file():
+        raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
+
+
+def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
+    """What `export.json` tells of a problem, which gives each input so many answers."""
+    kinds = {"language": "text", "image": "image", "audio": "audio"}
+    grid = None
+    if isinstance(problem.inputs, Image):
+        blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
+        grid = model.net(problem.inputs).embed_inputs(blank).grid.numpy().tolist()
+    source, target = getattr(problem, "languages", (None, None))
+    of_text = "tree" if "tree" in problem.metrics else "text"
+    return {
+        "inputs": kinds.get(problem.inputs.modality, problem.inputs.modality),
+        "outputs": "class" if isinstance(problem.targets, Label) else of_text,
+        "command": problem.command,
+        "description": (inspect.getdoc(type(problem)) or "").partition("\n")[0],
+        "from": source,
+        "to": target,
+        "sample_rate": problem.inputs.sample_rate if isinstance(problem.inputs, Audio) else None,
+        "max_length": None if isinstance(problem.inputs, Image) else lengths.max_length(problem.inputs),
+        "grid": grid,
+        "answers": answers,
+    }
+
+
+def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
+    """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
+    unfinished, before = (export_dir.with_name(export_dir.name + ending) for ending in (".unfinished", ".before"))
+    try:
+        for folder in (unfinished, before):
+            shutil.rmtree(folder, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(root, str(unfinished), dict(signatures), options)
+        size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
+        text = json.dumps({**description, "bytes": size}, indent=2) + "\n"
+        (unfinished / DESCRIPTION).write_text(text, encoding="utf8")
+        if export_dir.exists():
+            export_dir.rename(before)
+        os.replace(unfinished, export_dir)
+        return size
+    finally:
+        for folder in (unfinished, before):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
+    """The parts of a model that the problems need, in the model's order."""
+    needed = {part for name in problems for part in model.parts(name)}
+    return {name: weights for name, weights in model.parts().items() if name in needed}
+
+
+def _compare(figures: Callable[[], Any], model: Any, stored: Mapping[int, StoredWeight], kind: str) -> str:
+    """A model's figures before and after it takes over the stored weights."""
+    before = figures()
+    for weight in model.weights:
+        if id(weight) in stored:
+            weight.assign(stored[id(weight)].value())
+    return format_comparison(before, figures(), ("as trained", kind))
+
+
+def _bytes(weights: Iterable[Any]) -> int:
+    return sum(weight.value.dtype.size * weight.value.shape.num_elements() for weight in weights)
+
+
+def _sizes(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in parts.items())
