@@ -1,5 +1,6 @@
 """Runs the server: loads the model, listens, and ends in good order."""
 
+import contextlib
 import io
 import signal
 import socket
@@ -15,6 +16,8 @@ from t2t_lite.serving.app import make_app
 from t2t_lite.serving.batching import BatchPlan
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
+
+_BACKLOG = 2048  # connections that wait to be accepted
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,13 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
             server_header=False,
             ws="none",
             lifespan="on",
+            backlog=_BACKLOG,
             timeout_graceful_shutdown=int(limits.answer_seconds) + 5,
         )
         # uvicorn ends in good order at the first signal and then raises it again, for these handlers.
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, lambda *_: None)
+        listening.listen(_BACKLOG)
         host, port = listening.getsockname()[:2]
         _say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C ends it")
         uvicorn.Server(config).run(sockets=[listening])
@@ -66,10 +71,13 @@ def warm_up(model: ExportedModel) -> None:
 
 def _bind(address: Address) -> socket.socket:
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(place)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, place = found[0]
+        with contextlib.ExitStack() as undo:
+            listening = undo.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            undo.pop_all()
     except OSError as e:
         raise UserError(f"--host={address.host} --port={address.port}: cannot listen there: {e.strerror or e}") from e
     return listening
