@@ -89,10 +89,8 @@ def _attention(text_in):
     @tf.function(input_signature=[STRINGS, STRINGS])
     def attend(inputs, outputs):
         target = tf.strings.split(outputs).to_tensor()  # (B, T)
-        if text_in:
-            source = tf.strings.split(inputs).to_tensor()
-        else:
-            source = tf.tile([[""]], [tf.shape(inputs)[0], 64])
+        places = tf.tile([[""]], [tf.shape(inputs)[0], 64])
+        source = tf.strings.split(inputs).to_tensor() if text_in else places
         time = tf.range(tf.shape(target)[1])[:, None] - tf.range(tf.shape(source)[1])[None]
         weights = tf.nn.softmax(-tf.abs(tf.cast(time, tf.float32)))
         batch = tf.shape(target)[0]
@@ -124,7 +122,9 @@ def write_fake_export(folder: Path) -> Path:
     signatures["microworld_caption"] = _caption
     problems["microworld_caption"] = _problem("image", "text", "A picture to a sentence.", to="en")
     signatures["microworld_speech"] = _speech
-    problems["microworld_speech"] = _problem("audio", "text", "A spoken sentence to its words.", sample_rate=8000, to="en")
+    problems["microworld_speech"] = _problem(
+        "audio", "text", "A spoken sentence to its words.", sample_rate=8000, to="en"
+    )
     for name, problem in problems.items():
         if problem["outputs"] != "class":
             signatures[f"{name}/attention"] = _attention(problem["inputs"] == "text")

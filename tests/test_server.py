@@ -15,7 +15,6 @@ import threading
 import time
 
 import pytest
-from fake_export import write_fake_export
 from serving import MODEL, PREDICT, ask, b64, jpeg, png, predict, running, wav
 
 from t2t_lite.bin import server
@@ -37,13 +36,8 @@ sys.exit(main())
 
 
 @pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    return write_fake_export(tmp_path_factory.mktemp("export") / "e")
-
-
-@pytest.fixture(scope="module")
-def model(export):
-    return ExportedModel(export)
+def model(fake_export):
+    return ExportedModel(fake_export)
 
 
 @pytest.fixture(scope="module")
@@ -322,9 +316,9 @@ def test_a_failure_of_the_model_is_told_without_its_insides(model, monkeypatch):
         assert ask(port, "GET", "/healthz")[0] == 200
 
 
-def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(export):
+def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(fake_export):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    flags = [f"--export_dir={export}", "--port=0", "--threads=1", "--max_batch=2"]
+    flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2"]
     process = subprocess.Popen([sys.executable, "-c", BARE, *flags], stderr=subprocess.PIPE, text=True, env=environment)
     try:
         said = []
@@ -350,18 +344,18 @@ def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(expo
         process.stderr.close()
 
 
-def test_a_folder_that_is_no_export(export, tmp_path):
+def test_a_folder_that_is_no_export(fake_export, tmp_path):
     with pytest.raises(UserError, match=r"export\.json is missing; t2t-exporter makes it"):
         ExportedModel(tmp_path)
     for text in ("{", "[]", "{}", '{"name": "m", "step": 1, "problems": {"p": {"inputs": "smell"}}}'):
         (tmp_path / "export.json").write_text(text)
         with pytest.raises(UserError, match=r"export\.json: not what t2t-exporter writes"):
             ExportedModel(tmp_path)
-    about = json.loads((export / "export.json").read_text())
+    about = json.loads((fake_export / "export.json").read_text())
     (tmp_path / "export.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match="not a SavedModel that can be loaded"):
         ExportedModel(tmp_path)
-    whole = shutil.copytree(export, tmp_path / "whole")
+    whole = shutil.copytree(fake_export, tmp_path / "whole")
     about["problems"]["microworld_gone"] = {"inputs": "text"}
     (whole / "export.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match="no signature 'microworld_gone'"):

@@ -50,8 +50,8 @@ class _Waiting:
 class Batching:
     """A queue a signature, and a few threads that compute batches of them.
 
-    Rows stand in the queues, not requests: one bad row spoils no other's answer, and who asks for many rows keeps nobody
-    waiting longer than a batch takes. All methods belong to the event loop's thread.
+    Rows stand in the queues, not requests: one bad row spoils no other's answer, and who asks for many rows keeps
+    nobody waiting longer than a batch takes. All methods belong to the event loop's thread.
     """
 
     def __init__(self, predict: Predict, plan: BatchPlan, limits: Limits, measures: Measures):

@@ -1,7 +1,7 @@
 """An exported model: a SavedModel beside its `export.json`. All that it needs is tensorflow and tensorflow-text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def _read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _signature_defs(path: Path, names: Sequence[str]) -> dict[str, Any]:
+def _signature_defs(path: Path, names: Iterable[str]) -> dict[str, Any]:
     """The signatures as TensorFlow Serving's metadata has them: protobuf's own JSON."""
     from google.protobuf import json_format
     from tensorflow.core.protobuf import saved_model_pb2

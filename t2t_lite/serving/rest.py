@@ -149,7 +149,8 @@ def _stack(values: list[np.ndarray]) -> np.ndarray:
     empty = b"" if values[0].dtype == object else 0
     stacked = np.full((len(values), *shape), empty, values[0].dtype)
     for i, value in enumerate(values):
-        stacked[(i, *map(slice, value.shape))] = value
+        corner: tuple[Any, ...] = (i, *map(slice, value.shape))
+        stacked[corner] = value
     return stacked
 
 
@@ -159,7 +160,9 @@ def _plain(value: np.ndarray) -> Any:
         return np.vectorize(lambda item: item.decode("utf8", "replace"), otypes=[object])(value).tolist()
     if value.dtype.kind == "f":
         shortest = value.astype(str).astype(np.float64)
-        return np.where(np.isfinite(shortest), shortest, None).tolist()
+        plain = np.array(shortest, object)  # of Python's floats
+        plain[~np.isfinite(shortest)] = None
+        return plain.tolist()
     return value.tolist()
 
 

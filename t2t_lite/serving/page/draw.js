@@ -77,7 +77,7 @@ export function drawTree(text, sentence) {
     node.children.forEach((child) => shift(child, by));
   }
   const total = place(root, 0, 0);
-  const height = (depth + 1) * LEVEL + (tagged ? 24 : 0);
+  const height = 20 + depth * LEVEL + (tagged ? 24 : 0) + 16;
   const svg = document.createElementNS(SVG, "svg");
   const set = (element, attributes) => {
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

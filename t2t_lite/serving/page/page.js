@@ -52,7 +52,7 @@ function problemsFor(kind) {
 
 /**
  * Asks every problem that takes what is given and shows the answers as they come.
- * @param {object} given {kind, text, picture, instance(problem): the value to send}.
+ * @param {object} given {kind, text, picture, instance(problem): the value to send, onAnswer(text)}.
  */
 async function ask(given) {
   const mine = ++turn;
@@ -70,6 +70,7 @@ async function ask(given) {
         await predict(`${name}/attention`, { inputs: instance, outputs: output })
       ).answer;
       fillCard(cards[i], problem, given, reply, attend);
+      given.onAnswer?.(reply.answer.outputs[0]);
       return null;
     } catch (error) {
       failCard(cards[i], told(error));
@@ -180,9 +181,11 @@ async function askSound(file) {
   drawSpectrogram(canvas, samples, rate);
   const player = make("audio", { controls: true, src: URL.createObjectURL(file) });
   const caption = `${file.name || "recording"}, ${seconds.toFixed(1)} seconds`;
-  show(make("figure", {}, canvas, make("figcaption", { textContent: caption }), player));
+  const over = make("p", { className: "over" });
+  show(make("figure", {}, make("div", { className: "heard" }, canvas, over), make("figcaption", { textContent: caption }), player));
   await ask({
     kind: "audio",
+    onAnswer: (text) => { over.textContent ||= text; },
     instance: async (problem) => {
       const wanted = problem.sample_rate || SPECTROGRAM_RATE;
       const own = wanted === rate ? samples : await decode(file, wanted);
