@@ -24,7 +24,9 @@ PREDICT = f"{MODEL}:predict"
 def running(model, limits=None, plan=None, port=0):
     """Yields the port of a server of this model; leaving stops it."""
     app = make_app(model, limits or Limits(), plan or BatchPlan())
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="on", ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_config=None, log_level="error", lifespan="on", ws="none")
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
