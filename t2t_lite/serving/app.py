@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import h11
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -190,7 +191,9 @@ class _Headers:
             if message["type"] == "http.response.start":
                 more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
                 message["headers"] = [*message["headers"], *more]
-            await send(message)
+            # Where garbage came behind a request, uvicorn has said 400 already and takes no other answer.
+            with contextlib.suppress(h11.LocalProtocolError):
+                await send(message)
 
         await self._app(scope, receive, send_with_headers)
 

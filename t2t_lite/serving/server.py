@@ -40,7 +40,8 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
         warm_up(model)
         config = uvicorn.Config(
             make_app(model, limits, plan),
-            log_level="warning",
+            http="h11",
+            log_level="error",  # warnings tell of clients' broken HTTP
             access_log=False,
             server_header=False,
             ws="none",
