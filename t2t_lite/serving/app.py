@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t2t_lite.serving import rest
 from t2t_lite.serving.batching import Batching, BatchPlan
-from t2t_lite.serving.inputs import check_input
+from t2t_lite.serving.checks import check_input
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.measures import Measures
 from t2t_lite.serving.model import ExportedModel
