@@ -14,6 +14,7 @@ COMMANDS = {
     "t2t-trainer": "trainer",
     "t2t-eval": "eval",
     "t2t-decoder": "decoder",
+    "t2t-exporter": "exporter",
     "t2t-avg-all": "avg_all",
     "t2t-bleu": "bleu",
     "t2t-server": "server",

@@ -1,13 +1,10 @@
-"""What one more problem costs a joint model, and what one more position costs in decoding.
-
-Tracing: the first training step of each further problem against that of the first, which builds the shared body.
-Decoding: Body.step at position 50 against position 5, and against decoding all 50 positions anew."""
+"""What one more problem costs a joint model: its first training step over that of the first, which builds the body."""
 
 import statistics
 
 import numpy as np
 import tensorflow as tf
-from compare import ratio, seconds
+from compare import seconds
 
 from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.models.multi_model import MultiModel
@@ -19,7 +16,6 @@ from t2t_lite.training.step import TrainStep
 
 EXAMPLES, SOURCE, TARGET = 8, 20, 20  # B, S, T
 MODELS = 3  # models built, as a trace happens once in each
-EARLY, LATE = 5, 50  # positions
 
 TEXT, PICTURE = Text("words", 256), Image(32, 32)
 PROBLEMS: list[tuple[str, Feature, Feature]] = [
@@ -44,36 +40,21 @@ def batch(rng: np.random.Generator, inputs: Feature, targets: Feature) -> dict[s
     return {"inputs": tf.constant(drawn, kind), "targets": tf.constant(answers, tf.int32)}
 
 
-def first_steps() -> tuple[MultiModel, list[float]]:
-    """A new model, and the seconds of each problem's first step."""
+def first_steps() -> list[float]:
+    """The seconds of each problem's first step with a new model."""
     rng = np.random.default_rng(0)
     model = MultiModel(multimodel_tiny(), {p[0]: problem(*p) for p in PROBLEMS}, {"words": 256})
     train_step = TrainStep(Devices(), [(model, make_optimizer(model.hparams, model.trainable_variables))])
     batches = {name: batch(rng, inputs, targets) for name, inputs, targets in PROBLEMS}
-    return model, [seconds(lambda n=n: train_step(n, batches[n], 0)) for n in batches]
-
-
-def decoding(model: MultiModel) -> None:
-    size = model.hparams.hidden_size
-    x, encoded = tf.ones([EXAMPLES, size]), tf.random.stateless_normal([EXAMPLES, SOURCE, size], [1, 0])
-    valid, targets = tf.ones([EXAMPLES, SOURCE], tf.bool), tf.random.stateless_normal([EXAMPLES, LATE, size], [2, 0])
-    step, decode = tf.function(model.body.step), tf.function(model.body.decode)
-    states = [model.body.initial_state(encoded, valid, LATE + 1)]
-    while len(states) <= LATE:
-        states.append(step(x, states[-1])[1])
-    value, times = ratio(lambda: step(x, states[LATE]), lambda: step(x, states[EARLY]))
-    print(f"a step at position {LATE}, over one at {EARLY}: {value:.2f}  ({times})")
-    value, times = ratio(lambda: step(x, states[LATE]), lambda: decode(targets, encoded, valid, x))
-    print(f"a step at position {LATE}, over all {LATE} anew: {value:.2f}  ({times})")
+    return [seconds(lambda n=n: train_step(n, batches[n], 0)) for n in batches]
 
 
 def main() -> None:
     runs = [first_steps() for _ in range(MODELS)]
-    medians = [statistics.median(times) for times in zip(*(times for _, times in runs), strict=True)]
+    medians = [statistics.median(times) for times in zip(*runs, strict=True)]
     print(f"first step of {PROBLEMS[0][0]}: {medians[0]:.1f} s")
     for (name, _, _), median in zip(PROBLEMS[1:], medians[1:], strict=True):
         print(f"first step of {name}, over that: {median / medians[0]:.2f}  ({median:.2f} s)")
-    decoding(runs[-1][0])
 
 
 if __name__ == "__main__":

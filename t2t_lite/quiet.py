@@ -1,9 +1,11 @@
 """Importing TensorFlow without the lines that it writes on standard error, which would bury a command's own."""
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
@@ -18,14 +20,23 @@ def import_tensorflow() -> None:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    # Some lines come before TensorFlow reads its level, so for the import's duration the descriptor itself leads
-    # elsewhere. Python's own sys.stderr, where it is not the descriptor (in a test), is not touched.
+    with muted():  # some lines come before TensorFlow reads its level
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """What C++ code writes on standard error inside is dropped, unless an exception leaves.
+
+    The descriptor itself leads elsewhere meanwhile. Python's own sys.stderr, where it is not the descriptor (in a
+    test), is not touched.
+    """
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            yield
         except BaseException:
             said.seek(0)
             os.write(stderr, said.read())

@@ -327,16 +327,12 @@ class TestDecoder:
 
     def test_sounds(self, fails, data, run_dir, tmp_path):
         (tmp_path / "text.wav").write_text("no sound")
-        for name, rate, width, samples in (("fast", 16000, 2, 8), ("wide", 8000, 4, 8), ("empty", 8000, 2, 0)):
-            with wave.open(f"{tmp_path}/{name}.wav", "wb") as file:
-                file.setparams((1, width, rate, samples, "NONE", ""))
-                file.writeframes(bytes(width * samples))
+        with wave.open(f"{tmp_path}/empty.wav", "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
         for path, told in (
-            ("none.wav", "none.wav: not a readable WAV file"),
-            ("text.wav", "text.wav: not a readable WAV file"),
-            ("fast.wav", "fast.wav: expected 16-bit samples at 8000 Hz, found 16 bits at 16000 Hz"),
-            ("wide.wav", "wide.wav: expected 16-bit samples at 8000 Hz, found 32 bits at 8000 Hz"),
-            ("empty.wav", "empty.wav: "),
+            ("none.wav", "none.wav: cannot be read: No such file or directory"),
+            ("text.wav", "text.wav: not a readable sound file"),
+            ("empty.wav", "empty.wav: a sound file without samples"),
         ):
             self.decode(fails, tmp_path, "session_tones", f"{tmp_path}/{path}\n", [told, f"{tmp_path}/in:1"])
 
@@ -353,6 +349,8 @@ class TestDecoder:
         flags = ["--problem=session_pictures", f"--decode_from_file={tmp_path}/in"]
         told = [f"--decode_to_file: cannot write '{tmp_path}/no/out': no such folder"]
         fails(decoder, *flags, f"--decode_to_file={tmp_path}/no/out", phrases=told)
+        told = [f"--decode_to_file: '{tmp_path}/in' is what --decode_from_file reads"]
+        fails(decoder, *flags, f"--decode_to_file={tmp_path}/in", phrases=told)
 
 
 def registered_hparams():

@@ -388,7 +388,7 @@ class TestBatches:
             with tf.control_dependencies([count]):
                 return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
 
-        monkeypatch.setattr("t2t_lite.data.reading._decode_images", decode)
+        monkeypatch.setattr("t2t_lite.data.reading.decode_images", decode)
         monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
         hparams = dataclasses.replace(HPARAMS, batch_max_examples=1)
         dataset = Dataset.open(data_dir, "tiny_pictures")

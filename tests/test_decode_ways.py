@@ -1,7 +1,9 @@
 """From a file, through a pipe, typed: order, going on, what is said of answers. The model is a stand-in."""
 
+import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +46,7 @@ class TestFile:
         assert sizes == [[8, 6], [4, 3], [2, 0]]
         assert FakeAnswerer.asked[2] == {f"{tmp_path}/in:1": "ab", f"{tmp_path}/in:3": ""}
         told = capsys.readouterr().out
-        assert told == f"7 lines written to {tmp_path}/out; 1 empty; 1 reached the length limit\n"
+        assert told == f"7 lines written to {tmp_path}/out; 1 empty (line 3); 1 reached the length limit (line 6)\n"
         assert sorted(os.listdir(tmp_path)) == ["in", "out"]
 
     def test_line_ends_of_windows_and_an_empty_file(self, decode):
@@ -53,6 +55,7 @@ class TestFile:
 
     def test_scores_and_alternatives_stand_between_tabs(self, decode):
         assert decode("a\tb", return_scores=False) == ["b\ta"]
+        assert decode("a\rb") == ["b a"]
         assert decode("a\tb", return_scores=True) == ["b a\t-0.5000"]
         beams = {"decode_hparams": "beam_size=2,return_beams=2"}
         assert decode("a\tb", **beams) == ["b a\tb a1"]
@@ -81,6 +84,7 @@ class TestFile:
         with pytest.raises(UserError, match=r"in:2: bad$"):
             decode("abcd", "bad", "abcdef", "b")
         assert not (tmp_path / "out").exists()
+        assert f"2 inputs answered so far are kept in {tmp_path}/out.unfinished" in capsys.readouterr().err
         assert decode("abcd", "good", "abcdef", "b") == ["dcba", "doog", "fedcba", "b"]
         assert FakeAnswerer.asked == [{f"{tmp_path}/in:2": "good", f"{tmp_path}/in:4": "b"}]
 
@@ -112,7 +116,22 @@ class TestPipe:
             out, err = process.communicate("\n".join(many))
         assert process.returncode == 0, err
         assert out.splitlines() == [line[::-1] for line in many]
-        assert err.splitlines()[-1] == "203 lines answered; 1 empty"
+        assert err.splitlines()[-1] == "203 lines answered; 1 empty (line 2)"
+
+    @pytest.mark.parametrize("left", ["interrupt", "reader gone"])
+    def test_it_ends_at_once_when_it_is_left(self, left):
+        with start("pipe", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            process.stdin.write("abc\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "cba\n"
+            if left == "interrupt":
+                process.send_signal(signal.SIGINT)
+            else:
+                process.stdout.close()
+                process.stdin.write("abc\n")
+                process.stdin.flush()
+            assert process.wait(20) == (-signal.SIGINT if left == "interrupt" else 1)
+            assert "Fatal Python error" not in process.stderr.read()
 
     def test_a_bad_line_is_named_and_those_before_it_are_answered(self):
         process = start("pipe", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -122,17 +141,32 @@ class TestPipe:
         assert b"standard input:4: not UTF-8 text" in err
 
 
-def test_typed_lines_can_be_edited_and_called_back():
+def test_typed_lines_can_be_edited_and_called_back_in_the_next_sitting_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    up, left, end = b"\x1b[A", b"\x1b[D", b"\x04"
+    with sitting() as terminal:
+        shown = wait_for(terminal, b"", b"Ctrl-D ends")
+        shown = wait_for(terminal, shown, b"> ")
+        os.write(terminal, b"abx\x7fc\n")  # a backspace
+        shown = wait_for(terminal, shown, b"cba\r\n")
+        os.write(terminal, up + left * 3 + b"0\n")
+        wait_for(terminal, shown, b"cba0\r\n")
+        os.write(terminal, end)
+    with sitting() as terminal:
+        shown = wait_for(terminal, b"", b"> ")
+        os.write(terminal, up + up + b"1\n")
+        wait_for(terminal, shown, b"1cba\r\n")
+        os.write(terminal, end)
+    assert (tmp_path / "t2t_lite" / "decoder_history").read_text().split() == ["abc", "0abc", "abc1"]
+
+
+@contextlib.contextmanager
+def sitting():
+    """The program at a terminal; gives what to type into and to read from."""
     main, terminal = pty.openpty()
     with start("interactive", stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL) as process:
         os.close(terminal)
-        shown = wait_for(main, b"", b"Ctrl-D ends")
-        shown = wait_for(main, shown, b"> ")
-        os.write(main, b"abx\x7fc\n")  # a backspace
-        shown = wait_for(main, shown, b"cba\r\n")
-        os.write(main, b"\x1b[A" + b"\x1b[D" * 3 + b"0\n")  # up: the line before; left to its start
-        wait_for(main, shown, b"cba0\r\n")
-        os.write(main, b"\x04")
+        yield main
         assert process.wait(10) == 0
     os.close(main)
 

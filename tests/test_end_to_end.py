@@ -133,13 +133,16 @@ def test_a_finished_run_is_told_to_be_one(run_dir, call, capsys):
 def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
     call(evaluator, run_dir, "--problem=session", f"--json_out={tmp_path}/scores.json")
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert list(scores) == ["step", "problems"] and scores["step"] == 6
+    assert list(scores) == ["step", "teacher_forced", "problems"] and scores["step"] == 6
     assert list(scores["problems"]) == NAMES
-    everywhere = {"examples", "loss", "log_perplexity", "accuracy", "accuracy_per_sequence", "accuracy_top5"}
+    everywhere = {"loss", "log_perplexity", "accuracy", "accuracy_per_sequence", "accuracy_top5"}
+    assert set(scores["teacher_forced"]) == everywhere
+    everywhere.add("examples")
+    decoded = {"wer", "answers_cut", "answers_empty"}
     for name, figures in scores["problems"].items():
-        assert figures.keys() == everywhere | ({"wer", "answers_cut"} if name == "session_reverse" else set())
+        assert figures.keys() == everywhere | (decoded if name == "session_reverse" else set())
         assert type(figures["examples"]) is int and figures["examples"] == 20  # the whole split
-        assert 0 <= figures.pop("answers_cut", 0) <= figures.pop("examples")
+        assert 0 <= figures.pop("answers_empty", 0) + figures.pop("answers_cut", 0) <= 2 * figures.pop("examples")
         assert all(type(value) is float and math.isfinite(value) for value in figures.values())
         assert all(0 <= value <= 1 for key, value in figures.items() if key.startswith("accuracy"))
         assert figures["loss"] > 0
@@ -171,18 +174,18 @@ class TestDecoder:
         self, run_dir, call, problems, tmp_path, monkeypatch, capsys
     ):
         write_wav(tmp_path / "a.wav", problems.tones(["low", "high"]))
-        write_wav(tmp_path / "wrong.wav", problems.tones(["low"]), rate=16000)
-        typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/wrong.wav", f"{tmp_path}/a.wav"]
+        # Of twice the rate: each sample doubled, and no other sound once it is read.
+        write_wav(tmp_path / "fast.wav", np.repeat(problems.tones(["low", "high"]), 2), rate=16000)
+        typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/fast.wav", f"{tmp_path}/a.wav"]
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed)))
         call(decoder, run_dir, "--problem=session_tones", "--decode_interactive", "--decode_hparams=max_length=3")
         told = capsys.readouterr()
         answers = told.out.splitlines()
-        assert len(answers) == 2 and answers[0] == answers[1]
+        assert len(answers) == 3 and answers[0] == answers[2]
         errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
         notes = [line for line in told.err.splitlines() if line not in errors]
-        assert len(errors) == 2 and notes == ["note: reached the length limit"] * 2
-        assert "none.wav" in errors[0]
-        assert "wrong.wav: expected 16-bit samples at 8000 Hz, found 16 bits at 16000 Hz" in errors[1]
+        assert len(errors) == 1 and "none.wav: cannot be read" in errors[0]
+        assert notes == ["note: reached the length limit"] * 3
 
     def test_shows_examples_beside_their_references(self, run_dir, call, problems, capsys):
         call(decoder, run_dir, "--problem=session", "--show=2", "--decode_hparams=max_length=3")

@@ -128,6 +128,16 @@ class TestCiderD:
         figures = metrics.cider_d(["a red dog sleeps", "a blue dog runs"], self.references)
         assert figures == {"cider_d": pytest.approx((2.5 + 10) / 2)}
 
+    def test_equals_the_reference_tool(self):
+        # Figures of pycocoevalcap 1.2, Cider().compute_score.
+        references = [
+            ["a red cat sleeps on the mat", "the cat sleeps"],
+            ["a blue dog runs under a tree"],
+            ["two birds sit on a red roof"],
+        ]
+        answers = ["a red cat sleeps on a mat", "a dog runs runs", "birds sit on the red roof"]
+        assert cider.cider_d(answers, references) == pytest.approx([4.183432, 1.402513, 3.899311])
+
     def test_length_is_punished_and_repetition_cut(self):
         # "red" three times: its entry 3 log 2 is cut to log 2; the cosine of unigrams is 1 / (3 sqrt 3).
         (score, _) = cider.cider_d(["red red red", ""], [[r] for r in self.references])

@@ -1,8 +1,6 @@
-"""The table of scores."""
+"""The tables of scores."""
 
-import io
-
-from t2t_lite.evaluation.report import format_report, print_report
+from t2t_lite.evaluation.report import format_report
 
 SCORES = {
     "step": 30,
@@ -14,27 +12,26 @@ SCORES = {
             "wer": 0.25,
             "bleu_signature": "s",
             "answers_cut": 3,
+            "answers_empty": 0,
         },
-        "shapes": {"examples": 7, "loss": 1.25, "accuracy": 0.5},
+        "shapes": {"examples": 7, "loss": 1.25, "accuracy": 0.5, "accuracy_top5": 1.0},
     },
 }
 
 
-def test_plain_text_says_what_is_teacher_forced_and_what_is_decoded():
-    out = io.StringIO()
-    print_report(SCORES, out)
-    parts = [part.splitlines() for part in out.getvalue().rstrip().split("\n\n")]
-    (step,), (forced, heading, *rows), (decoded, decoded_heading, *decoded_rows), signatures = parts
+def test_it_says_what_is_teacher_forced_and_what_is_decoded():
+    parts = [part.splitlines() for part in format_report(SCORES).split("\n\n")]
+    (step,), (forced, *table), (decoded, *decoded_table), cut, signatures = parts
     assert step == "step 30"
     assert forced.startswith("teacher-forced: ") and decoded.startswith("decoded: ")
     # A row a problem, and only columns that are there.
-    assert heading.split() == ["problem", "examples", "loss", "accuracy"]
-    assert [row.split() for row in rows] == [
-        ["reverse", "12", "0.500", "87.5%"],
-        ["shapes", "7", "1.250", "50.0%"],
+    assert table == [
+        "problem  examples   loss  accuracy   top 5",
+        "reverse        12  0.500     87.5%",
+        "shapes          7  1.250     50.0%  100.0%",
     ]
-    assert decoded_heading.split("  ") == ["problem", "  WER", "cut at the limit"]
-    assert [row.split() for row in decoded_rows] == [["reverse", "25.0%", "3"]]
+    assert decoded_table == ["problem    WER", "reverse  25.0%"]
+    assert cut == ["reverse: of 12 answers 3 reached the length limit"]
     assert signatures == ["BLEU: sacrebleu s"]
 
 
@@ -43,12 +40,13 @@ def test_nothing_decoded_is_no_table():
     assert "decoded" not in text and "teacher-forced" in text
 
 
-def test_a_terminal_gets_a_table():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    out = Terminal()
-    print_report(SCORES, out)
-    assert "reverse" in out.getvalue() and "─" in out.getvalue()
-    assert "teacher-forced" in out.getvalue() and "sacrebleu s" in out.getvalue()
+def test_all_figures_of_eight_problems_fit_into_80_columns():
+    """Where a table is wider, terminals break its rows."""
+    shares = ["wer", "cer", "accuracy_trees", "bracket_f1", "complete_match", "accuracy", "accuracy_top5"]
+    figures = dict.fromkeys([*shares, "accuracy_per_sequence"], 0.999) | dict.fromkeys(["bleu", "chrf"], 99.9)
+    figures |= {"examples": 4000, "loss": 10.0, "log_perplexity": 10.0, "cider_d": 10.0}
+    (_, _, *forced), (_, *decoded) = (
+        part.splitlines()
+        for part in format_report({"step": 1, "problems": {"microworld_ende_rev": figures}}).split("\n\n")[1:]
+    )
+    assert max(map(len, [*forced, *decoded])) <= 80

@@ -55,6 +55,8 @@ def body(flags: FlagValues) -> None:
         source, target = Path(flags.decode_from_file).expanduser(), command.file_to_write(flags, "decode_to_file")
         if not source.is_file():
             raise UserError(f"--decode_from_file: no file '{source}'")
+        if target.exists() and target.samefile(source):
+            raise UserError(f"--decode_to_file: '{target}' is what --decode_from_file reads")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)

@@ -45,10 +45,10 @@ def body(flags: FlagValues) -> None:
         raise UserError("--decode_hparams: return_beams: one answer is scored")
     import_tensorflow()
     from t2t_lite.evaluation.evaluate import evaluate_run
-    from t2t_lite.evaluation.report import print_report
+    from t2t_lite.evaluation.report import format_report
 
     scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint, decode_hparams)
-    print_report(scores)
+    print(format_report(scores))
     if json_out:
         json_out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf8")
 

@@ -1,8 +1,9 @@
 """From raw examples to serialized records. Runs in datagen's worker processes and knows nothing of TensorFlow."""
 
+import contextlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,9 @@ from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem
+
+MAX_PIXELS = 1 << 25  # of a picture that is to be answered
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # what such files begin with
 
 _SPARE = 2  # a stored picture's shorter side is at most so many times what the network sees: room for crops
 _ORIENTATION = 0x0112  # EXIF: 1 is upright
@@ -182,17 +186,49 @@ def image_bytes(value: Any, shorter: int | None = None) -> bytes:
         if value.dtype != np.uint8:
             raise UserError(f"expected a uint8 picture, got {value.dtype}")
         return _stored(_shrunk(PilImage.fromarray(value), shorter), "PNG")
+    with _opened(value) as (content, picture):
+        kind, small = picture.format or "", shorter is None or min(picture.size) <= shorter
+        picture.load()  # reads every pixel: a truncated file fails here
+        upright = picture.getexif().get(_ORIENTATION, 1) == 1
+        plain = picture.mode in ("RGB", "L", "I;16") and "transparency" not in picture.info
+        if kind in ("PNG", "JPEG") and plain and small and upright:
+            return content
+        picture = _on_white(ImageOps.exif_transpose(picture))
+        return _stored(_shrunk(picture, shorter), "JPEG" if kind == "JPEG" else "PNG")
+
+
+def given_picture(value: Any) -> bytes:
+    """A picture that is to be answered, as the PNG or JPEG bytes that it is; another format is made PNG.
+
+    Args:
+      value: a path or bytes.
+
+    Raises:
+      UserError: it is no picture, or too large; the text names the file.
+    """
+    with _opened(value) as (content, picture):
+        if picture.width * picture.height > MAX_PIXELS:
+            found = f"{picture.width} x {picture.height} pixels"
+            name = value if isinstance(value, str | Path) else "the picture"
+            raise UserError(f"{name}: {found}, of which there may be {MAX_PIXELS:,}")
+        picture.load()
+        if content.startswith((PNG, JPEG)):
+            return content
+        return _stored(_on_white(ImageOps.exif_transpose(picture)), "PNG")
+
+
+@contextlib.contextmanager
+def _opened(value: Any) -> Iterator[tuple[bytes, PilImage.Image]]:
+    """A file's bytes and its picture, whose pixels may be read inside.
+
+    Raises:
+      UserError: it is no picture; the text names the file.
+    """
     name = value if isinstance(value, str | Path) else "the picture"
     try:
         content = Path(value).read_bytes() if isinstance(value, str | Path) else bytes(value)
         with PilImage.open(io.BytesIO(content)) as picture:
-            kind, small = picture.format or "", shorter is None or min(picture.size) <= shorter
-            picture.load()  # reads every pixel: a truncated file fails here
-            upright = picture.getexif().get(_ORIENTATION, 1) == 1
-            if kind in ("PNG", "JPEG") and picture.mode in ("RGB", "L", "I;16") and small and upright:
-                return content
-            picture = _on_white(ImageOps.exif_transpose(picture))
-            return _stored(_shrunk(picture, shorter), "JPEG" if kind == "JPEG" else "PNG")
+            yield content, picture
     except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
         reason = "of another kind" if isinstance(e, UnidentifiedImageError) else getattr(e, "strerror", None) or e
         raise UserError(f"{name}: not a readable PNG or JPEG picture ({reason})") from e

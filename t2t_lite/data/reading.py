@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
+from t2t_lite.data.given import decode_picture
 from t2t_lite.data.manifest import Manifest, Split, file_crc32
-from t2t_lite.data.vocabulary import END, Vocabulary
+from t2t_lite.data.tensors import decode_audio, decode_images, pad_text
+from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Image, Text
@@ -141,12 +143,15 @@ class Dataset:
         """A batch of inputs that somebody gives, as `batches` would give it, less the targets; cut to the maximum.
 
         Args:
-          inputs: texts; or pictures as paths, bytes or arrays; or sounds as arrays of samples.
+          inputs: texts; or pictures as PNG or JPEG bytes; or sounds as arrays of samples.
 
         Raises:
-          UserError: an input cannot be read; the text names it.
+          UserError: a sound has no samples.
+          tf.errors.InvalidArgumentError: a picture cannot be decoded.
         """
         feature = self.problem.inputs
+        if isinstance(feature, Image):
+            return {"inputs": decode_images(tf.constant(inputs), feature.rows, feature.columns, decode_picture)}
         stored = [encode_value(feature, value, self.vocabularies)[0] for value in inputs]
         values = {
             "inputs": tf.ragged.constant(stored, tf.int64, ragged_rank=1)
@@ -245,11 +250,11 @@ class Dataset:
             if edges is not None:
                 edge = tf.constant(edges)[tf.searchsorted(edges, tf.reshape(edge, [1]))[0]]
             if isinstance(feature, Text):
-                parsed[key] = _pad_text(value, lengths.max_length(feature), edge)
+                parsed[key] = pad_text(value, lengths.max_length(feature), edge)
             elif isinstance(feature, Image):
-                parsed[key] = _decode_images(value, feature.rows, feature.columns)
+                parsed[key] = decode_images(value, feature.rows, feature.columns)
             elif isinstance(feature, Audio):
-                parsed[key] = _decode_audio(value, lengths.max_length(feature), edge)
+                parsed[key] = decode_audio(value, lengths.max_length(feature), edge)
                 parsed[f"{key}_length"] = size
             else:
                 parsed[key] = tf.cast(value, tf.int32)
@@ -271,29 +276,3 @@ def _bucketed(records: tf.data.Dataset, edges: list[int], sizes: list[int]) -> t
         return tf.constant(sizes, tf.int64)[bucket]
 
     return records.group_by_window(bucket, lambda bucket, window: window.batch(size(bucket)), window_size_func=size)
-
-
-def _pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
-    """Ragged ids (B, None) to int32 (B, edge): cut, ended and padded."""
-    ends = tf.fill([ids.nrows(), 1], tf.constant(END, tf.int64))
-    padded = tf.cast(tf.concat([ids[:, :max_length], ends], axis=1).to_tensor(), tf.int32)
-    return tf.pad(padded, [[0, 0], [0, edge - tf.shape(padded)[1]]])
-
-
-def _decode_audio(pcm: tf.Tensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
-    """16-bit samples as bytes (B,) to float32 (B, edge * SAMPLES_PER_POSITION): cut and padded."""
-    pcm = tf.strings.substr(pcm, 0, 2 * max_length)
-    samples = tf.io.decode_raw(pcm, tf.int16, fixed_length=2 * lengths.SAMPLES_PER_POSITION * edge)
-    return tf.cast(samples, tf.float32) / 32768.0
-
-
-def _decode_images(pictures: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
-    """PNG or JPEG bytes (B,) to float32 (B, rows, columns, 3) in [0, 1]."""
-
-    def decode(picture: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(picture, channels=3, expand_animations=False)
-        pixels = tf.cast(pixels, tf.float32) / 255.0
-        fits = tf.reduce_all(tf.shape(pixels)[:2] == [rows, columns])
-        return tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
-
-    return tf.map_fn(decode, pictures, fn_output_signature=tf.TensorSpec([rows, columns, 3], tf.float32))

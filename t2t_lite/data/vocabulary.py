@@ -18,7 +18,7 @@ _CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 41
 
 # sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
 # an escape that no text contains, and so is that escape.
-_SPACE, _ESCAPE = "\u2581", "\U0010ffff"
+SPACE, ESCAPE = "\u2581", "\U0010ffff"
 
 
 class Vocabulary:
@@ -44,8 +44,8 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without the end token."""
-        if _SPACE in text or _ESCAPE in text:
-            text = text.replace(_ESCAPE, _ESCAPE + "0").replace(_SPACE, _ESCAPE + "1")
+        if SPACE in text or ESCAPE in text:
+            text = text.replace(ESCAPE, ESCAPE + "0").replace(SPACE, ESCAPE + "1")
         return self._processor.encode(text)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -57,8 +57,8 @@ class Vocabulary:
             if i != PAD and i < self.size:
                 kept.append(i)
         text: str = self._processor.decode(kept)
-        if _ESCAPE in text:
-            text = text.replace(_ESCAPE + "1", _SPACE).replace(_ESCAPE + "0", _ESCAPE)
+        if ESCAPE in text:
+            text = text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE)
         return text
 
     @classmethod
@@ -92,7 +92,7 @@ class Vocabulary:
                 byte_fallback=True,
                 split_digits=True,
                 normalization_rule_name="identity",
-                user_defined_symbols=[_SPACE + symbol for symbol in sorted(set(symbols))],
+                user_defined_symbols=[SPACE + symbol for symbol in sorted(set(symbols))],
                 remove_extra_whitespaces=False,
                 character_coverage=0.9995,
                 num_threads=4,  # the result depends on this number and on nothing else of the machine

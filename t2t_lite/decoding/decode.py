@@ -17,6 +17,7 @@ from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.decoding.inputs import read_input
 from t2t_lite.decoding.sampling import SamplingDecoder
 from t2t_lite.decoding.search import Decoder
+from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
@@ -31,6 +32,16 @@ class Answer(NamedTuple):
     finished: bool  # False where the length limit cut it
     alternatives: tuple["Answer", ...] = ()  # the next best, where more than one answer was asked for
     input_cut: bool = False  # the input was longer than the network is given
+
+
+def faults(answer: Answer) -> list[str]:
+    """What a reader of an answer should know of it."""
+    told = {
+        "reached the length limit": not answer.finished,
+        "empty": not answer.text.strip(),
+        "of an input that was too long and cut": answer.input_cut,
+    }
+    return [text for text, holds in told.items() if holds]
 
 
 class Answerer:
@@ -79,7 +90,11 @@ class Answerer:
         read = iter(inputs.items())
         while batch := list(itertools.islice(read, self.decode_hparams.batch_size)):
             values = [read_input(dataset.problem, text, place) for place, text in batch]
-            answers = self.answer_batch(name, dataset.inputs_batch(values))
+            try:
+                prepared = dataset.inputs_batch(values)
+            except tf.errors.InvalidArgumentError as e:  # Pillow took it, TensorFlow does not
+                raise UserError(f"{', '.join(place for place, _ in batch)}: {e.message}") from e
+            answers = self.answer_batch(name, prepared)
             for value, answer in zip(values, answers, strict=True):
                 yield answer._replace(input_cut=_is_cut(dataset, value))
 
@@ -164,7 +179,7 @@ def show_examples(
             print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
             print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                print(f"  answer     {answer.text}{'' if answer.finished else ' [length limit]'}")
+                print(f"  answer     {answer.text}{''.join(f' [{told}]' for told in faults(answer))}")
             print()
 
 

@@ -3,18 +3,19 @@
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding import inputs
-from t2t_lite.decoding.decode import Answer, Answerer, search_options
+from t2t_lite.decoding.decode import Answer, Answerer, faults, search_options
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.problems import Problem
 
 _SAY_EVERY = 1000  # lines
+_LINES_NAMED = 10  # of each fault
+_TO_BLANKS = str.maketrans("\r\n", "  ")  # what would end a line within an answer; nothing else ends one
 
 
 def decode_file(
@@ -58,14 +59,16 @@ def decode_file(
         answers = [journal.answers[line] for line in lines]
         _write(target, [format_line(answer, return_scores) for answer in answers])
         journal.remove()
-    counts = Counter(text for answer in answers for text in faults(answer))
-    print(f"{len(lines):,} lines written to {target}{remarks(counts)}")
+    remarks = Remarks()
+    for number, answer in enumerate(answers, 1):
+        remarks.add(number, answer)
+    print(f"{len(lines):,} lines written to {target}{remarks}")
 
 
 def format_line(answer: Answer, return_scores: bool) -> str:
     """An answer and its alternatives on one line, each followed by its score if wanted, between tabs."""
     all_ = (answer, *answer.alternatives)
-    texts = [" ".join(each.text.splitlines()) for each in all_]
+    texts = [each.text.translate(_TO_BLANKS) for each in all_]
     if len(all_) > 1 or return_scores:
         texts = [text.replace("\t", " ") for text in texts]
     if return_scores:
@@ -73,25 +76,32 @@ def format_line(answer: Answer, return_scores: bool) -> str:
     return "\t".join(texts)
 
 
-def faults(answer: Answer) -> list[str]:
-    """What a reader of an answer should know of it."""
-    told = {
-        "reached the length limit": not answer.finished,
-        "empty": not answer.text.strip(),
-        "of an input that was too long and cut": answer.input_cut,
-    }
-    return [text for text, holds in told.items() if holds]
+class Remarks:
+    """Which answers have which faults, by the number of their line."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[int]] = {}
+
+    def add(self, number: int, answer: Answer) -> None:
+        """Takes in the answer to a line."""
+        for fault in faults(answer):
+            self._lines.setdefault(fault, []).append(number)
+
+    def __str__(self) -> str:
+        """To follow a sentence, such as "; 12 empty (lines 3, 8, 9, ...)"; "" where there is no fault."""
+        return "".join(f"; {len(lines):,} {fault} ({_some(lines)})" for fault, lines in self._lines.items())
 
 
-def remarks(counts: Mapping[str, int]) -> str:
-    """How many answers have which fault, to follow a sentence; "" where there is none."""
-    return "".join(f"; {count:,} {text}" for text, count in counts.items())
+def _some(lines: Sequence[int]) -> str:
+    shown = ", ".join(map(str, lines[:_LINES_NAMED])) + (", ..." if len(lines) > _LINES_NAMED else "")
+    return f"line{'s' if len(lines) > 1 else ''} {shown}"
 
 
 class Journal:
     """The answers found so far, in a file that is whole after every batch.
 
-    A line of JSON that says what makes them, then one for each input. A last line that is not whole is dropped.
+    A line of JSON that says what makes them, then one for each input. A last line that is not whole is dropped. What
+    breaks off the work is followed by a word on what is kept.
 
     Args:
       path: the file; where it exists and was made by the same, its answers are taken over.
@@ -117,8 +127,11 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
+        if kind and self.answers:
+            kept = f"{len(self.answers):,} inputs answered so far are kept in {self._path}"
+            print(f"{kept}; the same command goes on from there", file=sys.stderr)
 
     def add(self, found: Iterable[tuple[str, Answer]]) -> None:
         """Keeps inputs with their answers."""

@@ -1,21 +1,23 @@
 """Answers while they are waited for: what is typed, and what comes through a pipe."""
 
+import contextlib
+import os
 import queue
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from t2t_lite.decoding.decode import Answerer
+from t2t_lite.decoding.decode import Answerer, faults
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.decoding.files import faults, format_line, remarks
+from t2t_lite.decoding.files import Remarks, format_line
 from t2t_lite.decoding.inputs import what
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 
 _END: Any = object()
+_TYPED_KEPT = 1000  # lines of history
 
 
 def decode_interactive(
@@ -27,28 +29,63 @@ def decode_interactive(
     decode_hparams: DecodeHParams,
     checkpoint: str = "latest",
 ) -> None:
-    """Answers each line typed, until the end of input. An input that cannot be read is said and passed over."""
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
-    prompt = "> " if sys.stdin.isatty() else ""
-    if prompt:
-        import readline  # noqa: F401, gives input() line editing and history
+    """Answers each line typed, until the end of input. An input that cannot be read is said and passed over.
 
+    On a terminal lines can be edited and called back, those of earlier sittings too.
+    """
+    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
+    terminal = sys.stdin.isatty()
+    if terminal:
         print(f"{problem.name}: type {what(problem)}; Ctrl-D ends")
-    while True:
-        try:
-            typed = input(prompt)
-        except EOFError:
-            return
-        if typed.strip():
+    with _history() if terminal else contextlib.nullcontext():
+        while True:
             try:
-                answer = next(answerer.answer(problem.name, {"": typed}))
-            except UserError as e:
-                print(f"error: {e}", file=sys.stderr, flush=True)
+                typed = input("> " if terminal else "")
+            except EOFError:
+                return
+            except UnicodeDecodeError as e:
+                print(f"error: not UTF-8 text ({e.reason} at byte {e.start})", file=sys.stderr, flush=True)
                 continue
-            for each in (answer, *answer.alternatives):
-                print(format_line(each._replace(alternatives=()), return_scores), flush=True)
-            for told in faults(answer):
-                print(f"note: {told}", file=sys.stderr, flush=True)
+            if typed.strip():
+                _answer_typed(answerer, problem.name, typed, return_scores)
+
+
+def _answer_typed(answerer: Answerer, name: str, typed: str, return_scores: bool) -> None:
+    try:
+        answer = next(answerer.answer(name, {"": typed}))
+    except UserError as e:
+        print(f"error: {e}", file=sys.stderr, flush=True)
+        return
+    for each in (answer, *answer.alternatives):
+        print(format_line(each._replace(alternatives=()), return_scores), flush=True)
+    for told in faults(answer):
+        print(f"note: {told}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _history() -> Iterator[None]:
+    """Line editing for `input`, and the lines of earlier sittings; where they cannot be kept, they are not."""
+    try:
+        import readline
+    except ImportError:  # Windows has none, its console edits lines itself
+        yield
+        return
+    path = history_file()
+    with contextlib.suppress(OSError):
+        readline.read_history_file(path)
+    readline.set_history_length(_TYPED_KEPT)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(path)
+
+
+def history_file() -> Path:
+    """Where typed lines are kept, by the XDG base directory specification."""
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "t2t_lite" / "decoder_history"
 
 
 def decode_pipe(
@@ -70,25 +107,27 @@ def decode_pipe(
     """
     answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     number = 0
-    counts: Counter[str] = Counter()
-    for lines in _arriving(sys.stdin.buffer, decode_hparams.batch_size):
+    remarks = Remarks()
+    for lines in _arriving(sys.stdin.fileno(), decode_hparams.batch_size):
         places = {f"standard input:{number + i}": line for i, line in enumerate(lines, 1)}
         for answer in answerer.answer(problem.name, places):
+            number += 1
             print(format_line(answer, return_scores))
-            counts.update(faults(answer))
+            remarks.add(number, answer)
         sys.stdout.flush()
-        number += len(lines)
-    print(f"{number:,} lines answered{remarks(counts)}", file=sys.stderr)
+    print(f"{number:,} lines answered{remarks}", file=sys.stderr)
 
 
-def _arriving(stream: BinaryIO, most: int) -> Iterator[list[str]]:
+def _arriving(descriptor: int, most: int) -> Iterator[list[str]]:
     """Lists of the lines that have come, as soon as there is one, of at most so many."""
     waiting: queue.Queue[Any] = queue.Queue(maxsize=4 * most)
 
     def read() -> None:
         try:
-            for number, line in enumerate(stream, 1):
-                waiting.put(_decode(line, number))
+            # Not sys.stdin: at exit Python would close that under the thread that waits for it, and abort.
+            with open(descriptor, "rb", closefd=False) as stream:
+                for number, line in enumerate(stream, 1):
+                    waiting.put(_decode(line, number))
             waiting.put(_END)
         except (OSError, UserError) as e:
             waiting.put(e)

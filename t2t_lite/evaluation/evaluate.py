@@ -16,6 +16,7 @@ from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
 
 GREEDY = DecodeHParams()
+TEACHER_FORCED = ("loss", "log_perplexity", "accuracy", "accuracy_top5", "accuracy_per_sequence")
 
 
 def evaluate_run(
@@ -39,7 +40,7 @@ def evaluate_run(
       decode_hparams: how answers are searched for, where they are scored.
 
     Returns:
-      {"step": N, "problems": {name: {metric: value}}}.
+      {"step": N, "teacher_forced": the metrics that are, "problems": {name: {metric: value}}}.
 
     Raises:
       UserError: no run, no checkpoint, no data, or data that are not the run's.
@@ -49,7 +50,7 @@ def evaluate_run(
     model = run.build_model()
     step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
     problems = evaluate(model, datasets, run.hparams, split, eval_steps, decode_hparams=decode_hparams)
-    return {"step": step, "problems": problems}
+    return {"step": step, "teacher_forced": list(TEACHER_FORCED), "problems": problems}
 
 
 def evaluate(
@@ -65,7 +66,7 @@ def evaluate(
 
     Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
     accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of decoded answers, and
-    answers_cut: how many of these the length limit cut.
+    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text.
     """
     decoder = make_decoder(model, decode_hparams)
     results = {}
@@ -83,6 +84,7 @@ def evaluate(
         if answers:
             results[name] |= metrics.score(dataset.problem.metrics, [a.text for a in answers], references)
             results[name]["answers_cut"] = sum(not answer.finished for answer in answers)
+            results[name]["answers_empty"] = sum(not answer.text.strip() for answer in answers)
     return results
 
 

@@ -1,11 +1,10 @@
-"""The table of scores that t2t-eval and the trainer print."""
+"""The tables of scores that t2t-eval and the trainer print."""
 
-import sys
-from collections.abc import Iterator
-from typing import Any, TextIO
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 # Tables: a title, and heading and format of each figure in the order of the columns. A column, a row and a table are
-# shown where there is a figure.
+# shown where there is a figure. The eight problems' tables fit into 80 columns.
 _TABLES = (
     (
         "teacher-forced: each symbol predicted from the reference before it, a class from its input",
@@ -26,78 +25,62 @@ _TABLES = (
             "cider_d": ("CIDEr-D", "{:.2f}"),
             "wer": ("WER", "{:.1%}"),
             "cer": ("CER", "{:.1%}"),
-            "accuracy_trees": ("whole trees", "{:.1%}"),
-            "bracket_f1": ("bracket F1", "{:.1%}"),
-            "complete_match": ("complete match", "{:.1%}"),
-            "answers_cut": ("cut at the limit", "{:d}"),
+            "accuracy_trees": ("trees", "{:.1%}"),
+            "bracket_f1": ("brackets", "{:.1%}"),
+            "complete_match": ("match", "{:.1%}"),
         },
     ),
 )
-_SIGNATURES = ("bleu_signature", "chrf_signature")
+_FAULTS = {"answers_cut": "reached the length limit", "answers_empty": "empty"}
+_SIGNATURES = {"bleu_signature": "BLEU", "chrf_signature": "chrF"}
 
-_Table = tuple[str, list[str], list[list[str]]]  # title, heading, rows
+_Figures = Mapping[str, Mapping[str, Any]]  # {problem: {figure: value}}
 
 
-def print_report(scores: dict[str, Any], file: TextIO | None = None) -> None:
-    """Prints what is teacher-forced and what is decoded, a row a problem: tables on a terminal, else plain columns.
+def format_report(scores: Mapping[str, Any]) -> str:
+    """A table of what is teacher-forced and one of what is decoded, a row a problem; faults of answers; signatures.
 
     Args:
       scores: what `evaluate_run` returns: {"step": N, "problems": {name: {figure: value}}}.
-      file: where to; standard output unless given.
     """
-    file = file or sys.stdout
-    if not file.isatty():
-        print(format_report(scores), file=file)
-        return
-    print(f"step {scores['step']}", file=file)
-    for table in _tables(scores):
-        _print_table(*table, file)
-    for line in _signatures(scores):
-        print(line, file=file)
+    problems: _Figures = scores["problems"]
+    parts = [*_tables(problems), _faults(problems), _signatures(problems)]
+    return "\n\n".join("\n".join(lines) for lines in ([f"step {scores['step']}"], *parts) if lines)
 
 
-def format_report(scores: dict[str, Any]) -> str:
-    """The same as plain columns."""
-    tables = ["\n".join(["", title, *_plain(heading, rows)]) for title, heading, rows in _tables(scores)]
-    return "\n".join([f"step {scores['step']}", *tables, *_signatures(scores)])
-
-
-def _tables(scores: dict[str, Any]) -> Iterator[_Table]:
+def _tables(problems: _Figures) -> Iterator[list[str]]:
     for title, columns in _TABLES:
-        problems = {name: f for name, f in scores["problems"].items() if not columns.keys().isdisjoint(f)}
-        shown = [c for c in columns if any(c in figures for figures in problems.values())]
+        having = {name: figures for name, figures in problems.items() if not columns.keys().isdisjoint(figures)}
+        shown = [c for c in columns if any(c in figures for figures in having.values())]
         heading = ["problem", *(columns[c][0] for c in shown)]
         rows = [
             [name, *(columns[c][1].format(figures[c]) if c in figures else "" for c in shown)]
-            for name, figures in problems.items()
+            for name, figures in having.items()
         ]
         if rows:
-            yield title, heading, rows
+            yield [title, *_columns([heading, *rows])]
 
 
-def _signatures(scores: dict[str, Any]) -> list[str]:
-    """How sacrebleu computed its figures, each way once."""
-    ways = {f[key]: key for f in scores["problems"].values() for key in _SIGNATURES if key in f}
-    lines = [f"{'BLEU' if key.startswith('bleu') else 'chrF'}: sacrebleu {way}" for way, key in ways.items()]
-    return ["", *lines] if lines else []
-
-
-def _print_table(title: str, heading: list[str], rows: list[list[str]], file: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for column, name in enumerate(heading):
-        table.add_column(name, justify="right" if column else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    Console(file=file).print(table)
-
-
-def _plain(heading: list[str], rows: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+def _columns(rows: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for first, *others in [heading, *rows]:
+    for first, *others in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([f"{first:{widths[0]}}", *cells]).rstrip())
     return lines
+
+
+def _faults(problems: _Figures) -> list[str]:
+    """The problems of which an answer was cut or empty."""
+    lines = []
+    for name, figures in problems.items():
+        told = [f"{figures[key]:,} {what}" for key, what in _FAULTS.items() if figures.get(key)]
+        if told:
+            lines.append(f"{name}: of {figures['examples']:,} answers {', '.join(told)}")
+    return lines
+
+
+def _signatures(problems: _Figures) -> list[str]:
+    """How sacrebleu computed its figures, each way once."""
+    ways = {f[key]: name for f in problems.values() for key, name in _SIGNATURES.items() if key in f}
+    return [f"{name}: sacrebleu {way}" for way, name in ways.items()]

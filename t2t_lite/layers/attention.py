@@ -1,5 +1,6 @@
 """The attention block of the paper (section 2.3). Shapes: B batch, S source, T target positions, D hidden, H heads."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ class MultiHeadAttention(keras.layers.Layer):
         }
         self.query, self.key, self.value = weights["query"], weights["key"], weights["value"]
         self.out = weights["output"]
+        self.watch: Callable[[tf.Tensor], None] | None = None  # told the weights (B, H, T, S) of each call
 
     def project_memory(self, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(B, S, D) -> keys and values (B, S, H, D / H): two pointwise convolutions."""
@@ -36,6 +38,8 @@ class MultiHeadAttention(keras.layers.Layer):
         queries = self._heads(x, self.query) * self.head_size**-0.5
         scores = tf.cast(tf.einsum("bthc,bshc->bhts", queries, keys), tf.float32)
         weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
+        if self.watch:
+            self.watch(weights)
         mixed = tf.einsum("bhts,bshc->bthc", tf.cast(weights, x.dtype), values)
         return tf.matmul(tf.reshape(mixed, tf.shape(x)), tf.cast(self.out, x.dtype))
 

@@ -5,6 +5,9 @@ Shapes: B batch, S input positions, T target positions, D hidden size.
 Blocks are kept in tuples: tf.train.Checkpoint passes over the lists of Keras layers.
 """
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -214,6 +217,22 @@ class Body(keras.layers.Layer):
         x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
         x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)
         return self.decoder(x, encoded=encoded, valid=valid, target_valid=target_valid, noise=noise)
+
+    @contextlib.contextmanager
+    def watch_source_attention(self) -> Iterator[dict[str, tf.Tensor]]:
+        """Collects how `decode`, called inside, attends to the source: {attention: (B, H, T, S)}, if there is any.
+
+        Only where it is called itself: not within a tf.function of its own.
+        """
+        seen: dict[str, tf.Tensor] = {}  # of the last call: Keras may try a layer out before it calls it
+        blocks = [block for block in (self.mixer.attention, *self.decoder.attentions) if block.use_attention]
+        for block in blocks:
+            block.source_attention.watch = functools.partial(seen.__setitem__, block.name)
+        try:
+            yield seen
+        finally:
+            for block in blocks:
+                block.source_attention.watch = None
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
         """The state before the first position: convolution windows, attention keys and values."""

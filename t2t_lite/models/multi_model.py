@@ -72,7 +72,7 @@ class MultiModel(keras.Model):
             initializer=keras.initializers.RandomNormal(stddev=1.0),
         )
         self.built = True
-        self._trace()
+        self.trace()
 
     def _add_net(self, feature: Feature, vocab_sizes: Mapping[str, int]) -> None:
         net_class = registry.modalities.get(feature.modality)
@@ -87,8 +87,8 @@ class MultiModel(keras.Model):
         """The modality net that a feature goes through."""
         return self.nets[registry.modalities.get(feature.modality).net_name(feature)]
 
-    def _trace(self) -> None:
-        """Wraps body and nets in tf.functions with open lengths."""
+    def trace(self) -> None:
+        """Wraps body and nets in tf.functions with open lengths; traces there were are forgotten."""
         size, kind = self.hparams.hidden_size, self.body.compute_dtype
         sequence = tf.TensorSpec([None, None, size], kind)
         valid = tf.TensorSpec([None, None], tf.bool)
@@ -109,6 +109,20 @@ class MultiModel(keras.Model):
         self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
         self._decode_noisy = tf.function(self.body.decode, input_signature=[*decoding, noise])
         self._traced: dict[str, Any] = {}
+
+    def parts(self, problem: str = "") -> dict[str, list[Any]]:
+        """The weights by the parts that hold them; of one problem, the parts that its answers need."""
+        parts = {layer.name: layer.weights for layer in (self.body.encoder, self.body.mixer, self.body.decoder)}
+        parts |= {name: net.weights for name, net in self.nets.items()} | {"commands": [self.commands]}
+        if not problem:
+            return parts
+        inputs, targets = (
+            self.net(feature) for feature in (self.problems[problem].inputs, self.problems[problem].targets)
+        )
+        needed = {self.body.encoder.name, inputs.name, targets.name}
+        if not isinstance(targets, Categorical):
+            needed |= {self.body.mixer.name, self.body.decoder.name, "commands"}
+        return {name: weights for name, weights in parts.items() if name in needed}
 
     def _call_net(self, name: str, method: str, *arguments: tf.Tensor) -> Any:
         """Calls a method of a net as a tf.function, traced once with batch and lengths left open.

@@ -19,7 +19,7 @@ class CaptionFiles(Problem):
     inputs = Image()
     targets = Text()
     command = "to_english"
-    metrics = ("bleu",)
+    metrics = ("bleu", "cider_d")
     needs_source = True
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:

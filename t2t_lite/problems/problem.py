@@ -73,12 +73,11 @@ class Problem:
         return item
 
     def declaration(self) -> dict[str, Any]:
-        """What training and decoding need to know of the problem, JSON-able; kept in the manifest."""
+        """What the records are made by, JSON-able; kept in the manifest. Metrics may change and the records stay."""
         return {
             "inputs": features.to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
             "command": self.command,
-            "metrics": list(self.metrics),
             "version": self.version,
         }
 
@@ -87,7 +86,6 @@ class Problem:
         self.inputs = features.from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
-        self.metrics = tuple(declaration["metrics"])
 
 
 def get_problem(name: str) -> Problem:

@@ -39,9 +39,9 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     except OSError as e:
         raise UserError(f"{path}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless
-        raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE); mend it or drop its line") from e
+        raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE)") from e
     if not len(samples):
-        raise UserError(f"{path}: a sound file without samples; drop its line")
+        raise UserError(f"{path}: a sound file without samples")
     return np.clip(resample(samples.mean(axis=1), rate, sample_rate), -1.0, 1.0).astype(np.float32)
 
 
@@ -53,7 +53,7 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     down, up = rate // common, wanted // common
     # Silence behind the end keeps it from wrapping round to the beginning, and makes both lengths whole.
     blocks = -(-(len(samples) + rate // 20) // down)
-    spectrum = np.fft.rfft(samples, blocks * down)
+    spectrum = np.fft.rfft(samples.astype(np.float64), blocks * down)
     kept = min(len(spectrum), blocks * up // 2 + 1)
     changed = np.fft.irfft(spectrum[:kept], blocks * up) * (up / down)
     return changed[: -(-len(samples) * wanted // rate)]

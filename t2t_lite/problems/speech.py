@@ -20,7 +20,7 @@ class SpeechFromFiles(Problem):
     inputs: Audio = Audio()
     targets = Text()
     command = "to_english"
-    metrics = ("wer",)
+    metrics = ("wer", "cer")
 
     def convert(self, item: dict[str, Any]) -> dict[str, Any]:
         """Reads the sound."""

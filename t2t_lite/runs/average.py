@@ -48,8 +48,8 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     unfinished = averaged_dir.with_name(averaged_dir.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    for name in _DESCRIPTION:
-        shutil.copyfile(output_dir / name, unfinished / name)
+    for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
+        shutil.copyfile(path, unfinished / path.name)
     (unfinished / _MARK).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
     Checkpoints(unfinished, model).save(steps[-1])
     shutil.rmtree(averaged_dir, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 hparams.json           the resolved hparams
 operative_config.gin   the same and all else that gin set, as a gin file
+vocab.NAME.model       the vocabularies
 run.json               the model, the problems with their declarations and rates, checksums of vocabularies and data
 checkpoints/           the weights, the optimizer's and the host's state; see checkpoints.py
 events.*               scalars for TensorBoard
@@ -13,7 +14,7 @@ import dataclasses
 import json
 import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.reading import Dataset
+from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Text
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.runs.checkpoints import finished_steps
 
@@ -78,6 +81,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         hparams.save(folder / "hparams.json")
         write_atomically(folder / _GIN, gin_config.encode("utf8"))
+        for dataset in datasets.values():
+            for name, vocabulary in dataset.vocabularies.items():
+                write_atomically(vocabulary_path(folder, name), vocabulary.model)
         # The last file written is the one that makes the folder a run.
         write_atomically(folder / "run.json", (json.dumps(run._json(), indent=2) + "\n").encode("utf8"))
         return run
@@ -144,21 +150,48 @@ class Run:
         Raises:
           UserError: a problem was not trained in this run, its data are missing, or a vocabulary is not the run's.
         """
+        self.check_trained(names)
+        datasets = {name: Dataset.open(data_dir, name) for name in names}
+        for name, dataset in datasets.items():
+            for vocab, vocabulary in dataset.vocabularies.items():
+                self._check_vocabulary(vocab, vocabulary, f"of problem '{name}' in {data_dir}")
+        return datasets
+
+    def check_trained(self, names: Sequence[str]) -> None:
+        """Raises UserError where one of the problems was not trained in this run."""
         for name in names:
             if name not in self.declarations:
                 raise UserError(
                     f"--problem: '{name}' was not trained in {self.folder}; it holds {', '.join(self.declarations)}"
                 )
-        datasets = {name: Dataset.open(data_dir, name) for name in names}
-        for name, dataset in datasets.items():
-            for vocab, vocabulary in dataset.vocabularies.items():
-                trained = self.vocabularies[vocab]["checksum"]
-                if vocabulary.checksum != trained:
-                    raise UserError(
-                        f"--data_dir: vocabulary '{vocab}' of problem '{name}' in {data_dir} differs from the one that "
-                        f"{self.folder} was trained with; give the data folder it was trained on"
-                    )
-        return datasets
+
+    def load_vocabularies(self, names: Sequence[str], data_dir: Path | None = None) -> dict[str, Vocabulary]:
+        """The vocabularies of some of the run's problems, by name.
+
+        Args:
+          names: the problems.
+          data_dir: where to read them; the run's own copies if None.
+
+        Raises:
+          UserError: a problem was not trained in this run, or a vocabulary is missing or not the run's.
+        """
+        self.check_trained(names)
+        found = {}
+        for problem in (self.problems()[name] for name in names):
+            for vocab in (feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)):
+                path = vocabulary_path(data_dir or self.folder, vocab)
+                if data_dir is None and not path.exists():
+                    raise UserError(f"--data_dir: required, since {self.folder} keeps no copy of vocabulary '{vocab}'")
+                found[vocab] = Vocabulary.load(path)
+                self._check_vocabulary(vocab, found[vocab], f"in {path.parent}")
+        return found
+
+    def _check_vocabulary(self, name: str, vocabulary: Vocabulary, where: str) -> None:
+        if vocabulary.checksum != self.vocabularies[name]["checksum"]:
+            raise UserError(
+                f"--data_dir: vocabulary '{name}' {where} differs from the one that {self.folder} was trained with; "
+                "give the data folder it was trained on"
+            )
 
     def build_model(self) -> Any:
         """The model with fresh weights from the run's seed."""

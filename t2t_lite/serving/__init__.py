@@ -1,1 +1,1 @@
-"""Serving an exported model over HTTP: TensorFlow Serving's REST format, and a page."""
+"""A trained run in people's hands: the export that plain TensorFlow loads, and its server with a page."""

@@ -1,0 +1,62 @@
+"""Exports problems of a trained run as a SavedModel, which plain TensorFlow and t2t-server load.
+
+t2t-exporter --problem=microworld --output_dir=run --export_dir=export
+
+A signature a problem: texts, PNG, JPEG or WAV files in, as strings; texts or names of classes out, with their scores.
+Parts of the model that the problems do not need are left out."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags as absl_flags
+from absl.flags import FlagValues
+
+from t2t_lite.bin import command
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.problems.problem import get_problems
+from t2t_lite.quiet import import_tensorflow
+
+_WEIGHTS = ["float32", "bfloat16", "int8"]
+
+
+def define(flags: FlagValues) -> None:
+    """Defines the command's flags."""
+    command.define_shared(flags, "problem", "data_dir", "output_dir")
+    string = absl_flags.DEFINE_string
+    string("export_dir", None, "Folder of the export; an earlier export there is replaced.", flag_values=flags)
+    known = ", ".join(DecodeHParams.describe())
+    string("decode_hparams", "", f'How to search, as "beam_size=4". Known: {known}.', flag_values=flags)
+    string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
+    how = "How weights are stored: float32, bfloat16 or int8. They are computed with as float32."
+    absl_flags.DEFINE_enum("weights", "float32", _WEIGHTS, how, flag_values=flags)
+
+
+def body(flags: FlagValues) -> None:
+    """Exports."""
+    command.require(flags, "problem", "output_dir", "export_dir")
+    names = list(get_problems(flags.problem))
+    output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it") if flags.data_dir else None
+    decode_hparams = DecodeHParams.parse(flags.decode_hparams)
+    import_tensorflow()
+    from t2t_lite.serving.export import export_run
+
+    export_run(
+        names,
+        output_dir,
+        Path(flags.export_dir).expanduser(),
+        data_dir=data_dir,
+        decode_hparams=decode_hparams,
+        weights=flags.weights,
+        checkpoint=flags.checkpoint,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    return command.run("t2t-exporter", __doc__, define, body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

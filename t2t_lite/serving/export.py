@@ -1,0 +1,151 @@
+"""A run as a SavedModel that needs TensorFlow and tensorflow-text alone.
+
+saved_model.pb, variables/   the signatures and the weights that they need
+export.json                  what the problems take and give, the step, the search
+"""
+
+import dataclasses
+import inspect
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Audio, Label, Text
+from t2t_lite.quiet import muted
+from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
+from t2t_lite.runs.run import Run
+from t2t_lite.serving.signatures import Signatures
+from t2t_lite.serving.tokenizer import Tokenizer
+from t2t_lite.serving.weights import StoredWeight
+
+DESCRIPTION = "export.json"
+
+
+def export_run(
+    names: Sequence[str],
+    output_dir: Path,
+    export_dir: Path,
+    *,
+    data_dir: Path | None = None,
+    decode_hparams: DecodeHParams,
+    weights: str = "float32",
+    checkpoint: str = "latest",
+) -> None:
+    """Writes an export of some of a run's problems, and says what is in it.
+
+    Args:
+      names: the problems.
+      output_dir: the run's folder.
+      export_dir: the new folder; an export that is there is replaced, once the new one is whole.
+      data_dir: where the vocabularies are; the run's own copies if None.
+      decode_hparams: how to search; batch_size does not count.
+      weights: how to store them: "float32", "bfloat16" or "int8".
+      checkpoint: "latest", "best" or a step.
+
+    Raises:
+      UserError: no run, no checkpoint, a problem that was not trained, no vocabulary, a search that cannot be, or
+        export_dir holds something else.
+    """
+    check_replaceable(export_dir)
+    run = Run.open(output_dir)
+    vocabularies = run.load_vocabularies(names, data_dir)
+    problems = {name: problem for name, problem in run.problems().items() if name in names}
+    if any(isinstance(problem.targets, Text) for problem in problems.values()):
+        decode_hparams.check_beams()
+    model = run.build_model()
+    step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
+
+    root = tf.Module()
+    with muted():
+        root.tokenizers = {name: Tokenizer(vocabulary) for name, vocabulary in vocabularies.items()}
+    needed = _needed(model, problems)
+    stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
+    root.weights = list(stored.values())
+    signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
+    description = {
+        "name": run.model_name,
+        "step": step,
+        "weights": weights,
+        "search": dataclasses.asdict(decode_hparams),
+        "problems": {name: describe(problem, signatures.answers(name)) for name, problem in problems.items()},
+    }
+    traced = dict(item for name in problems for item in signatures.trace(name))
+    size = write_export(root, traced, description, export_dir)
+    parts = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
+    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
+    print(f"{size / 1e6:.1f} MB, of which weights {sum(parts.values()) / 1e6:.1f} MB ({weights}): {_sizes(parts)}")
+    dropped = {name: _bytes(part) for name, part in model.parts().items() if name not in needed}
+    print(f"dropped, since these problems do not need them: {_sizes(dropped) or 'none'}")
+
+
+def check_replaceable(export_dir: Path) -> None:
+    """Raises UserError where the folder holds anything but an export, which a new one may replace."""
+    if export_dir.exists() and not export_dir.is_dir():
+        raise UserError(f"--export_dir: {export_dir} is a file; give a folder")
+    if export_dir.is_dir() and any(export_dir.iterdir()) and not (export_dir / DESCRIPTION).is_file():
+        raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
+
+
+def describe(problem: Problem, answers: int) -> dict[str, Any]:
+    """What `export.json` tells of a problem.
+
+    Args:
+      problem: the problem.
+      answers: how many each input gets.
+    """
+    kinds = {"language": "text", "image": "image", "audio": "audio"}
+    source, target = getattr(problem, "languages", (None, None))
+    of_text = "tree" if "tree" in problem.metrics else "text"
+    return {
+        "inputs": kinds.get(problem.inputs.modality, problem.inputs.modality),
+        "outputs": "class" if isinstance(problem.targets, Label) else of_text,
+        "command": problem.command,
+        "description": (inspect.getdoc(type(problem)) or "").partition("\n")[0],
+        "from": source,
+        "to": target,
+        "sample_rate": problem.inputs.sample_rate if isinstance(problem.inputs, Audio) else None,
+        "answers": answers,
+    }
+
+
+def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
+    """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
+    unfinished, before = (export_dir.with_name(export_dir.name + ending) for ending in (".unfinished", ".before"))
+    try:
+        for folder in (unfinished, before):
+            shutil.rmtree(folder, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(root, str(unfinished), dict(signatures), options)
+        size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
+        text = json.dumps({**description, "bytes": size}, indent=2) + "\n"
+        (unfinished / DESCRIPTION).write_text(text, encoding="utf8")
+        if export_dir.exists():
+            export_dir.rename(before)
+        os.replace(unfinished, export_dir)
+        return size
+    finally:
+        for folder in (unfinished, before):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
+    """The parts of a model that the problems need, in the model's order."""
+    needed = {part for name in problems for part in model.parts(name)}
+    return {name: weights for name, weights in model.parts().items() if name in needed}
+
+
+def _bytes(weights: Iterable[Any]) -> int:
+    return sum(weight.value.dtype.size * weight.value.shape.num_elements() for weight in weights)
+
+
+def _sizes(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in parts.items())
