@@ -1,6 +1,7 @@
 """An exported model: a SavedModel beside its `export.json`. All that it needs is tensorflow and tensorflow-text."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from t2t_lite.errors import UserError
+from t2t_lite.quiet import muted
 from t2t_lite.serving.limits import RequestError
 
 ATTENTION = "/attention"  # behind a problem's name: the signature that tells where its answers come from
 _KINDS = ("text", "image", "audio")
 _CANNOT_READ = {
     "text": "the model cannot read this text",
-    "image": "the model cannot read this picture: a whole PNG or JPEG file is expected",
-    "audio": "the model cannot read this sound: a whole WAV file of 16-bit PCM is expected",
+    "image": "the model cannot read this picture; it takes whole PNG and JPEG files",
+    "audio": "the model cannot read this sound; it takes whole WAV files of 16-bit samples",
 }
 
 
@@ -44,7 +46,8 @@ class ExportedModel:
         self._string = tf.string
         self._constant = tf.constant
         try:
-            self._loaded = tf.saved_model.load(str(folder))  # kept: its signatures hold no reference to the weights
+            with muted():  # TensorFlow warns that gradients were not exported
+                self._loaded = tf.saved_model.load(str(folder))  # kept: its signatures hold no reference to the weights
         except (OSError, ValueError, tf.errors.OpError) as e:
             raise UserError(f"{folder}: not a SavedModel that can be loaded: {_first_line(e)}") from e
         self._functions = dict(self._loaded.signatures)
@@ -72,7 +75,9 @@ class ExportedModel:
         try:
             results = self._functions[signature](**arguments)
         except self._errors as e:
-            raise RequestError(422, _CANNOT_READ[self.kind(signature)]) from e
+            reason = re.search(r"assertion failed: \[(.+?)\]", str(e))  # what the export's own checks say
+            why = f" ({reason[1]})" if reason else ""
+            raise RequestError(422, f"{_CANNOT_READ[self.kind(signature)]}{why}") from e
         return {name: results[name].numpy() for name in sorted(results)}
 
     def metadata(self) -> dict[str, Any]:

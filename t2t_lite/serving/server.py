@@ -6,12 +6,14 @@ import signal
 import socket
 import sys
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
 
 from t2t_lite.errors import UserError
+from t2t_lite.quiet import muted
 from t2t_lite.serving.app import make_app
 from t2t_lite.serving.batching import BatchPlan
 from t2t_lite.serving.limits import Limits, RequestError
@@ -37,7 +39,7 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
     with _bind(address) as listening:
         model = ExportedModel(export_dir)
         _say(f"{model.name}, step {model.version}: {len(model.about['problems'])} problems; first answers ...")
-        warm_up(model)
+        warm_up(model, plan.threads)
         config = uvicorn.Config(
             make_app(model, limits, plan),
             http="h11",
@@ -59,15 +61,18 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
     _say("ended; every request was answered")
 
 
-def warm_up(model: ExportedModel) -> None:
+def warm_up(model: ExportedModel, threads: int) -> None:
     """Has each signature answer once, since the first answer takes seconds."""
     examples = {"text": b"a", "image": _picture(), "audio": _silence()}
-    for name, arguments in model.signatures.items():
+
+    def answer(name: str) -> None:
         values = {"inputs": examples[model.kind(name)], "outputs": b"a"}
-        try:
-            model.predict(name, {argument: [values[argument]] for argument in arguments})
-        except RequestError as e:
-            _say(f"{name}: no answer to a first example: {e}")
+        # An export may refuse the example: that it was tried is enough.
+        with contextlib.suppress(RequestError):
+            model.predict(name, {argument: [values[argument]] for argument in model.signatures[name]})
+
+    with ThreadPoolExecutor(threads) as pool, muted():
+        list(pool.map(answer, model.signatures))
 
 
 def _bind(address: Address) -> socket.socket:
