@@ -15,14 +15,22 @@ export function make(name, attributes = {}, ...children) {
 
 const languages = new Intl.DisplayNames(["en"], { type: "language" });
 
+/** The English name of a language's code. */
+export function language(code) {
+  try {
+    return languages.of(code);
+  } catch {
+    return code;
+  }
+}
+
 /** What a problem is called: "English → German", "Tree", "Class", "Caption", "Transcript". */
 export function title(name, problem) {
   if (problem.outputs === "tree") return "Tree";
   if (problem.outputs === "class") return "Class";
   if (problem.inputs === "image") return "Caption";
   if (problem.inputs === "audio") return "Transcript";
-  const tongue = (code) => { try { return languages.of(code); } catch { return code; } };
-  return problem.from && problem.to ? `${tongue(problem.from)} → ${tongue(problem.to)}` : name.replaceAll("_", " ");
+  return problem.from && problem.to ? `${language(problem.from)} → ${language(problem.to)}` : name.replaceAll("_", " ");
 }
 
 /** A log-probability in nats as a percentage. */

@@ -91,18 +91,21 @@ export function drawTree(text, sentence) {
   };
   // Tags stand in one row at the bottom, above their words.
   const y = (node) => 20 + LEVEL * (node.leaf ? depth : node.level);
-  (function draw(node) {
+  (function draw(node) { // lines first, that labels stand upon them
     for (const child of node.children) {
       const middle = (y(node) + y(child)) / 2;
       add("path", { d: `M${node.x} ${y(node) + 12}C${node.x} ${middle} ${child.x} ${middle} ${child.x} ${y(child) - 12}` });
       draw(child);
     }
+  })(root);
+  (function label(node) {
     if (!node.leaf && node.label) {
       const wide = width(node.label) - 4;
       add("rect", { x: node.x - wide / 2, y: y(node) - 13, width: wide, height: 26, rx: 7 });
     }
     add("text", { x: node.x, y: y(node), class: node.leaf ? "tag" : "label" }, node.label);
     if (node.word) add("text", { x: node.x, y: y(node) + 24 }, node.word);
+    node.children.forEach(label);
   })(root);
   return { svg, whole: whole && tagged };
 }

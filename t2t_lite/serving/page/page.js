@@ -1,6 +1,6 @@
 // The page: takes what is given, asks the server for every problem that takes it, and shows the answers.
 
-import { failCard, fillCard, make, title, waitingCard } from "./cards.js";
+import { failCard, fillCard, language, make, title, waitingCard } from "./cards.js";
 import { drawSpectrogram } from "./draw.js";
 import { clock, decode, record, toWav, whyNotRecord } from "./sound.js";
 
@@ -43,7 +43,8 @@ async function predict(signature, instance) {
 function problemsFor(kind) {
   const chosen = $("problem").value;
   const all = Object.entries(about.problems);
-  const fit = all.filter(([name, problem]) => problem.inputs === kind && (!chosen || name === chosen));
+  const rank = ([, problem]) => ["class", "text", "tree"].indexOf(problem.outputs);
+  const fit = all.filter(([name, problem]) => problem.inputs === kind && (!chosen || name === chosen)).sort((a, b) => rank(a) - rank(b));
   if (fit.length) return fit;
   if (!all.some(([, problem]) => problem.inputs === kind)) throw new Trouble(`This model has no problem that takes ${KINDS[kind]}.`);
   const problem = about.problems[chosen];
@@ -62,6 +63,7 @@ async function ask(given) {
   $("answers").replaceChildren(...cards);
   $("answers").ariaBusy = "true";
   $("status").textContent = "Asking …";
+  const likelihoods = [];
   const failures = (await Promise.all(problems.map(async ([name, problem], i) => {
     try {
       const instance = await given.instance(problem);
@@ -70,6 +72,7 @@ async function ask(given) {
         await predict(`${name}/attention`, { inputs: instance, outputs: output })
       ).answer;
       fillCard(cards[i], problem, given, reply, attend);
+      likelihoods.push({ card: cards[i], from: problem.from, to: problem.to, score: reply.answer.scores[0] });
       given.onAnswer?.(reply.answer.outputs[0]);
       return null;
     } catch (error) {
@@ -80,11 +83,24 @@ async function ask(given) {
   if (mine !== turn) return;
   $("answers").ariaBusy = "false";
   const count = problems.length - failures.length;
-  $("status").textContent = `${count} ${count === 1 ? "answer" : "answers"} in ${Math.round(performance.now() - start)} ms.`;
+  const took = `${count} ${count === 1 ? "answer" : "answers"} in ${Math.round(performance.now() - start)} ms.`;
+  $("status").textContent = `${took} ${given.kind === "text" ? chooseLanguage(likelihoods) : ""}`;
   if (failures.length === problems.length) {
     $("answers").replaceChildren();
     throw failures[0];
   }
+}
+
+/** Guesses a sentence's language by which translation is likeliest; those from other languages go to the end, faint. */
+function chooseLanguage(likelihoods) {
+  const translations = likelihoods.filter(({ from, to }) => from && to).sort((a, b) => b.score - a.score);
+  if (new Set(translations.map(({ from }) => from)).size < 2) return "";
+  const { from } = translations[0];
+  for (const { card } of translations.filter((one) => one.from !== from)) {
+    card.classList.add("unlikely");
+    $("answers").append(card);
+  }
+  return `The sentence looks like ${language(from)}.`;
 }
 
 /** What to tell of an error; what is none of ours goes to the console too. */
