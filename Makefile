@@ -22,8 +22,9 @@ demo: $(VENV)/installed
 	@echo "  all the names     $(BIN)/t2t-trainer --registry_help"
 	@echo "  your own data, your own problems: README.md"
 
+# Two processes halve the time; a file's tests share one of them, and what it has made.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow or chosen"
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

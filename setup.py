@@ -55,6 +55,7 @@ setup(
         "dev": [
             "selenium>=4.20,<5",  # drives Debian's Chromium where that is installed
             "pytest>=8",
+            "pytest-xdist>=3.6",
             "ruff",
             "mypy",
             "scikit-learn>=1.5",

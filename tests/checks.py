@@ -134,7 +134,7 @@ def check_layer(make, call, shape, folder):
 
     def output(layer, dtype=tf.float32):
         result = call(layer, dtype)
-        x, sums = result if isinstance(result, tuple) else (result, tf.zeros([2, 1]))
+        x, sums = result if isinstance(result, tuple) else (result, tf.zeros([3, 1]))
         return x, balancing_loss(sums)
 
     layer = randomize(make())

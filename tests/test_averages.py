@@ -220,5 +220,5 @@ class TestAvgAll:
 def test_loss_weights_of_a_problem_not_trained_are_told_before_the_work(call, tmp_path, capsys):
     flags = ["--problem=session", "--hparams_set=session_tiny", "--train_steps=1"]
     assert call(trainer, tmp_path / "run", *flags, "--hparams=loss_weights=session_tons:2") == 1
-    assert "no problem 'session_tons' in this run; did you mean 'session_tones'" in capsys.readouterr().err
+    assert "'session_tons' is not trained here; did you mean 'session_tones'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -10,30 +10,31 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_answers import PROBLEM, FakeAnswerer, options
+from fake_answers import PROBLEM, FakeAnswerer
 
 from t2t_lite.decoding import files
-from t2t_lite.decoding.decode import Answer
+from t2t_lite.decoding.answer import Answer
 from t2t_lite.errors import UserError
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def decode(tmp_path, monkeypatch):
+def decode(tmp_path):
     """Decodes lines as a file; returns the lines of answers."""
-    monkeypatch.setattr(files, "Answerer", FakeAnswerer)
 
-    def decode(*lines, end="\n", **kwargs):
-        (tmp_path / "in").write_bytes((end.join(lines) + end).encode())
-        files.decode_file(PROBLEM, source=tmp_path / "in", target=tmp_path / "out", **options(**kwargs))
+    def decode(*lines, end="\n", return_scores=False, **kwargs):
+        source, target = tmp_path / "in", tmp_path / "out"
+        source.write_bytes((end.join(lines) + end).encode())
+        answerer = FakeAnswerer(**kwargs)
+        files.decode_file(answerer, PROBLEM, source=source, target=target, return_scores=return_scores)
         return (tmp_path / "out").read_bytes().decode().split("\n")[:-1]
 
     return decode
 
 
 def start(way, *arguments, **kwargs):
-    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "TF_CPP_MIN_LOG_LEVEL": "3", "TERM": "xterm"}
+    environment = os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}", "TERM": "xterm"}
     command = [sys.executable, str(HERE / "fake_answers.py"), way, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, **kwargs)
 
@@ -88,11 +89,11 @@ class TestFile:
         assert decode("abcd", "good", "abcdef", "b") == ["dcba", "doog", "fedcba", "b"]
         assert FakeAnswerer.asked == [{f"{tmp_path}/in:2": "good", f"{tmp_path}/in:4": "b"}]
 
-    @pytest.mark.parametrize("other", [{"decode_hparams": "batch_size=2,beam_size=2"}, {"checkpoint": "8"}])
+    @pytest.mark.parametrize("other", [{"decode_hparams": "batch_size=2,beam_size=2"}, {"step": 8}])
     def test_answers_of_another_search_or_checkpoint_are_not_taken(self, decode, capsys, monkeypatch, other):
         with pytest.raises(UserError):
             decode("abc", "abcd", "bad", "x")
-        monkeypatch.setattr(FakeAnswerer, "step", int(other.get("checkpoint", FakeAnswerer.step)))
+        monkeypatch.setattr(FakeAnswerer, "step", other.pop("step", FakeAnswerer.step))
         assert decode("abc", "abcd", **other) == ["cba", "dcba"]
         assert sum(map(len, FakeAnswerer.asked)) == 2
         assert "starting over" in capsys.readouterr().err
@@ -150,21 +151,23 @@ def test_typed_lines_can_be_edited_and_called_back_in_the_next_sitting_too(tmp_p
         os.write(terminal, b"abx\x7fc\n")  # a backspace
         shown = wait_for(terminal, shown, b"cba\r\n")
         os.write(terminal, up + left * 3 + b"0\n")
-        wait_for(terminal, shown, b"cba0\r\n")
+        shown = wait_for(terminal, shown, b"cba0\r\n")
+        os.write(terminal, b"\xff\n")
+        shown = wait_for(terminal, shown, b"not UTF-8 text\r\n> ")
         os.write(terminal, end)
     with sitting() as terminal:
         shown = wait_for(terminal, b"", b"> ")
-        os.write(terminal, up + up + b"1\n")
+        os.write(terminal, up * 3 + b"1\n")
         wait_for(terminal, shown, b"1cba\r\n")
         os.write(terminal, end)
-    assert (tmp_path / "t2t_lite" / "decoder_history").read_text().split() == ["abc", "0abc", "abc1"]
+    assert (tmp_path / "t2t_lite" / "decoder_history").read_text(errors="replace").split()[:2] == ["abc", "0abc"]
 
 
 @contextlib.contextmanager
 def sitting():
     """The program at a terminal; gives what to type into and to read from."""
     main, terminal = pty.openpty()
-    with start("interactive", stdin=terminal, stdout=terminal, stderr=subprocess.DEVNULL) as process:
+    with start("interactive", stdin=terminal, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         yield main
         assert process.wait(10) == 0

@@ -66,6 +66,7 @@ def test_two_replicas_train_as_one(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.chosen
 def test_replicas_and_micro_batches_train_as_one(tmp_path):
     cases = ["1", "2", "1:accumulate_steps=3", "2:accumulate_steps=2"]
     found = trained(tmp_path, 20, *cases)

@@ -43,10 +43,10 @@ def call(session_data):
 
 @pytest.fixture(scope="module")
 def run_dir(call, tmp_path_factory):
-    """A run on all problems to step 6, with a checkpoint at step 3 as well."""
+    """A run on all problems to step 6, with a checkpoint at step 3 as well, its evaluations decoded."""
     folder = tmp_path_factory.mktemp("run") / "new" / "run"
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
-    call(trainer, folder, *flags, "--eval_every=3", "--eval_steps=1")
+    call(trainer, folder, *flags, "--eval_every=3", "--eval_steps=1", "--eval_decoded")
     return folder
 
 
@@ -128,6 +128,13 @@ def test_a_finished_run_is_told_to_be_one(run_dir, call, capsys):
     call(trainer, run_dir, *flags)
     assert "step 6 is reached already" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (run_dir / "checkpoints").iterdir()} == before
+
+
+def test_evaluations_of_training_have_decoded_figures_where_asked_for(run_dir):
+    lines = [json.loads(line) for line in (run_dir / "scalars.jsonl").read_text().splitlines()]
+    found = [line for line in lines if line["split"] == "dev" and line["problem"] == "session_reverse"]
+    assert [line["step"] for line in found] == [3, 6]
+    assert all(line["wer"] > 0 and 0 <= line["answers_cut"] <= line["examples"] for line in found)
 
 
 def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
@@ -232,8 +239,8 @@ class TestLearning:
         three = [i for i, text in enumerate(inputs) if len(text.split()) == 3]
         right = [answers[i] == " ".join(reversed(inputs[i].split())) for i in three]
         assert sum(right) >= len(right) - 1, answers
-        assert answers[0] == answers[5]
-        assert f"7 lines written to {tmp_path}/out" in capsys.readouterr().out
+        assert answers[0] == answers[5] and answers[3] == ""
+        assert f"7 lines written to {tmp_path}/out; 1 empty (line 4)" in capsys.readouterr().out
 
     def test_its_scores_say_so(self, learned, call, tmp_path):
         call(evaluator, learned, "--problem=session_reverse", f"--json_out={tmp_path}/scores.json")

@@ -43,6 +43,7 @@ def test_equals_numpy_with_noise_and_padding(experts, k):
     expected, importance, load = run_reference(layer, x, k, valid, NOISE)
     close(y, expected)
     close(balancing_loss(sums), importance + load, 1e-3)
+    assert sum(sums[2]) == 12 * k  # positions served: those that are not padding, each by k experts
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -55,6 +56,7 @@ def test_nothing_is_dropped_when_all_choose_the_same_experts(k):
     expected, importance, _ = run_reference(layer, x, k)
     close(y, expected)
     assert np.abs(y).max(axis=-1).min() > 0
+    assert list(sums[2]) == [0] * (7 - k) + [100] * k  # positions served
     if k == 1:
         close(balancing_loss(sums), 6.0, 1e-4)  # one of 7 experts has everything: variance / mean^2 = 7 - 1
     else:

@@ -27,9 +27,9 @@ def test_override_takes_a_value_with_commas_where_its_parts_name_no_field():
 
 def test_loss_weights_of_problems_that_are_not_in_the_run():
     hparams = HParams(loss_weights="reverse:2,pictures:0.5")
-    hparams.check_problems(["pictures", "reverse", "tones"])
-    with pytest.raises(UserError, match="no problem 'reverse' in this run; did you mean 'reverses'"):
-        hparams.check_problems(["pictures", "reverses"])
+    hparams.check_names("loss_weights", ["pictures", "reverse", "tones"])
+    with pytest.raises(UserError, match="'reverse' is not trained here; did you mean 'reverses'"):
+        hparams.check_names("loss_weights", ["pictures", "reverses"])
 
 
 def test_override_takes_the_last_of_two_and_nothing_from_nothing():

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from t2t_lite.bin import bleu as bleu_command
+from t2t_lite.errors import UserError
 from t2t_lite.evaluation import brackets, cider, metrics
+from t2t_lite.problems import Label, Problem, Text
 
 
 def test_bleu_of_a_perfect_answer_is_100():
@@ -220,5 +222,13 @@ def test_score_merges_and_refuses_what_does_not_fit():
     assert figures == {"wer": 0.0, "cer": 0.0}
     with pytest.raises(ValueError, match="1 answers to 2 references"):
         metrics.score(["wer"], ["a"], ["a", "b"])
-    with pytest.raises(ValueError, match="unknown metric 'blue'"):
-        metrics.score(["blue"], ["a"], ["a"])
+
+
+def test_a_problem_that_names_no_metric_is_told():
+    problem = Problem("mine")
+    problem.targets, problem.metrics = Text(), ("wer", "blue")
+    with pytest.raises(UserError, match="problem 'mine': unknown metric 'blue'; did you mean 'bleu'"):
+        metrics.check(problem)
+    problem.targets, problem.metrics = Label(("a", "b")), ("wer",)
+    with pytest.raises(UserError, match="problem 'mine': metrics are of texts"):
+        metrics.check(problem)

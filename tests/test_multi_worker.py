@@ -19,7 +19,7 @@ from t2t_lite.runs.run import Run
 USR_DIR = str(Path(__file__).parent / "usr_session")
 PATIENCE = 600  # seconds that a busy machine may take for any one thing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chosen]
 
 
 @pytest.fixture
@@ -71,6 +71,17 @@ def weights(folder, step):
     return model.get_weights()
 
 
+def wait_for_checkpoint(run, workers):
+    before = time.monotonic()
+    while not list(run.glob("checkpoints/*.index")):
+        assert all(worker.poll() is None for worker in workers) and time.monotonic() - before < PATIENCE
+        time.sleep(0.2)
+
+
+def last_step(run):
+    return max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
+
+
 def test_two_workers_train_as_one(start, tmp_path, session_problems):
     ports = free_ports()
     chief, other = finish(start(tmp_path / "chief", 5, ports, 0), start(tmp_path / "other", 5, ports, 1))
@@ -88,10 +99,7 @@ def test_two_workers_train_as_one(start, tmp_path, session_problems):
 def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(start, tmp_path):
     run, ports = tmp_path / "run", free_ports()
     chief, other = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
-    before = time.monotonic()
-    while not list(run.glob("checkpoints/*.index")):
-        assert chief.poll() is None and other.poll() is None and time.monotonic() - before < PATIENCE
-        time.sleep(0.2)
+    wait_for_checkpoint(run, [chief, other])
     other.send_signal(signal.SIGKILL)
     ((status, said),) = finish(chief)
     assert status == 1
@@ -99,7 +107,26 @@ def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(
         said
     )
     assert "Traceback" not in said
-    step = max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
+    step = last_step(run)
+    ports = free_ports()
+    again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
+    assert [status for status, _ in again] == [0, 0], again
+    assert f"going on from step {step}" in again[0][1]
+
+
+@pytest.mark.parametrize("signalled", [0, 1])
+def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled):
+    run, ports = tmp_path / "run", free_ports()
+    workers = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
+    wait_for_checkpoint(run, workers)
+    workers[signalled].send_signal(signal.SIGTERM)
+    results = finish(*workers)
+    step = last_step(run)
+    for index, (status, said) in enumerate(results):
+        assert status == 143, said
+        by = "SIGTERM" if index == signalled else "SIGTERM to another worker"
+        assert f"stopped by {by}; step {step} is saved. To go on:" in said
+        assert "Traceback" not in said
     ports = free_ports()
     again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
     assert [status for status, _ in again] == [0, 0], again

@@ -150,7 +150,7 @@ def test_one_model_learns_digits_and_messages(raw, tmp_path):
     run("-m", "t2t_lite.bin.eval", *shared, f"--output_dir={output}", f"--json_out={scores}")
     figures = json.loads(scores.read_text())["problems"]
     assert figures["image_folder.digits"]["examples"] == 360
-    assert figures["image_folder.digits"]["accuracy"] >= 0.96
+    assert figures["image_folder.digits"]["accuracy"] >= 0.97
     for name in TRANSLATION:
         assert figures[name]["accuracy"] > 1.5 * share_of_most_frequent_target(data, name), name
         assert 0 < figures[name]["bleu"] <= 100

@@ -212,8 +212,9 @@ def test_more_answers_than_beams_are_refused_for_texts():
         DecodeHParams.parse("return_beams=3").check_beams()
 
 
-def test_the_whole_search_is_one_graph(tiny):
+def test_the_whole_search_is_one_graph_for_all_batches_and_limits(tiny):
     decoder = BeamDecoder(tiny, 2)
-    decoder("copy", {"inputs": INPUTS}, LIMIT)
+    for inputs, limit in ((INPUTS, LIMIT), (INPUTS[1:, :3], 2), (tf.concat([INPUTS, INPUTS], axis=1), 3)):
+        decoder("copy", {"inputs": inputs}, limit)
     (search,) = decoder._searches.values()
     assert search.experimental_get_tracing_count() == 1

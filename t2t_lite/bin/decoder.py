@@ -10,7 +10,6 @@ A line is a text, or the path of a picture or a sound. A file that was left unfi
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
@@ -63,20 +62,16 @@ def body(flags: FlagValues) -> None:
     import_tensorflow()
     from t2t_lite.decoding import decode, files, live
 
-    shared: dict[str, Any] = {
-        "data_dir": data_dir,
-        "output_dir": output_dir,
-        "decode_hparams": decode_hparams,
-        "checkpoint": flags.checkpoint,
-    }
+    names = [problem.name for problem in problems]
+    answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint)
     if flags.show:
-        decode.show_examples(problems, count=flags.show, **shared)
+        decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:
-        live.decode_interactive(problems[0], return_scores=flags.return_scores, **shared)
+        live.decode_interactive(answerer, problems[0], return_scores=flags.return_scores)
     elif piped:
-        live.decode_pipe(problems[0], return_scores=flags.return_scores, **shared)
+        live.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
-        files.decode_file(problems[0], source=source, target=target, return_scores=flags.return_scores, **shared)
+        files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

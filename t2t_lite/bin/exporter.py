@@ -30,6 +30,8 @@ def define(flags: FlagValues) -> None:
     string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
     how = "How weights are stored: float32, bfloat16 or int8. They are computed with as float32."
     absl_flags.DEFINE_enum("weights", "float32", _WEIGHTS, how, flag_values=flags)
+    steps = "Batches of each problem's dev split on which narrow weights are compared, if --data_dir is given."
+    absl_flags.DEFINE_integer("eval_steps", 5, steps, 1, flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
@@ -50,6 +52,7 @@ def body(flags: FlagValues) -> None:
         decode_hparams=decode_hparams,
         weights=flags.weights,
         checkpoint=flags.checkpoint,
+        eval_steps=flags.eval_steps,
     )
 
 

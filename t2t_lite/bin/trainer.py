@@ -35,6 +35,8 @@ def define(flags: FlagValues) -> None:
     integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
     integer("eval_every", 1000, "Steps between evaluations.", 1, flag_values=flags)
+    decoded = "Score decoded answers in evaluations too (BLEU, error rates), which takes its time."
+    boolean("eval_decoded", False, decoded, flag_values=flags)
     integer("save_every", None, "Steps between checkpoints; as --eval_every unless given.", 1, flag_values=flags)
     integer("keep_checkpoints", 3, "How many of the last checkpoints to keep.", 1, flag_values=flags)
     metric = "PROBLEM:METRIC, or METRIC for the mean over problems"
@@ -64,7 +66,7 @@ def body(flags: FlagValues) -> None:
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
-    hparams.check_problems(problems)
+    hparams.check_names("loss_weights", problems)
     evaluated = _evaluated(flags, problems)
     watch = _watch(flags, evaluated)
     profile_steps = command.number_pair(flags, "profile_steps")
@@ -89,6 +91,7 @@ def body(flags: FlagValues) -> None:
         train_steps=flags.train_steps,
         eval_steps=flags.eval_steps,
         eval_every=flags.eval_every,
+        eval_decoded=flags.eval_decoded,
         save_every=flags.save_every or flags.eval_every,
         keep_checkpoints=flags.keep_checkpoints,
         eval_problems=evaluated,

@@ -1,1 +1,1 @@
-"""Decoding: greedy search over the model's one-step function."""
+"""Decoding: greedy search, beam search and sampling over the model's one-step function; files, pipes, what is typed."""

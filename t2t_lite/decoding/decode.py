@@ -1,16 +1,16 @@
 """Answers from a trained run, and examples of a split beside their references."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value
 from t2t_lite.data.reading import Dataset
+from t2t_lite.decoding.answer import Answer, faults
 from t2t_lite.decoding.beam import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy import GreedyDecoder
@@ -22,26 +22,6 @@ from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
-
-
-class Answer(NamedTuple):
-    """One decoded output."""
-
-    text: str  # or the name of a class
-    score: float  # log-probability in nats
-    finished: bool  # False where the length limit cut it
-    alternatives: tuple["Answer", ...] = ()  # the next best, where more than one answer was asked for
-    input_cut: bool = False  # the input was longer than the network is given
-
-
-def faults(answer: Answer) -> list[str]:
-    """What a reader of an answer should know of it."""
-    told = {
-        "reached the length limit": not answer.finished,
-        "empty": not answer.text.strip(),
-        "of an input that was too long and cut": answer.input_cut,
-    }
-    return [text for text, holds in told.items() if holds]
 
 
 class Answerer:
@@ -69,7 +49,7 @@ class Answerer:
         run = Run.open(output_dir)
         self.datasets = run.open_datasets(data_dir, list(names))
         self.hparams = run.hparams
-        self.decode_hparams = decode_hparams
+        self.output_dir, self.decode_hparams = output_dir, decode_hparams
         if any(isinstance(dataset.problem.targets, Text) for dataset in self.datasets.values()):
             decode_hparams.check_beams()
         self._model = run.build_model()
@@ -77,7 +57,7 @@ class Answerer:
         self._decoder = make_decoder(self._model, decode_hparams)
 
     def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
-        """Answers inputs in their order.
+        """Answers inputs in their order. A text without a word is answered by none, whatever the model would say.
 
         Args:
           name: the problem.
@@ -96,6 +76,8 @@ class Answerer:
                 raise UserError(f"{', '.join(place for place, _ in batch)}: {e.message}") from e
             answers = self.answer_batch(name, prepared)
             for value, answer in zip(values, answers, strict=True):
+                if isinstance(value, str) and not value.strip():
+                    answer = _without_words(answer)
                 yield answer._replace(input_cut=_is_cut(dataset, value))
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
@@ -153,6 +135,11 @@ def _joined(answers: list[Answer]) -> Answer:
     return answers[0]._replace(alternatives=tuple(answers[1:]))
 
 
+def _without_words(answer: Answer) -> Answer:
+    """As many answers, all empty."""
+    return Answer("", 0.0, True, tuple(map(_without_words, answer.alternatives)))
+
+
 def _is_cut(dataset: Dataset, value: Any) -> bool:
     feature = dataset.problem.inputs
     if isinstance(feature, Image):
@@ -160,17 +147,8 @@ def _is_cut(dataset: Dataset, value: Any) -> bool:
     return encode_value(feature, value, dataset.vocabularies)[1] > lengths.max_length(feature)
 
 
-def show_examples(
-    problems: Sequence[Problem],
-    *,
-    count: int,
-    data_dir: Path,
-    output_dir: Path,
-    decode_hparams: DecodeHParams,
-    checkpoint: str = "latest",
-) -> None:
+def show_examples(answerer: Answerer, problems: Sequence[Problem], *, count: int) -> None:
     """Prints answers to the first dev examples of each problem beside their references."""
-    answerer = Answerer([p.name for p in problems], data_dir, output_dir, decode_hparams, checkpoint)
     for problem in problems:
         dataset = answerer.datasets[problem.name]
         print(f"\n{problem.name}")
@@ -179,7 +157,8 @@ def show_examples(
             print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
             print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                print(f"  answer     {answer.text}{''.join(f' [{told}]' for told in faults(answer))}")
+                told = "".join(f" [{fault}]" for fault in faults(answer._replace(alternatives=())))
+                print(f"  answer     {answer.text}{told}")
             print()
 
 
@@ -210,8 +189,3 @@ def show(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, n
     if isinstance(feature, Audio):
         return f"(sound {number} of the dev split, {batch[key + '_length'][row] / feature.sample_rate:.1f} s)"
     return f"(picture {number} of the dev split, {value.shape[0]} x {value.shape[1]})"
-
-
-def search_options(hparams: DecodeHParams) -> dict[str, Any]:
-    """What an answer depends on, of how it is searched for."""
-    return {name: value for name, value in dataclasses.asdict(hparams).items() if name != "batch_size"}

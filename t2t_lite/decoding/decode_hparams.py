@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.fields import parse_fields
@@ -56,6 +57,10 @@ class DecodeHParams:
         """
         if self.return_beams > self.beam_size and not self.sampling:
             _refuse(f"return_beams={self.return_beams} needs at least beam_size={self.return_beams}, or sampling=true")
+
+    def changing_answers(self) -> dict[str, Any]:
+        """The fields that an answer depends on."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "batch_size"}
 
     @classmethod
     def describe(cls) -> list[str]:

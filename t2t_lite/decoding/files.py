@@ -5,45 +5,36 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding import inputs
-from t2t_lite.decoding.decode import Answer, Answerer, faults, search_options
-from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.answer import Answer, faults
 from t2t_lite.problems import Problem
+
+if TYPE_CHECKING:
+    from t2t_lite.decoding.decode import Answerer
 
 _SAY_EVERY = 1000  # lines
 _LINES_NAMED = 10  # of each fault
 _TO_BLANKS = str.maketrans("\r\n", "  ")  # what would end a line within an answer; nothing else ends one
 
 
-def decode_file(
-    problem: Problem,
-    *,
-    source: Path,
-    target: Path,
-    return_scores: bool,
-    data_dir: Path,
-    output_dir: Path,
-    decode_hparams: DecodeHParams,
-    checkpoint: str = "latest",
-) -> None:
+def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target: Path, return_scores: bool) -> None:
     """Answers a file, one input a line, into a file of as many lines in the same order.
 
     Inputs of like size are answered together, the largest first; the same input is answered once. Until all are, the
     answers are kept in TARGET.unfinished, from which a later call with the same run and options goes on.
 
     Raises:
-      UserError: as `Answerer`; an input cannot be read; the source is not UTF-8.
+      UserError: an input cannot be read; the source is not UTF-8.
     """
     lines = read_lines(source, "--decode_from_file")
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     made_by = {
         "problem": problem.name,
-        "output_dir": str(output_dir.resolve()),
+        "output_dir": str(answerer.output_dir.resolve()),
         "step": answerer.step,
-        "search": search_options(decode_hparams),
+        "search": answerer.decode_hparams.changing_answers(),
     }
     with Journal(target.with_name(target.name + ".unfinished"), made_by) as journal:
         places: dict[str, str] = {}  # {input: where it first stands}
@@ -53,7 +44,7 @@ def decode_file(
         if journal.answers:
             print(f"going on: {len(journal.answers):,} inputs have been answered before", file=sys.stderr)
         order = sorted(places, key=lambda line: inputs.size(problem, line), reverse=True)
-        for group in _groups(order, decode_hparams.batch_size):
+        for group in _groups(order, answerer.decode_hparams.batch_size):
             journal.add(zip(group, answerer.answer(problem.name, {places[line]: line for line in group}), strict=True))
             _say_progress(len(journal.answers), len(group), len(set(lines)))
         answers = [journal.answers[line] for line in lines]
@@ -128,8 +119,11 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if not self.answers:
+            self.remove()
+            return
         self._file.close()
-        if kind and self.answers:
+        if kind:
             kept = f"{len(self.answers):,} inputs answered so far are kept in {self._path}"
             print(f"{kept}; the same command goes on from there", file=sys.stderr)
 
@@ -145,7 +139,7 @@ class Journal:
     def remove(self) -> None:
         """Deletes the file, once the answers are elsewhere."""
         self._file.close()
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
 
 def _to_lists(answer: Answer) -> list[Any]:

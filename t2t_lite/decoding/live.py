@@ -7,33 +7,27 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from t2t_lite.decoding.decode import Answerer, faults
-from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.answer import faults
 from t2t_lite.decoding.files import Remarks, format_line
 from t2t_lite.decoding.inputs import what
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 
+if TYPE_CHECKING:
+    from t2t_lite.decoding.decode import Answerer
+
 _END: Any = object()
+_STANDARD_INPUT = 0  # its descriptor
 _TYPED_KEPT = 1000  # lines of history
 
 
-def decode_interactive(
-    problem: Problem,
-    *,
-    return_scores: bool,
-    data_dir: Path,
-    output_dir: Path,
-    decode_hparams: DecodeHParams,
-    checkpoint: str = "latest",
-) -> None:
+def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores: bool) -> None:
     """Answers each line typed, until the end of input. An input that cannot be read is said and passed over.
 
     On a terminal lines can be edited and called back, those of earlier sittings too.
     """
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     terminal = sys.stdin.isatty()
     if terminal:
         print(f"{problem.name}: type {what(problem)}; Ctrl-D ends")
@@ -41,16 +35,18 @@ def decode_interactive(
         while True:
             try:
                 typed = input("> " if terminal else "")
+                typed.encode()  # Python lets some bytes that are no text pass
             except EOFError:
+                print(end="\n" if terminal else "")
                 return
-            except UnicodeDecodeError as e:
-                print(f"error: not UTF-8 text ({e.reason} at byte {e.start})", file=sys.stderr, flush=True)
+            except UnicodeError:
+                print("error: not UTF-8 text", file=sys.stderr, flush=True)
                 continue
             if typed.strip():
                 _answer_typed(answerer, problem.name, typed, return_scores)
 
 
-def _answer_typed(answerer: Answerer, name: str, typed: str, return_scores: bool) -> None:
+def _answer_typed(answerer: "Answerer", name: str, typed: str, return_scores: bool) -> None:
     try:
         answer = next(answerer.answer(name, {"": typed}))
     except UserError as e:
@@ -88,27 +84,18 @@ def history_file() -> Path:
     return (state if state.is_absolute() else Path.home() / ".local" / "state") / "t2t_lite" / "decoder_history"
 
 
-def decode_pipe(
-    problem: Problem,
-    *,
-    return_scores: bool,
-    data_dir: Path,
-    output_dir: Path,
-    decode_hparams: DecodeHParams,
-    checkpoint: str = "latest",
-) -> None:
+def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) -> None:
     """Answers standard input on standard output, a line for a line, in order.
 
     Lines that have come are answered together; none waits for one that has not.
 
     Raises:
-      UserError: as `Answerer`; a line is not UTF-8, or names what cannot be read: then those that came with it are not
+      UserError: a line is not UTF-8, or names what cannot be read: then those that came with it are not
         answered either.
     """
-    answerer = Answerer([problem.name], data_dir, output_dir, decode_hparams, checkpoint)
     number = 0
     remarks = Remarks()
-    for lines in _arriving(sys.stdin.fileno(), decode_hparams.batch_size):
+    for lines in _arriving(_STANDARD_INPUT, answerer.decode_hparams.batch_size):
         places = {f"standard input:{number + i}": line for i, line in enumerate(lines, 1)}
         for answer in answerer.answer(problem.name, places):
             number += 1

@@ -51,11 +51,12 @@ class Decoder:
     def __call__(self, problem: str, batch: Mapping[str, tf.Tensor], max_length: int) -> Decoded:
         """Decodes a batch of inputs into at most max_length tokens each."""
         net = self.model.net(self.model.problems[problem].targets)
-        if net.name not in self._searches:
-            self._searches[net.name] = tf.function(lambda start: self.search(net, start), reduce_retracing=True)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), _fingerprints(batch["inputs"]))
+        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
+        if net.name not in self._searches:
+            search = tf.function(lambda start: self.search(net, start), input_signature=[_any_size(start)])
+            self._searches[net.name] = search
         return Decoded(*self._searches[net.name](start))
 
     def search(self, net: Any, start: Start) -> Decoded:
@@ -107,7 +108,14 @@ def one_by_one(
     return Decoded(tf.transpose(ids.stack()[:position]), scores, finished)
 
 
-def _fingerprints(inputs: tf.Tensor) -> tf.Tensor:
+def _any_size(start: Start) -> Start:
+    """What every start looks like, so that the search is traced once for all batches and lengths."""
+    size = start.encoded.shape[-1]  # D
+    shapes = Start([None, None, size], [None, None], [None, size], [], [None])
+    return Start(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
+
+
+def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
     """(B, ...) -> int64 (B,): a number that depends on a row's values, not on its padding with zeros."""
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])

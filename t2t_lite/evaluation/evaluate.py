@@ -9,6 +9,7 @@ import tensorflow as tf
 from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.decode import Answer, answer_batch, make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.search import Decoder
 from t2t_lite.evaluation import metrics
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Text
@@ -61,14 +62,22 @@ def evaluate(
     eval_steps: int | None = None,
     decode: bool = True,
     decode_hparams: DecodeHParams = GREEDY,
+    decoder: Decoder | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Scores a model: {problem: {metric: value}}.
 
     Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
     accuracy_per_sequence and accuracy_top5. With `decode`, also the problem's own metrics, of decoded answers, and
-    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text.
+    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text. A decoder given
+    saves making one of `decode_hparams`.
+
+    Raises:
+      UserError: a problem names a metric that is none, or one of texts where its targets are none.
     """
-    decoder = make_decoder(model, decode_hparams)
+    if decode:
+        for dataset in datasets.values():
+            metrics.check(dataset.problem)
+    decoder = decoder or make_decoder(model, decode_hparams)
     results = {}
     for name, dataset in datasets.items():
         sums: dict[str, float] = {}

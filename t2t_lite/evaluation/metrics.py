@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.evaluation import brackets, cider
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Text
 
 Figures = dict[str, float | str]
 
@@ -71,17 +74,28 @@ METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Figures]] = {
 }
 
 
+def check(problem: Problem) -> None:
+    """Checks the metrics that a problem names.
+
+    Raises:
+      UserError: one is unknown, or there is no text to score.
+    """
+    for name in problem.metrics:
+        if name not in METRICS:
+            raise UserError(f"problem '{problem.name}': unknown metric '{name}'{did_you_mean(name, METRICS)}")
+    if problem.metrics and not isinstance(problem.targets, Text):
+        raise UserError(f"problem '{problem.name}': metrics are of texts, and its targets are none")
+
+
 def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str]) -> Figures:
     """Returns the figures of the metrics named, for answers and references in the same order.
 
     Raises:
-      ValueError: a metric is unknown, or there are not as many answers as references.
+      ValueError: there are not as many answers as references.
     """
     if len(answers) != len(references):
         raise ValueError(f"{len(answers)} answers to {len(references)} references")
     figures: Figures = {}
     for name in names:
-        if name not in METRICS:
-            raise ValueError(f"unknown metric '{name}'; known: {', '.join(METRICS)}")
         figures |= METRICS[name](answers, references)
     return figures

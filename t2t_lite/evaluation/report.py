@@ -48,6 +48,23 @@ def format_report(scores: Mapping[str, Any]) -> str:
     return "\n\n".join("\n".join(lines) for lines in ([f"step {scores['step']}"], *parts) if lines)
 
 
+def format_comparison(before: _Figures, after: _Figures, headings: tuple[str, str]) -> str:
+    """The figures of two models side by side, a row a figure.
+
+    Args:
+      before: {problem: {figure: value}} of the one.
+      after: the same of the other.
+      headings: what they are called.
+    """
+    rows = [["problem", "figure", *headings]]
+    for name, figures in before.items():
+        for _, columns in _TABLES:
+            for key, (heading, shape) in columns.items():
+                if key in figures and key not in ("examples", "log_perplexity"):  # the number, and the loss again
+                    rows.append([name, heading, *(shape.format(each[name][key]) for each in (before, after))])
+    return "\n".join(_columns(rows))
+
+
 def _tables(problems: _Figures) -> Iterator[list[str]]:
     for title, columns in _TABLES:
         having = {name: figures for name, figures in problems.items() if not columns.keys().isdisjoint(figures)}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,11 @@ class HParams:
         """What the loss of a problem is multiplied by."""
         return parse_weights(self.loss_weights, "hparams: loss_weights").get(problem, 1.0)
 
-    def check_problems(self, names: Iterable[str]) -> None:
-        """Raises UserError if loss_weights names a problem that is not one of `names`."""
-        names = list(names)
-        for name in parse_weights(self.loss_weights, "hparams: loss_weights"):
-            if name not in names:
-                raise UserError(f"hparams: loss_weights: no problem '{name}' in this run{did_you_mean(name, names)}")
+    def check_names(self, field: str, known: Collection[str]) -> None:
+        """Raises UserError if loss_weights, mixture_rates or batch_multipliers names what is not one of `known`."""
+        for name in parse_weights(getattr(self, field), f"hparams: {field}"):
+            if name not in known:
+                raise UserError(f"hparams: {field}: '{name}' is not trained here{did_you_mean(name, known)}")
 
     def numbers(self, name: str) -> dict[str, float]:
         """What mixture_rates or batch_multipliers say of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""

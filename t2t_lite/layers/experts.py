@@ -21,8 +21,8 @@ class MixtureOfExperts(keras.layers.Layer):
         gates = softmax over the k largest of h(x), zero elsewhere
         y = sum over the k experts of gate * (ReLU(x W1) W2)
 
-    No position is ever dropped: every expert takes all that is sent to it. Padding is sent nowhere and
-    comes out as zero.
+    No position is dropped: every expert takes all that is sent to it, and `served` shows it. Padding is sent nowhere
+    and comes out as zero.
 
     Args:
       hidden_size: D.
@@ -62,16 +62,20 @@ class MixtureOfExperts(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> y (B, S, D) and each expert's importance and load (2, E)."""
+        """(B, S, D), valid (B, S) -> y (B, S, D) and each expert's sums (3, E).
+
+        The sums: its importance (of its gates), its load (of the chances that a position is sent to it), and the
+        positions that it served.
+        """
         positions = tf.reshape(x, [-1, x.shape[-1]])  # (N, D)
         valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
         noise = noise if self.gating_noise else None
-        chosen, gates, sums = self._route(tf.cast(positions, tf.float32), valid, noise)
-        y = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
-        return tf.reshape(y, tf.shape(x)), sums
+        chosen, gates, importance, load = self._route(tf.cast(positions, tf.float32), valid, noise)
+        y, served = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
+        return tf.reshape(y, tf.shape(x)), tf.stack([importance, load, served])
 
-    def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """(N, D) -> the chosen experts (N, k), their gates (N, k), importance and load (2, E)."""
+    def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
+        """(N, D) -> the chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""
         clean = tf.matmul(x, self.gate)
         scores = clean
         if noise is not None:
@@ -90,10 +94,16 @@ class MixtureOfExperts(keras.layers.Layer):
             threshold = tf.where(is_chosen, best[:, self.k : self.k + 1], best[:, self.k - 1 : self.k])
             chance = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
             load = tf.reduce_sum(chance * tf.cast(valid, tf.float32)[:, None], axis=0)
-        return chosen, gates, tf.stack([importance, load])
+        return chosen, gates, importance, load
 
-    def _run_experts(self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, scatters back."""
+    def _run_experts(
+        self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, scatters back.
+
+        Returns:
+          The output (N, D), and how many positions each expert took in (E,).
+        """
         experts = self.num_experts
         # Padding goes to one expert too many, whose place is cut off.
         assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
@@ -111,17 +121,18 @@ class MixtureOfExperts(keras.layers.Layer):
         done = tf.reshape(tf.matmul(hidden, tf.cast(self.contract, x.dtype)), [experts * capacity, x.shape[-1]])
         slots = tf.scatter_nd(order[:, None], tf.minimum(sorted_slots, experts * capacity - 1), [tf.size(assigned)])
         returned = tf.reshape(tf.gather(done, slots), [-1, self.k, x.shape[-1]])
-        return tf.reduce_sum(returned * gates[:, :, None], axis=1)  # (N, D)
+        served = tf.math.count_nonzero(tf.reshape(rows, [experts, capacity]), axis=1, dtype=tf.float32)
+        return tf.reduce_sum(returned * gates[:, :, None], axis=1), served
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:
     """Both balancing losses, of one layer or more: the squared coefficients of variation of importance and load.
 
     Args:
-      sums: (..., 2, E), each expert's importance and load over the whole batch.
+      sums: (..., 3, E), those of MixtureOfExperts over the whole batch.
 
     Returns:
       Their sum (scalar), zero where all experts have the same.
     """
-    mean, variance = tf.nn.moments(sums, axes=[-1])
+    mean, variance = tf.nn.moments(sums[..., :2, :], axes=[-1])
     return tf.reduce_sum(variance / (mean**2 + 1e-10))

@@ -46,7 +46,7 @@ class Experts(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
         y, sums = self.experts(self.norm(x), valid=valid, noise=noise)
         return x + y, sums
 
@@ -65,9 +65,9 @@ class Encoder(keras.layers.Layer):
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
     def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
         x = x + tf.cast(timing_signal(tf.shape(x)[1], x.shape[-1]), x.dtype)
-        sums = tf.zeros([2, self.num_experts])
+        sums = tf.zeros([3, self.num_experts])
         for i, block in enumerate(self.blocks):
             if self.experts and i == len(self.blocks) // 2:
                 x, sums = self.experts(x, valid=valid, noise=noise)
@@ -151,8 +151,8 @@ class Decoder(keras.layers.Layer):
         target_valid: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, T, D), (B, S, D), masks (B, S) and (B, T) -> (B, T, D) and the experts' importance and load (2, E)."""
-        sums = tf.zeros([2, self.num_experts])
+        """(B, T, D), (B, S, D), masks (B, S) and (B, T) -> (B, T, D) and the experts' sums (3, E)."""
+        sums = tf.zeros([3, self.num_experts])
         for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
             if self.experts and i == len(self.blocks) // 2:
                 x, sums = self.experts(x, valid=target_valid, noise=noise)
@@ -189,7 +189,7 @@ class Body(keras.layers.Layer):
         self.decoder = Decoder(hparams, name=f"{self.name}.decoder")
 
     def encode(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' importance and load (2, E)."""
+        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
         return self.encoder(x, valid=valid, noise=noise)
 
     def decode(
@@ -212,7 +212,7 @@ class Body(keras.layers.Layer):
           noise: see layers/noise.py.
 
         Returns:
-          (B, T, D), and the experts' importance and load (2, E).
+          (B, T, D), and the experts' sums (3, E).
         """
         x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
         x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)

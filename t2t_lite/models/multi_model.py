@@ -25,7 +25,7 @@ class Scores(NamedTuple):
     logits: tf.Tensor  # (B, T, V), or (B, V) for classes
     loss: tf.Tensor  # (B, T) or (B,): cross-entropy in nats, 0 at padding
     weights: tf.Tensor  # like loss: 1, or 0 at padding
-    expert_sums: tf.Tensor  # (layers, 2, E): importance and load of each expert in this batch
+    expert_sums: tf.Tensor  # (layers, 3, E): those of MixtureOfExperts over this batch
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ class MultiModel(keras.Model):
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
     ) -> tuple[Embedded, tf.Tensor]:
-        """A batch's inputs -> the encoded input, with its valid and grid; the experts' importance and load (2, E)."""
+        """A batch's inputs -> the encoded input, with its valid and grid; the experts' sums (3, E)."""
         net = self.net(self.problems[problem].inputs)
         arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
         embedded = Embedded(*self._call_net(net.name, "embed_inputs", *arguments))

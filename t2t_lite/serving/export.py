@@ -5,20 +5,24 @@ export.json                  what the problems take and give, the step, the sear
 """
 
 import dataclasses
+import functools
 import inspect
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from t2t_lite.data import lengths
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
+from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.report import format_comparison
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Label, Text
+from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import muted
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
@@ -38,6 +42,7 @@ def export_run(
     decode_hparams: DecodeHParams,
     weights: str = "float32",
     checkpoint: str = "latest",
+    eval_steps: int = 5,
 ) -> None:
     """Writes an export of some of a run's problems, and says what is in it.
 
@@ -45,10 +50,11 @@ def export_run(
       names: the problems.
       output_dir: the run's folder.
       export_dir: the new folder; an export that is there is replaced, once the new one is whole.
-      data_dir: where the vocabularies are; the run's own copies if None.
+      data_dir: the vocabularies and the dev splits; if None, the run's own copies, and nothing is compared.
       decode_hparams: how to search; batch_size does not count.
       weights: how to store them: "float32", "bfloat16" or "int8".
       checkpoint: "latest", "best" or a step.
+      eval_steps: batches of each problem's dev split, on which narrow weights are compared to those trained.
 
     Raises:
       UserError: no run, no checkpoint, a problem that was not trained, no vocabulary, a search that cannot be, or
@@ -69,13 +75,19 @@ def export_run(
     needed = _needed(model, problems)
     stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
     root.weights = list(stored.values())
+    if weights != "float32" and data_dir is not None:
+        datasets = run.open_datasets(data_dir, list(names))
+        search = dataclasses.replace(decode_hparams, return_beams=1)
+        figures = functools.partial(evaluate, model, datasets, run.hparams, "dev", eval_steps, decode_hparams=search)
+        print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
+        print(_compare(figures, model, stored, weights))
     signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
     description = {
         "name": run.model_name,
         "step": step,
         "weights": weights,
         "search": dataclasses.asdict(decode_hparams),
-        "problems": {name: describe(problem, signatures.answers(name)) for name, problem in problems.items()},
+        "problems": {name: _describe(model, problem, signatures.answers(name)) for name, problem in problems.items()},
     }
     traced = dict(item for name in problems for item in signatures.trace(name))
     size = write_export(root, traced, description, export_dir)
@@ -94,14 +106,13 @@ def check_replaceable(export_dir: Path) -> None:
         raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
 
 
-def describe(problem: Problem, answers: int) -> dict[str, Any]:
-    """What `export.json` tells of a problem.
-
-    Args:
-      problem: the problem.
-      answers: how many each input gets.
-    """
+def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
+    """What `export.json` tells of a problem, which gives each input so many answers."""
     kinds = {"language": "text", "image": "image", "audio": "audio"}
+    grid = None
+    if isinstance(problem.inputs, Image):
+        blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
+        grid = model.net(problem.inputs).embed_inputs(blank).grid.numpy().tolist()
     source, target = getattr(problem, "languages", (None, None))
     of_text = "tree" if "tree" in problem.metrics else "text"
     return {
@@ -112,6 +123,8 @@ def describe(problem: Problem, answers: int) -> dict[str, Any]:
         "from": source,
         "to": target,
         "sample_rate": problem.inputs.sample_rate if isinstance(problem.inputs, Audio) else None,
+        "max_length": None if isinstance(problem.inputs, Image) else lengths.max_length(problem.inputs),
+        "grid": grid,
         "answers": answers,
     }
 
@@ -141,6 +154,15 @@ def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
     """The parts of a model that the problems need, in the model's order."""
     needed = {part for name in problems for part in model.parts(name)}
     return {name: weights for name, weights in model.parts().items() if name in needed}
+
+
+def _compare(figures: Callable[[], Any], model: Any, stored: Mapping[int, StoredWeight], kind: str) -> str:
+    """A model's figures before and after it takes over the stored weights."""
+    before = figures()
+    for weight in model.weights:
+        if id(weight) in stored:
+            weight.assign(stored[id(weight)].value())
+    return format_comparison(before, figures(), ("as trained", kind))
 
 
 def _bytes(weights: Iterable[Any]) -> int:

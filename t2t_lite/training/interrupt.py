@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
 from t2t_lite.errors import Stopped
@@ -30,6 +30,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.signal: int | None = None  # the first that came
+        self.elsewhere = False  # it came to another worker
         self.saved_step = 0  # for the message
         self._waits = self._abandonable = False
         self._before: dict[int, object] = {}
@@ -42,6 +43,17 @@ class StopSignals:
     def wait_for_step(self) -> None:
         """From here on signals wait until the loop asks."""
         self._waits = True
+
+    def agree(self, any_worker: Callable[[bool], bool]) -> bool:
+        """Whether any worker of the run is to stop; all stop together, as if the signal had come to each.
+
+        Args:
+          any_worker: tells each worker whether any of them said yes.
+        """
+        agreed = any_worker(self.asked)  # a signal that comes meanwhile waits for the next step
+        if agreed and not self.asked:
+            self.signal, self.elsewhere = signal.SIGTERM, True
+        return agreed
 
     @contextlib.contextmanager
     def abandonable(self) -> Iterator[None]:
@@ -65,6 +77,7 @@ class StopSignals:
             signal.signal(number, handler)  # type: ignore[arg-type]
         if self.signal is not None and (e is None or isinstance(e, KeyboardInterrupt)):
             name = "Ctrl-C" if self.signal == signal.SIGINT else signal.Signals(self.signal).name
+            name += " to another worker" * self.elsewhere
             saved = f"step {self.saved_step} is saved" if self.saved_step else "nothing is saved yet"
             raise Stopped(f"stopped by {name}; {saved}", 128 + self.signal) from None
 

@@ -9,7 +9,6 @@ from t2t_lite import registry
 from t2t_lite.data import lengths
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.reading import Dataset
-from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams import HParams
 
 
@@ -48,7 +47,7 @@ class TrainingMixture:
     """
 
     def __init__(self, names: Sequence[str], datasets: Mapping[str, Dataset], hparams: HParams):
-        _check_names(hparams, "batch_multipliers", datasets)
+        hparams.check_names("batch_multipliers", datasets)
         self.kind, self.unit = hparams.mixture, hparams.mixture_unit
         stored = {name: dataset.split("train").positions for name, dataset in datasets.items()}
         examples = {name: sum(positions.values()) for name, positions in stored.items()}
@@ -104,7 +103,7 @@ def given_rates(names: Sequence[str], hparams: HParams) -> dict[str, float]:
     Raises:
       UserError: mixture_rates names a problem or mixture that is not trained.
     """
-    _check_names(hparams, "mixture_rates", set(_all_names(names)))
+    hparams.check_names("mixture_rates", set(_all_names(names)))
     instead = hparams.numbers("mixture_rates")
     rates: dict[str, float] = {}
 
@@ -136,9 +135,3 @@ def _all_names(names: Sequence[str]) -> Iterator[str]:
 def _size(name: str) -> int:
     """How many problems a name stands for, so that `--problem=mixture,p` gives p its fair share."""
     return sum(map(_size, registry.mixtures.get(name).rates)) if name in registry.mixtures else 1
-
-
-def _check_names(hparams: HParams, field: str, known: Sequence[str] | set[str] | Mapping[str, Dataset]) -> None:
-    for name in hparams.numbers(field):
-        if name not in known:
-            raise UserError(f"hparams: {field}: '{name}' is not trained here{did_you_mean(name, known)}")

@@ -84,8 +84,7 @@ class Monitor:
           step: the number of steps done.
           problem: which problem it trained.
           batch: what it trained on, as data/reading.py gives it.
-          figures: what the step tells. "expert_load" is {layer: the sum of the gates of each expert}. Of positions that
-            were dropped there is nothing to tell: layers/experts.py drops none.
+          figures: what the step tells. "expert_load" is {layer: the positions that each expert served}.
         """
         now = time.monotonic()
         taken, waited = max(now - self._last, 1e-9), self._waited

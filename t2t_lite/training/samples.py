@@ -25,7 +25,7 @@ class Samples:
     """
 
     def __init__(self, model: Any, datasets: Mapping[str, Dataset], hparams: HParams):
-        self._decoder = GreedyDecoder(model)
+        self.decoder = GreedyDecoder(model)
         self._datasets = datasets
         self._hparams = hparams
         self._batches: dict[str, dict[str, tf.Tensor]] = {}
@@ -57,7 +57,7 @@ class Samples:
         # An untrained model never ends an answer: twice the length of the target is enough to see that.
         limit = 2 * batch["targets"].shape[1] if isinstance(dataset.problem.targets, Text) else 0
         lines = ["| input | target | output |", "|---|---|---|"]
-        for row, answer in enumerate(answer_batch(self._decoder, dataset, batch, limit)):
+        for row, answer in enumerate(answer_batch(self.decoder, dataset, batch, limit)):
             number = int(batch["index"][row])
             cells = [show(dataset, key, batch, row, number) for key in ("inputs", "targets")]
             cells.append(answer.text + ("" if answer.finished else " [length limit]"))

@@ -28,7 +28,7 @@ class _Pass(NamedTuple):
     loss: tf.Tensor  # the sum over targets
     log_perplexity: tf.Tensor  # the same without label smoothing
     right: tf.Tensor  # how many targets were right
-    expert_sums: tf.Tensor  # (layers, 2, E)
+    expert_sums: tf.Tensor  # (layers, 3, E)
 
 
 class TrainStep:
@@ -49,13 +49,13 @@ class TrainStep:
 
     Attributes:
       tell: takes lines meant for the user.
-      expert_sums: importance and load of each expert in the last batch, as balancing_loss takes them (layers, 2, E).
+      expert_sums: those of MixtureOfExperts over the last batch (layers, 3, E).
     """
 
     def __init__(self, devices: Devices, copies: Sequence[tuple[Any, Any]]):
         self.devices = devices
         self.tell: Callable[[str], None] = say
-        self.expert_sums = np.zeros([0, 2, 0])
+        self.expert_sums = np.zeros([0, 3, 0])
         self._models = [model for model, _ in copies]
         self._optimizers = [optimizer for _, optimizer in copies]
         self._hparams = self._models[0].hparams
@@ -75,7 +75,8 @@ class TrainStep:
         Returns:
           tokens (targets) and skipped (1 where the step was, else 0); unless it was also loss (nats a target),
           log_perplexity (the same without label smoothing), accuracy, balance (the balancing losses), gradient_norm
-          (before clipping), and with experts expert_load ({layer: the sum of each expert's gates (E,)}).
+          (before clipping), and with experts expert_load ({layer: the positions that each served (E,)}) and
+          expert_dropped/LAYER (the share of what was sent to experts that none served).
 
         Raises:
           UserError: memory does not suffice, another worker has ended, or too many steps in a row were bad.
@@ -103,7 +104,13 @@ class TrainStep:
             "skipped": 0.0,
         }
         if self._hparams.use_experts:  # classes meet those of the encoder alone
-            figures["expert_load"] = dict(zip(("encoder", "decoder"), self.expert_sums[:, 0], strict=False))
+            layers = dict(zip(("encoder", "decoder"), self.expert_sums, strict=False))
+            figures["expert_load"] = {layer: served for layer, (_, _, served) in layers.items()}
+            for layer, (importance, _, served) in layers.items():
+                sent = self._hparams.experts_per_position * round(
+                    float(importance.sum())
+                )  # gates of a position sum to 1
+                figures[f"expert_dropped/{layer}"] = 1.0 - float(served.sum()) / max(sent, 1)
         return figures
 
     def try_longest(self, dataset: Dataset) -> None:

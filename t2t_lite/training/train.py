@@ -8,6 +8,7 @@ from typing import Any
 
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
+from t2t_lite.evaluation import metrics
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
@@ -35,6 +36,7 @@ class Plan:
     train_steps: int  # the step to train to, all problems together
     eval_steps: int  # batches of each problem's dev split in an evaluation
     eval_every: int  # steps between evaluations
+    eval_decoded: bool  # whether evaluations score decoded answers too
     save_every: int  # steps between checkpoints
     keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
     eval_problems: tuple[str, ...]  # the problems to evaluate
@@ -78,6 +80,8 @@ def train(
     if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
         hparams = replace(hparams, decay_steps=last)
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
+    for dataset in datasets.values():
+        metrics.check(dataset.problem)  # now, not when hours of training are to be scored
     mixture = TrainingMixture(names, datasets, hparams)
     run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
@@ -110,7 +114,7 @@ def train(
         if devices.is_chief:
             monitor.flush()
             checkpoints.save(step, {"watch": watch.state(), "draw": draw.state()}, watch.best_step)
-            stop.saved_step = step
+        stop.saved_step = step  # of the others too: all leave together, after the chief
 
     with (
         checkpoints.writing(),
@@ -131,15 +135,17 @@ def train(
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
             if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
                 with stop.abandonable(), optimizer.averaged():
-                    scores = evaluate(net, evaluated, hparams, "dev", plan.eval_steps, decode=False)
+                    scores = evaluate(
+                        net, evaluated, hparams, "dev", plan.eval_steps, plan.eval_decoded, decoder=samples.decoder
+                    )
                     shown = samples() if devices.is_chief else []
-                if devices.any(stop.asked):
+                if stop.agree(devices.any):
                     break
                 is_best = watch.update(step, scores)
                 monitor.evaluation(step, scores, shown)
                 if is_best or checkpoints.last_step == step:
                     save(step)
-            if step == last or devices.any(stop.asked or watch.why_stop() is not None):
+            if step == last or stop.agree(devices.any) or devices.any(watch.why_stop() is not None):
                 break
             profiler.begin(step + 1)
             problem = draw(step)
