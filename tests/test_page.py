@@ -195,7 +195,14 @@ def test_a_sound_gets_its_transcript_over_its_spectrogram(page, tmp_path):
     page.choose(tmp_path / "s.wav")
     cards = page.answered()
     assert cards["speech"].find_element(By.CSS_SELECTOR, ".said").text == "5000 samples were heard"
-    assert page.one("#given .over").text == "5000 samples were heard"
+    page.until(lambda: len(page.all("#given .over.placed span")) == 4)
+    words = page.all("#given .over span")
+    assert [word.text for word in words] == ["5000", "samples", "were", "heard"]
+    heard = page.one("#given .over").rect
+    for word in words:  # each lies within the picture, and none on another
+        rect = word.rect
+        assert heard["x"] - 1 <= rect["x"] and rect["x"] + rect["width"] <= heard["x"] + heard["width"] + 1
+    assert len({(round(word.rect["x"]), round(word.rect["y"])) for word in words}) == 4
     assert _painted(page, page.one("#given canvas")) > 50
     assert page.one("#given figcaption").text == "s.wav, 0.6 seconds"
     # Another form and rate are made a WAV of the problem's rate in the page.

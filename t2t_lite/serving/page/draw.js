@@ -4,6 +4,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const LEVEL = 52; // pixels from a node to its children
 const WORDS = /[\p{L}\p{N}]+(?:[-'\u2019][\p{L}\p{N}]+)*|[^\p{L}\p{N}\s]/gu;
 
+const WORD_START = /^[\u2581 ]/; // of a piece: a space, or sentencepiece's mark for one
+
 /** A colour of the page's style sheet. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -226,4 +228,33 @@ export function drawSpectrogram(canvas, samples, rate) {
     pixels.data.set([...heat(share), 255], at);
   }));
   c.putImageData(pixels, 0, 0);
+}
+
+/** Sets words over a spectrogram, each where the model heard it: at the middle of its pieces' attention. */
+export function placeWords(over, { weights, output_pieces }) {
+  const marked = output_pieces.some((piece) => WORD_START.test(piece));
+  const words = []; // {text, time: a share of the sound, pieces}
+  output_pieces.forEach((piece, t) => {
+    const sum = weights[t].reduce((total, weight) => total + weight, 0) || 1;
+    const time = weights[t].reduce((total, weight, s) => total + weight * (s + 0.5), 0) / sum / weights[t].length;
+    const word = words[words.length - 1];
+    if (word && marked && !WORD_START.test(piece)) {
+      word.text += piece;
+      word.time = (word.time * word.pieces + time) / ++word.pieces;
+    } else {
+      words.push({ text: piece.replace(WORD_START, ""), time, pieces: 1 });
+    }
+  });
+  over.replaceChildren(...words.flatMap(({ text }) => [Object.assign(document.createElement("span"), { textContent: text }), " "]));
+  over.classList.add("placed");
+  const ends = []; // of each line of words, in pixels: a word that would touch the one before goes a line down
+  [...over.children].forEach((span, i) => {
+    const width = span.offsetWidth;
+    const left = Math.max(0, Math.min(over.clientWidth - width, words[i].time * over.clientWidth - width / 2));
+    let line = ends.findIndex((end) => end <= left);
+    if (line < 0) line = ends.length;
+    ends[line] = left + width + 6;
+    span.style.left = `${(100 * left) / over.clientWidth}%`;
+    span.style.top = `${0.2 + 1.5 * line}em`;
+  });
 }

@@ -1,7 +1,7 @@
 // The page: takes what is given, asks the server for every problem that takes it, and shows the answers.
 
 import { failCard, fillCard, language, make, title, waitingCard } from "./cards.js";
-import { drawSpectrogram } from "./draw.js";
+import { drawSpectrogram, placeWords } from "./draw.js";
 import { clock, decode, record, toWav, whyNotRecord } from "./sound.js";
 
 const $ = (id) => document.getElementById(id);
@@ -53,7 +53,7 @@ function problemsFor(kind) {
 
 /**
  * Asks every problem that takes what is given and shows the answers as they come.
- * @param {object} given {kind, text, picture, instance(problem): the value to send, onAnswer(text)}.
+ * @param {object} given {kind, text, picture, instance(problem): the value to send, onAnswer(text, attend)}.
  */
 async function ask(given) {
   const mine = ++turn;
@@ -73,7 +73,7 @@ async function ask(given) {
       ).answer;
       fillCard(cards[i], problem, given, reply, attend);
       likelihoods.push({ card: cards[i], from: problem.from, to: problem.to, score: reply.answer.scores[0] });
-      given.onAnswer?.(reply.answer.outputs[0]);
+      given.onAnswer?.(reply.answer.outputs[0], attend).catch(() => {}); // words that find no place stay below
       return null;
     } catch (error) {
       failCard(cards[i], told(error));
@@ -201,7 +201,11 @@ async function askSound(file) {
   show(make("figure", {}, make("div", { className: "heard" }, canvas, over), make("figcaption", { textContent: caption }), player));
   await ask({
     kind: "audio",
-    onAnswer: (text) => { over.textContent ||= text; },
+    onAnswer: async (text, attend) => {
+      if (over.textContent) return; // another problem has heard it
+      over.textContent = text;
+      if (attend && text) placeWords(over, await attend(text));
+    },
     instance: async (problem) => {
       const wanted = problem.sample_rate || SPECTROGRAM_RATE;
       const own = wanted === rate ? samples : await decode(file, wanted);
