@@ -1,0 +1,432 @@
+"""t2t-exporter: an export, loaded where there is no t2t_lite, answers as t2t-decoder does."""
+
+import base64
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import USR_SESSION
+from PIL import Image as PilImage
+
+from t2t_lite.bin import exporter
+from t2t_lite.data.reading import Dataset
+from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.decoding.decode import Answerer
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
+from t2t_lite.serving.tokenizer import Tokenizer
+from t2t_lite.serving.weights import StoredWeight
+
+pytestmark = pytest.mark.usefixtures("session_problems")
+
+NAMES = ["session_reverse", "session_pictures", "session_tones"]
+
+# What answers: no t2t_lite, whether it is installed or not. Requests and answers are JSON, strings in base64.
+CLIENT = """
+import base64, json, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("t2t_lite", "sentencepiece", "soundfile", "PIL"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import tensorflow as tf, tensorflow_text
+loaded, answers = {}, []
+for folder, signature, arguments in json.load(sys.stdin):
+    if folder not in loaded:
+        loaded[folder] = tf.saved_model.load(folder)
+    given = {k: tf.constant([base64.b64decode(v) for v in vs], tf.string) for k, vs in arguments.items()}
+    try:
+        results = loaded[folder].signatures[signature](**given)
+    except tf.errors.InvalidArgumentError as e:
+        answers.append(str(e))
+        continue
+    plain = lambda x: [plain(each) for each in x] if isinstance(x, list) else x.decode() if isinstance(x, bytes) else x
+    answers.append({k: plain(v.numpy().tolist()) for k, v in results.items()})
+assert not any(name.partition(".")[0] == "t2t_lite" for name in sys.modules)
+print("ANSWERS", json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def run_dir(session_data, session_problems, tmp_path_factory):
+    """A run on all three with weights drawn so that answers hang on inputs."""
+    folder = tmp_path_factory.mktemp("export") / "run"
+    datasets = {name: Dataset.open(session_data, name) for name in NAMES}
+    run = Run.create(folder, session_problems.session_tiny(), "multi_model", datasets, dict.fromkeys(NAMES, 1.0))
+    model = run.build_model()
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign_add(0.1 * rng.normal(size=weight.shape))
+    Checkpoints(folder, model).save(7)
+    return folder
+
+
+@pytest.fixture
+def export(run_dir, capsys):
+    """Calls t2t-exporter; returns its status, what it printed and its error."""
+
+    def export(export_dir, *flags, problem=",".join(NAMES)):
+        shared = [f"--t2t_usr_dir={USR_SESSION}", f"--problem={problem}", f"--export_dir={export_dir}"]
+        status = exporter.main([*shared, f"--output_dir={run_dir}", *flags])
+        return status, *capsys.readouterr()
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def exported(run_dir, session_data, tmp_path_factory):
+    """{kind: folder}: all problems, greedy; two of them, with beams; int8."""
+    folders = {kind: tmp_path_factory.mktemp("exports") / kind for kind in ("greedy", "beams", "int8")}
+    flags = {
+        "greedy": ["--problem=session_reverse,session_pictures,session_tones"],
+        "beams": ["--problem=session_tones", "--decode_hparams=beam_size=3,return_beams=2,max_length=5"],
+        "int8": ["--problem=session_pictures,session_reverse", "--weights=int8"],
+    }
+    for kind, folder in folders.items():
+        shared = [f"--t2t_usr_dir={USR_SESSION}", f"--output_dir={run_dir}", f"--export_dir={folder}"]
+        assert exporter.main([*shared, *flags[kind]]) == 0
+    return folders
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory, session_problems):
+    """{problem: {a line of t2t-decoder: the raw input}}, of every length and kind."""
+    folder = tmp_path_factory.mktemp("raw")
+    texts = ["a b c", "", "  ", "a", "d c b a d c b a d c", "x\u2581 \U0010ffff\u6f22", "\u3000\xa0\t", "b b"]
+    lines = {name: {} for name in NAMES} | {"session_reverse": {text: text.encode() for text in texts}}
+
+    def add(name, ending, content):
+        path = folder / f"{len(lines[name])}{ending}"
+        path.write_bytes(content)
+        lines[name][str(path)] = content
+
+    red = session_problems.picture("red")
+    turned = PilImage.Exif()
+    turned[0x0112] = 6
+    for picture, options in (
+        (PilImage.fromarray(red), {}),
+        (PilImage.fromarray(np.dstack([red, red[..., 0]])), {}),
+        (PilImage.fromarray(red).convert("L").resize((31, 9)), {}),
+        (PilImage.fromarray(session_problems.picture("blue")).resize((640, 480)).convert("P"), {}),
+        (PilImage.linear_gradient("L").resize((40, 20)), {"format": "JPEG", "exif": turned}),
+    ):
+        content = io.BytesIO()
+        picture.save(content, **({"format": "PNG"} | options))
+        add("session_pictures", ".picture", content.getvalue())
+    for names, rate, channels in (
+        ("low high", 8000, 1),
+        ("high", 8000, 2),
+        ("high high low", 8000, 1),
+        ("low", 16000, 1),
+    ):
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(channels)
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            samples = np.int16(32767 * session_problems.tones(names.split()))
+            file.writeframes(np.repeat(samples[:, None], channels, axis=1).tobytes())
+        add("session_tones", ".wav", content.getvalue())
+    return lines
+
+
+@pytest.fixture(scope="module")
+def ask():
+    """Answers requests (folder, signature, {argument: [bytes]}) in a process of its own, without t2t_lite."""
+
+    def ask(requests):
+        coded = [
+            (str(folder), signature, {k: [base64.b64encode(v).decode() for v in vs] for k, vs in arguments.items()})
+            for folder, signature, arguments in requests
+        ]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", CLIENT],
+            input=json.dumps(coded), capture_output=True, text=True, env=environment, cwd="/",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.partition("ANSWERS")[2])
+
+    return ask
+
+
+def decoded(run_dir, data_dir, name, lines, hparams="", weights=None):
+    """What t2t-decoder says: as an export's results."""
+    answerer = Answerer([name], data_dir, run_dir, DecodeHParams.parse(hparams))
+    if weights:
+        for weight in answerer._model.weights:
+            weight.assign(StoredWeight(weight, weights).value())
+    answers = list(answerer.answer(name, {f"{i}\0{line}": line for i, line in enumerate(lines)}))
+    rows = [(answer, *answer.alternatives) for answer in answers]
+    return {
+        "outputs": [[each.text for each in row] for row in rows],
+        "scores": [[each.score for each in row] for row in rows],
+        "cut": [[not each.finished for each in row] for row in rows],
+        "too_long": [answer.input_cut for answer in answers],
+    }
+
+
+def same(found, expected):
+    scores = found.pop("scores"), expected.pop("scores")
+    np.testing.assert_allclose(*scores, atol=1e-4)
+    assert found == expected
+
+
+@pytest.fixture(scope="module")
+def answers(ask, exported, raw):
+    """{(kind of export, problem): all answers in one batch}, and the last input alone under (kind, problem, "last")."""
+    requests = {}
+    for kind, names in (("greedy", NAMES), ("beams", NAMES[2:]), ("int8", NAMES[:2])):
+        for name in names:
+            inputs = list(raw[name].values())
+            requests[kind, name] = (exported[kind], name, {"inputs": inputs})
+            requests[kind, name, "last"] = (exported[kind], name, {"inputs": inputs[-1:]})
+    for name, content in (("reverse", b"\xff"), ("pictures", b"GIF89a"), ("tones", b"RIFFxxxxWAVE"), ("tones", b"")):
+        requests["bad", name, content] = (exported["greedy"], f"session_{name}", {"inputs": [content]})
+    requests["bad", "none"] = (exported["greedy"], "session_reverse", {"inputs": []})
+    given = {"inputs": [b"a b c", b"a"], "outputs": [b"c b", b"a b d"]}
+    requests["attention"] = (exported["greedy"], "session_reverse/attention", given)
+    tones = list(raw["session_tones"].values())[:2]
+    given = {"inputs": tones, "outputs": [b"low", b"high low"]}
+    requests["attention", "tones"] = (exported["greedy"], "session_tones/attention", given)
+    return dict(zip(requests, ask(list(requests.values())), strict=True))
+
+
+class TestAnswers:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_are_the_decoders(self, name, answers, run_dir, session_data, raw):
+        hparams = "return_beams=2" if name == "session_pictures" else ""  # an export names the likeliest five
+        expected = decoded(run_dir, session_data, name, raw[name], hparams)
+        assert len({*map(str, expected["scores"])}) > 2  # the inputs tell
+        same(answers["greedy", name], expected)
+
+    def test_of_beam_search_are_the_decoders(self, answers, run_dir, session_data, raw):
+        hparams = "beam_size=3,return_beams=2,max_length=5"
+        expected = decoded(run_dir, session_data, "session_tones", raw["session_tones"], hparams)
+        assert all(len(row) == 2 for row in expected["outputs"])
+        same(answers["beams", "session_tones"], expected)
+
+    @pytest.mark.parametrize("name", NAMES[:2])
+    def test_of_narrow_weights_are_the_decoders_with_the_weights_rounded(
+        self, name, answers, run_dir, session_data, raw
+    ):
+        hparams = "return_beams=2" if name == "session_pictures" else ""
+        same(answers["int8", name], decoded(run_dir, session_data, name, raw[name], hparams, weights="int8"))
+        assert answers["int8", name] != answers["greedy", name]
+
+    def test_do_not_hang_on_the_batch(self, answers):
+        for key in [key for key in answers if key[-1] == "last"]:
+            whole, last = answers[key[:-1]], answers[key]
+            assert last["outputs"] == whole["outputs"][-1:]
+
+    def test_texts_without_words_and_long_ones(self, answers, raw):
+        rows = dict(zip(raw["session_reverse"], answers["greedy", "session_reverse"]["outputs"], strict=True))
+        assert rows[""] == rows["  "] == rows["\u3000\xa0\t"] == [""]
+        long = dict(zip(raw["session_reverse"], answers["greedy", "session_reverse"]["too_long"], strict=True))
+        assert [text for text, cut in long.items() if cut] == ["d c b a d c b a d c", "x\u2581 \U0010ffff\u6f22"]
+        assert answers["greedy", "session_tones"]["too_long"] == [False, False, True, False]
+
+    def test_what_is_no_input_is_refused(self, answers):
+        assert "assertion failed: [not UTF-8 text]" in answers["bad", "reverse", b"\xff"]
+        assert "assertion failed: [not a PNG or JPEG picture]" in answers["bad", "pictures", b"GIF89a"]
+        assert "assertion failed: [not a WAV file]" in answers["bad", "tones", b""]
+        assert isinstance(answers["bad", "tones", b"RIFFxxxxWAVE"], str)
+        assert "assertion failed: [no inputs]" in answers["bad", "none"]
+
+
+class TestAttention:
+    def test_has_a_row_a_piece_and_sums_to_one_over_the_input(self, answers):
+        found = answers["attention"]
+        weights = np.array(found["weights"])  # (B, T, S)
+        assert ["".join(row) for row in found["output_pieces"]] == [" c b", " a b d"]
+        assert ["".join(row) for row in found["input_pieces"]] == [" a b c", " a"]
+        assert weights.shape == (2, len(found["output_pieces"][0]), len(found["input_pieces"][0]))
+        np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-5)
+        ends = [sum(piece != "" for piece in row) for row in found["input_pieces"]]
+        assert (weights[1, :, ends[1] + 1 :] < 1e-6).all()  # behind the end token
+        assert (weights[0] > 1e-6).all()
+
+    def test_of_sounds_has_no_pieces_of_input(self, answers):
+        found = answers["attention", "tones"]
+        assert {*sum(found["input_pieces"], [])} == {""}
+        assert np.array(found["weights"]).shape[2] == len(found["input_pieces"][0])
+
+
+class TestExport:
+    def test_of_one_problem_drops_what_only_others_need(self, export, tmp_path, exported):
+        status, out, _ = export(tmp_path / "one", problem="session_pictures")
+        assert status == 0
+        kept, dropped = re.search(r"\(float32\): (.*)\ndropped, .*?: (.*)\n", out).groups()
+        for part in ("body.encoder", "image", "categorical_2"):
+            assert part in kept and part not in dropped
+        for part in ("body.mixer", "body.decoder", "language_session", "audio_8000", "commands"):
+            assert part in dropped and part not in kept
+        names = [name for name, _ in tf.train.list_variables(str(tmp_path / "one" / "variables" / "variables"))]
+        assert 0 < len(names) < len(tf.train.list_variables(str(exported["greedy"] / "variables" / "variables"))) / 2
+        assert list(tf.saved_model.load(str(tmp_path / "one")).signatures) == ["session_pictures"]
+
+    def test_describes_itself(self, exported):
+        told = json.loads((exported["greedy"] / "export.json").read_text())
+        size = sum(path.stat().st_size for path in exported["greedy"].rglob("*") if path.is_file())
+        assert (told["name"], told["step"], told["weights"]) == ("multi_model", 7, "float32")
+        assert 0 < size - told["bytes"] < 5000  # the description itself
+        assert told["problems"]["session_pictures"] == {
+            "inputs": "image",
+            "outputs": "class",
+            "command": "",
+            "description": "Pictures of one colour with some noise to its name.",
+            "from": None,
+            "to": None,
+            "sample_rate": None,
+            "max_length": None,
+            "grid": [1, 1],
+            "answers": 2,
+        }
+        assert told["problems"]["session_tones"]["sample_rate"] == 8000
+        assert json.loads((exported["beams"] / "export.json").read_text())["problems"]["session_tones"]["answers"] == 2
+
+    def test_of_narrow_weights_is_smaller_and_tells_the_loss(self, export, exported, session_data, tmp_path):
+        flags = ["--weights=bfloat16", f"--data_dir={session_data}", "--eval_steps=1"]
+        status, out, _ = export(tmp_path / "narrow", *flags, problem="session_reverse")
+        assert status == 0
+        assert out.startswith("bfloat16 weights, on 1 batches of each problem's dev split:\nproblem")
+        rows = {line.split("  ")[0]: line.split() for line in out.splitlines()[2:-2]}
+        assert "session_reverse" in rows
+        loss = next(line.split() for line in out.splitlines() if re.match(r"session_reverse +loss ", line))
+        assert loss[-2:] != ["0.000", "0.000"] and float(loss[-1]) == pytest.approx(float(loss[-2]), rel=0.05)
+        sizes = {
+            kind: (exported[kind] / "variables" / "variables.data-00000-of-00001").stat().st_size for kind in exported
+        }
+        assert sizes["int8"] < 0.5 * sizes["greedy"]
+
+    def test_is_whole_or_not_there(self, export, tmp_path, monkeypatch):
+        folder = tmp_path / "export"
+        folder.mkdir()
+        assert export(folder, problem="session_pictures")[0] == 0
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+        def full_disk(root, path, *_):
+            with open(f"{path}/saved_model.pb", "w") as file:
+                file.write("half")
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tf.saved_model, "save", full_disk)
+            for target in (folder, tmp_path / "new"):
+                status, _, error = export(target, problem="session_pictures")
+                assert (status, error) == (1, "t2t-exporter: error: No space left on device\n")
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        assert os.listdir(tmp_path) == ["export"]
+        assert export(folder, "--weights=int8", problem="session_pictures")[0] == 0
+        assert json.loads((folder / "export.json").read_text())["weights"] == "int8"
+        assert os.listdir(tmp_path) == ["export"]
+
+    @pytest.mark.parametrize(
+        ("flags", "status", "message"),
+        [
+            (["--problem=session_revers"], 1, "did you mean 'session_reverse'"),
+            (["--problem=microworld_ende"], 1, "--problem: 'microworld_ende' was not trained in"),
+            (["--output_dir={tmp}/none"], 1, "--output_dir: no folder"),
+            (["--output_dir={tmp}"], 1, "--output_dir: no run in"),
+            (["--export_dir={tmp}"], 1, "holds something else than an export"),
+            (["--export_dir={tmp}/file"], 1, "is a file; give a folder"),
+            (["--export_dir={tmp}/file/below"], 1, "is a file"),
+            (["--export_dir="], 2, "--export_dir is required"),
+            (["--weights=int4"], 2, "unknown --weights 'int4'"),
+            (["--checkpoint=3"], 1, "checkpoints there are of steps: 7"),
+            (["--decode_hparams=return_beams=2"], 1, "return_beams=2 needs at least beam_size=2"),
+            (["--data_dir={tmp}"], 1, "vocab.session.model: cannot read the vocabulary"),
+        ],
+    )
+    def test_bad_flags_are_told_in_one_line(self, flags, status, message, export, tmp_path):
+        (tmp_path / "file").write_text("kept")
+        given = [flag.format(tmp=tmp_path) for flag in flags]
+        found, _, error = export(tmp_path / "export", *given)
+        assert found == status
+        assert message in error and error.count("\n") == 1
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_a_run_without_its_vocabularies_asks_for_them(self, export, run_dir, session_data, tmp_path):
+        vocabulary = vocabulary_path(run_dir, "session")
+        kept = vocabulary.read_bytes()
+        assert kept == vocabulary_path(session_data, "session").read_bytes()
+        vocabulary.unlink()
+        try:
+            status, _, error = export(tmp_path / "export", problem="session_reverse")
+        finally:
+            vocabulary.write_bytes(kept)
+        assert status == 1 and "--data_dir: required, since" in error
+
+
+class TestWeights:
+    @pytest.mark.parametrize(("name", "shape", "axes"), [
+        ("pointwise", (6, 4), [0]), ("embedding", (6, 4), [1]), ("depthwise", (3, 1, 4, 1), [0, 1]), ("expand", (2, 6, 4), [1])
+    ])  # fmt: skip
+    def test_int8_is_symmetric_with_a_scale_for_each_output_channel(self, name, shape, axes):
+        import keras
+
+        values = np.random.default_rng(0).normal(size=shape) * np.exp(np.random.default_rng(1).normal(size=shape))
+        values.flat[0] = 0.0
+        weight = keras.Variable(values, name=name, dtype="float32")
+        stored = StoredWeight(weight, "int8")
+        assert stored.stored.dtype == tf.int8
+        largest = np.abs(values).max(tuple(axes), keepdims=True)
+        assert stored.scale.shape == largest.shape
+        found = stored.value().numpy()
+        assert (np.abs(found - values) <= largest / 127 * 0.5001).all()
+        assert found.flat[0] == 0.0
+        negative = StoredWeight(keras.Variable(-values, name=name, dtype="float32"), "int8")
+        np.testing.assert_array_equal(negative.value(), -found)
+        assert stored.size == values.size + 4 * largest.size
+
+    def test_zeros_norms_and_gates(self):
+        import keras
+
+        zeros = StoredWeight(keras.Variable(np.zeros((3, 2)), name="map"), "int8")
+        np.testing.assert_array_equal(zeros.value(), np.zeros((3, 2)))
+        for name, shape in (("scale", (3,)), ("gate", (3, 2)), ("commands", (3, 2))):
+            weight = keras.Variable(np.random.default_rng(0).normal(size=shape), name=name)
+            for kind in ("int8", "bfloat16"):
+                np.testing.assert_array_equal(StoredWeight(weight, kind).value(), weight.numpy())
+
+    def test_bfloat16_halves_and_keeps_eight_bits(self):
+        import keras
+
+        weight = keras.Variable(np.random.default_rng(0).normal(size=(30, 20)), name="map")
+        stored = StoredWeight(weight, "bfloat16")
+        assert stored.size == 30 * 20 * 2
+        np.testing.assert_allclose(stored.value(), weight.numpy(), rtol=2**-8)
+        assert not np.array_equal(stored.value(), weight.numpy())
+
+
+def test_the_tokenizer_is_the_vocabulary(session_data):
+    vocabulary = Vocabulary.load(vocabulary_path(session_data, "session"))
+    tokenizer = Tokenizer(vocabulary)
+    rng = np.random.default_rng(0)
+    letters = [
+        *"abcd  \t\n\0\ufeff",
+        "\u2581",
+        "\U0010ffff",
+        "\U0010ffff0",
+        "\u6f22",
+        "e\u0301",
+        "\U0001f600",
+        "</s>",
+        "<0x41>",
+    ]
+    texts = ["", *("".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(300))]
+    ids = [vocabulary.encode(text) for text in texts]
+    assert tokenizer.encode(tf.constant(texts)).to_list() == ids
+    # Any ids at all: bytes that are no text, end tokens, padding between.
+    rows = rng.integers(0, vocabulary.size, (300, 12))
+    rows[rng.random(rows.shape) < 0.1] = 0
+    found = [text.decode() for text in tokenizer.decode(tf.constant(rows, tf.int32)).numpy()]
+    assert found == [vocabulary.decode(row) for row in rows.tolist()]
