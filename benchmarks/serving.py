@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-QUESTIONS = 40  # a problem
+QUESTIONS = 20  # a problem
 CLOSE = 1e-3  # nats: sums of floats depend on the batch
 
 
@@ -152,6 +152,18 @@ def batches(port: int) -> str:
     return f"{rows / count:.1f} inputs a batch; {float(memory[1]) / 2**20:,.0f} MiB resident" if memory else ""
 
 
+def alone(client: Client, asked: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
+    """The answer to each question while nobody else asks, and the seconds of each problem's."""
+    expected, seconds = [], collections.defaultdict(list)
+    for question in asked:
+        began = time.perf_counter()
+        status, answer = client.ask(question)
+        seconds[question[0]].append(time.perf_counter() - began)
+        assert status == 200, answer
+        expected.append(answer["predictions"][0])
+    return expected, seconds
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--export_dir", required=True)
@@ -162,32 +174,27 @@ def main() -> int:
     about = json.loads((Path(flags.export_dir) / "export.json").read_text())
     asked = [(name, value) for name in about["problems"] for value in questions(name, QUESTIONS)]
     process, port = start(flags.export_dir, flags.port)
-    client = Client(port, about["name"])
-    alone = collections.defaultdict(list)
-    expected = []
-    for question in asked:
-        began = time.perf_counter()
-        status, answer = client.ask(question)
-        alone[question[0]].append(time.perf_counter() - began)
-        assert status == 200, answer
-        expected.append(answer["predictions"][0])
-    load = Load(port, about["name"], asked, expected)
-    with concurrent.futures.ThreadPoolExecutor(flags.clients) as pool:
-        began = time.perf_counter()
-        load.end = began + flags.seconds
-        list(pool.map(load.client, range(flags.clients)))
-        took = time.perf_counter() - began
-    said = batches(port)
-    process.send_signal(signal.SIGTERM)
-    status = process.wait(60)
+    try:
+        expected, seconds_alone = alone(Client(port, about["name"]), asked)
+        load = Load(port, about["name"], asked, expected)
+        with concurrent.futures.ThreadPoolExecutor(flags.clients) as pool:
+            began = time.perf_counter()
+            load.end = began + flags.seconds
+            list(pool.map(load.client, range(flags.clients)))
+            took = time.perf_counter() - began
+        said = batches(port)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+    finally:
+        process.kill()
     everything = [second for some in load.seconds.values() for second in some]
     print(
         f"{len(everything):,} answers to {flags.clients} clients in {took:.0f} s: {len(everything) / took:.0f} a second"
     )
     print(f"{said}; the server ended with status {status}")
     print("milliseconds             alone 50%  |     50%      90%      95%      99%      all")
-    for name in about["problems"]:
-        print(f"{name:24} {1000 * np.median(alone[name]):9.0f}  | {percentiles(load.seconds[name])}")
+    for name, seconds in load.seconds.items():
+        print(f"{name:24} {1000 * np.median(seconds_alone[name]):9.0f}  | {percentiles(seconds)}")
     print(f"{'all':24} {'':9}  | {percentiles(everything)}")
     print(f"wrong, refused or lost: {len(load.troubles)}")
     print("\n".join(load.troubles[:5]))

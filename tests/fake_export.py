@@ -2,7 +2,7 @@
 
     python tests/fake_export.py FOLDER
 
-A translation is the text in capitals or backwards; a text "slow N ..." takes N rounds of work. A picture's class is its
+A translation is the text in capitals or small letters, likelier with an article of its language; a text "slow N ..." takes N rounds of work. A picture's class is its
 strongest colour, its caption the mean of it; a sound's transcript is its number of samples. So every answer tells
 whose it is."""
 
@@ -38,10 +38,16 @@ def _answers(inputs, best, second):
     }
 
 
-def _translation(prefix):
+def _translation(source, target):
+    marks = {"en": "(the|a|an)", "de": "(der|die|das)", "fr": "(le|la)"}
+
     @tf.function(input_signature=[STRINGS])
     def answer(inputs):
-        return _answers(inputs, prefix + tf.strings.upper(inputs, "utf-8"), prefix + tf.strings.lower(inputs, "utf-8"))
+        capitals, small = (f"{target}: " + change(inputs, "utf-8") for change in (tf.strings.upper, tf.strings.lower))
+        answers = _answers(inputs, capitals, small)
+        known = tf.strings.regex_full_match(inputs, rf"(.* )?{marks[source]}( .*)?")
+        answers["scores"] -= tf.where(known, 0.0, 4.0)[:, None]
+        return answers
 
     return answer
 
@@ -112,7 +118,7 @@ def write_fake_export(folder: Path) -> Path:
     """Writes it."""
     signatures, problems = {}, {}
     for name, (source, target) in TEXTS.items():
-        signatures[f"microworld_{name}"] = _translation(f"{target}: ")
+        signatures[f"microworld_{name}"] = _translation(source, target)
         text = f"{source} to {target}, of a generated world."
         problems[f"microworld_{name}"] = _problem("text", "text", text, **{"from": source, "to": target})
     signatures["microworld_parsing"] = _parsing

@@ -139,7 +139,8 @@ def _painted(page, canvas):
 def test_a_sentence_is_answered_in_all_directions_and_as_a_tree(page):
     page.type("a cat sees a dog.")
     cards = page.answered()
-    assert list(cards) == ["ende", "ende_rev", "enfr", "enfr_rev", "parsing"]
+    assert list(cards) == ["ende", "enfr", "parsing", "ende_rev", "enfr_rev"]  # the unlikely ones last
+    assert page.one("#status").text.endswith("The sentence looks like English.")
     assert cards["ende"].find_element(By.TAG_NAME, "h2").text == "English → German"
     assert cards["ende"].find_element(By.CSS_SELECTOR, ".said").text == "de: A CAT SEES A DOG."
     assert cards["enfr_rev"].find_element(By.CSS_SELECTOR, ".said").text == "en: A CAT SEES A DOG."
@@ -163,6 +164,12 @@ def test_a_sentence_is_answered_in_all_directions_and_as_a_tree(page):
     canvas = cards["ende"].find_element(By.CSS_SELECTOR, ".attention canvas")
     assert _painted(page, canvas) > 5
     assert "CAT: sees" in canvas.get_attribute("aria-label")
+
+
+def test_the_problem_follows_from_the_language(page):
+    page.type("das ist ein Hund")
+    assert list(page.answered())[0] == "ende_rev"
+    assert page.one("#status").text.endswith("The sentence looks like German.")
 
 
 def test_one_problem_can_be_chosen(page):

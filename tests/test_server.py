@@ -54,7 +54,7 @@ def test_rows_are_answered_by_rows(port):
         ["de: A CAT.", "de: a cat."], ["de: ZWÖLF", "de: zwölf"], ["de: X", "de: x"], ["de: Y", "de: y"]
     ]  # fmt: skip
     assert rows[0] == {
-        "outputs": ["de: A CAT.", "de: a cat."], "scores": [-6 / 64, -70 / 64], "cut": [False, False], "too_long": False
+        "outputs": ["de: A CAT.", "de: a cat."], "scores": [-4 - 6 / 64, -5 - 6 / 64], "cut": [False, False], "too_long": False
     }  # fmt: skip
 
 
