@@ -53,9 +53,8 @@ def test_rows_are_answered_by_rows(port):
     assert [row["outputs"] for row in rows] == [
         ["de: A CAT.", "de: a cat."], ["de: ZWÖLF", "de: zwölf"], ["de: X", "de: x"], ["de: Y", "de: y"]
     ]  # fmt: skip
-    assert rows[0] == {
-        "outputs": ["de: A CAT.", "de: a cat."], "scores": [-4 - 6 / 64, -5 - 6 / 64], "cut": [False, False], "too_long": False
-    }  # fmt: skip
+    scores, no = [-4 - 6 / 64, -5 - 6 / 64], [False, False]
+    assert rows[0] == {"outputs": ["de: A CAT.", "de: a cat."], "scores": scores, "cut": no, "too_long": False}
 
 
 def test_columns_are_answered_by_columns(port):
