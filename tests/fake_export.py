@@ -2,9 +2,9 @@
 
     python tests/fake_export.py FOLDER
 
-A translation is the text in capitals or small letters, likelier where an article is of its language; a text "slow N ..."
-takes N rounds of work. A picture's class is its strongest colour, its caption the mean of it; a sound's transcript is its
-number of samples. So every answer tells whose it is."""
+A translation is the text in capitals or small letters, likelier where an article is of its language; a text "slow N"
+takes N rounds of work. A picture's class is its strongest colour, its caption the mean of it; a sound's transcript is
+its number of samples. So every answer tells whose it is."""
 
 import json
 import sys
