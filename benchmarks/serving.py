@@ -148,7 +148,7 @@ def batches(port: int) -> str:
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     rows, count = (sum(map(float, re.findall(rf"t2t_batch_rows_{s}{{.*}} (.*)", text))) for s in ("sum", "count"))
-    memory = re.search(r"process_resident_memory_bytes (.*)", text)
+    memory = re.search(r"^process_resident_memory_bytes (.*)", text, re.MULTILINE)
     return f"{rows / count:.1f} inputs a batch; {float(memory[1]) / 2**20:,.0f} MiB resident" if memory else ""
 
 

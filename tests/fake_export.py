@@ -126,7 +126,7 @@ def write_fake_export(folder: Path) -> Path:
     signatures["microworld_image"] = _image
     problems["microworld_image"] = _problem("image", "class", "A picture to its class.", answers=3)
     signatures["microworld_caption"] = _caption
-    problems["microworld_caption"] = _problem("image", "text", "A picture to a sentence.", to="en")
+    problems["microworld_caption"] = _problem("image", "text", "A picture to a sentence.", to="en", grid=[4, 16])
     signatures["microworld_speech"] = _speech
     problems["microworld_speech"] = _problem(
         "audio", "text", "A spoken sentence to its words.", sample_rate=8000, to="en"

@@ -88,7 +88,7 @@ export function fillCard(card, problem, given, reply, attend) {
     const rest = ranking(outputs, scores, false);
     card.append(make("details", { className: "alternatives" }, make("summary", { textContent: `Alternatives (${outputs.length - 1})` }), rest));
   }
-  if (attend && outputs[0]) card.append(attention(given, () => attend(outputs[0])));
+  if (attend && outputs[0]) card.append(attention(given, problem.grid, () => attend(outputs[0])));
 }
 
 function said(card, text) {
@@ -118,7 +118,7 @@ function ranking(outputs, scores, first) {
 }
 
 /** Where the model looked, fetched when it is opened. */
-function attention(given, fetchIt) {
+function attention(given, grid, fetchIt) {
   const summary = make("summary", { textContent: "Attention" });
   const body = make("div", {});
   const details = make("details", { className: "attention" }, summary, body);
@@ -128,7 +128,7 @@ function attention(given, fetchIt) {
     asked = true;
     body.replaceChildren(make("p", { className: "hint", textContent: "…" }));
     try {
-      body.replaceChildren(...attended(given, await fetchIt()));
+      body.replaceChildren(...attended(given, grid, await fetchIt()));
     } catch (error) {
       asked = false;
       body.replaceChildren(make("p", { className: "failed", textContent: error.message }));
@@ -137,13 +137,13 @@ function attention(given, fetchIt) {
   return details;
 }
 
-function attended(given, { weights, output_pieces, input_pieces }) {
+function attended(given, grid, { weights, output_pieces, input_pieces }) {
   const rows = output_pieces.map(readable);
   if (!weights.length || !weights[0].length) return [make("p", { className: "hint", textContent: "There is none." })];
-  if (given.kind === "image" && Number.isInteger(Math.sqrt(weights[0].length))) {
+  if (given.kind === "image" && grid) {
     const looks = weights.map((line, t) => {
       const canvas = make("canvas", { ariaHidden: "true" });
-      drawLook(canvas, given.picture, line);
+      drawLook(canvas, given.picture, line, grid);
       return make("li", {}, canvas, make("span", { textContent: rows[t] }));
     });
     return [hint("What the model looked at for each piece of the answer is bright."), make("ul", { className: "looks" }, ...looks)];

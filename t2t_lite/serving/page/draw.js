@@ -156,17 +156,17 @@ export function drawHeatMap(canvas, weights, rows, columns) {
   }
 }
 
-/** Draws a picture under one row of weights, which are a square grid over it: what is not looked at is dimmed. */
-export function drawLook(canvas, picture, weights) {
+/** Draws a picture under one row of weights, which are a grid [rows, columns] over it: what is not looked at is dimmed. */
+export function drawLook(canvas, picture, weights, [rows, columns]) {
   const size = 88;
-  const side = Math.sqrt(weights.length);
   const c = context(canvas, size, size);
   c.imageSmoothingEnabled = picture.width > size;
   c.drawImage(picture, 0, 0, size, size);
   const mask = document.createElement("canvas");
-  mask.width = mask.height = side;
+  mask.width = columns;
+  mask.height = rows;
   const m = mask.getContext("2d");
-  const pixels = m.createImageData(side, side);
+  const pixels = m.createImageData(columns, rows);
   const strongest = Math.max(...weights, 1e-9);
   weights.forEach((weight, i) => { pixels.data[4 * i + 3] = 215 * (1 - weight / strongest); });
   m.putImageData(pixels, 0, 0);
