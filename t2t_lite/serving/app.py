@@ -85,8 +85,8 @@ class _Server:
         return Response(self._measures.render(), headers={"Content-Type": Measures.content_type})
 
     async def about(self, request: Request) -> Response:
-        """What the page has to know: the export's problems, and the limits."""
-        return _json({**self._model.about, "limits": vars(self._limits)})
+        """What the page has to know: the export's problems, its signatures, and the limits."""
+        return _json({**self._model.about, "signatures": list(self._model.signatures), "limits": vars(self._limits)})
 
     async def status(self, request: Request) -> Response:
         """GET /v1/models/NAME."""

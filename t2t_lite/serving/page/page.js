@@ -68,9 +68,10 @@ async function ask(given) {
     try {
       const instance = await given.instance(problem);
       const reply = await predict(name, instance);
-      const attend = problem.outputs === "class" ? null : async (output) => (
-        await predict(`${name}/attention`, { inputs: instance, outputs: output })
-      ).answer;
+      const attention = `${name}/attention`;
+      const attend = about.signatures.includes(attention)
+        ? async (output) => (await predict(attention, { inputs: instance, outputs: output })).answer
+        : null;
       fillCard(cards[i], problem, given, reply, attend);
       likelihoods.push({ card: cards[i], from: problem.from, to: problem.to, score: reply.answer.scores[0] });
       given.onAnswer?.(reply.answer.outputs[0], attend).catch(() => {}); // words that find no place stay below
