@@ -142,14 +142,12 @@ def start(export_dir: str, port: int) -> tuple[subprocess.Popen, int]:
     sys.exit("the server did not start")
 
 
-def batches(port: int) -> str:
-    """How many inputs a batch had, of the server's own metrics."""
+def metric(port: int, name: str) -> float:
+    """A figure of the server's own, summed over its labels."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
-    rows, count = (sum(map(float, re.findall(rf"t2t_batch_rows_{s}{{.*}} (.*)", text))) for s in ("sum", "count"))
-    memory = re.search(r"^process_resident_memory_bytes (.*)", text, re.MULTILINE)
-    return f"{rows / count:.1f} inputs a batch; {float(memory[1]) / 2**20:,.0f} MiB resident" if memory else ""
+    return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.MULTILINE)))
 
 
 def alone(client: Client, asked: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
@@ -176,13 +174,16 @@ def main() -> int:
     process, port = start(flags.export_dir, flags.port)
     try:
         expected, seconds_alone = alone(Client(port, about["name"]), asked)
+        names = ("t2t_batch_rows_sum", "t2t_batch_rows_count", "process_cpu_seconds_total")
+        before = [metric(port, name) for name in names]
         load = Load(port, about["name"], asked, expected)
         with concurrent.futures.ThreadPoolExecutor(flags.clients) as pool:
             began = time.perf_counter()
             load.end = began + flags.seconds
             list(pool.map(load.client, range(flags.clients)))
             took = time.perf_counter() - began
-        said = batches(port)
+        rows, batches, cpu = (metric(port, name) - value for name, value in zip(names, before, strict=True))
+        memory = metric(port, "process_resident_memory_bytes")
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
     finally:
@@ -191,7 +192,8 @@ def main() -> int:
     print(
         f"{len(everything):,} answers to {flags.clients} clients in {took:.0f} s: {len(everything) / took:.0f} a second"
     )
-    print(f"{said}; the server ended with status {status}")
+    print(f"{rows / batches:.1f} inputs a batch, {1000 * cpu / rows:.0f} ms of processor time an input, ", end="")
+    print(f"{memory / 2**20:,.0f} MiB; the server ended with status {status}")
     print("milliseconds             alone 50%  |     50%      90%      95%      99%      all")
     for name, seconds in load.seconds.items():
         print(f"{name:24} {1000 * np.median(seconds_alone[name]):9.0f}  | {percentiles(seconds)}")
