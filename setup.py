@@ -18,6 +18,7 @@ COMMANDS = {
     "t2t-exporter": "exporter",
     "t2t-avg-all": "avg_all",
     "t2t-bleu": "bleu",
+    "t2t-server": "server",
 }
 
 setup(
@@ -28,7 +29,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["t2t_lite", "t2t_lite.*"]),
-    package_data={"t2t_lite": ["**/*.gin"]},
+    package_data={"t2t_lite": ["**/*.gin", "serving/page/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "tensorflow==2.21.*",
@@ -46,6 +47,9 @@ setup(
         "pillow>=10",
         "soundfile>=0.12",  # its wheels bring libsndfile: WAV, FLAC, SPHERE
         "numpy>=1.26",
+        "starlette>=0.40,<2",
+        "uvicorn>=0.30,<1",
+        "prometheus-client>=0.20,<1",
         # tensorflow-metadata's own bound, for which pip 23 of Python 3.10 would search for hours.
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
@@ -56,6 +60,7 @@ setup(
             'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
         ],
         "dev": [
+            "selenium>=4.20,<5",  # drives Debian's Chromium where that is installed
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6",

@@ -1,4 +1,4 @@
-"""What the tests of whole commands share: the problems of usr_session/, and their data, generated once."""
+"""What the tests of whole commands share: the problems of usr_session/ and their data, and an export, made once."""
 
 import contextlib
 import sys
@@ -31,6 +31,14 @@ def session_data(tmp_path_factory):
         flags = [f"--t2t_usr_dir={USR_SESSION}", "--problem=session", f"--data_dir={folder}", "--num_workers=1"]
         assert datagen.main(flags) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def fake_export(tmp_path_factory):
+    """The folder of an export without a network in it. Tests read it and leave it as it is."""
+    from fake_export import write_fake_export
+
+    return write_fake_export(tmp_path_factory.mktemp("session") / "export")
 
 
 @pytest.fixture(scope="module")

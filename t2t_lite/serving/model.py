@@ -1,0 +1,122 @@
+"""An exported model: a SavedModel beside its `export.json`. All that it needs is tensorflow and tensorflow-text."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from t2t_lite.errors import UserError
+from t2t_lite.quiet import muted
+from t2t_lite.serving.limits import RequestError
+
+ATTENTION = "/attention"  # behind a problem's name: the signature that tells where its answers come from
+_KINDS = ("text", "image", "audio")
+_CANNOT_READ = {
+    "text": "the model cannot read this text",
+    "image": "the model cannot read this picture; it takes whole PNG and JPEG files",
+    "audio": "the model cannot read this sound; it takes whole WAV files of 16-bit samples",
+}
+
+
+class ExportedModel:
+    """What t2t-exporter wrote, loaded.
+
+    Attributes:
+      name: such as "multi_model".
+      version: the training step, as text.
+      about: export.json.
+      signatures: the arguments of each signature, such as ("inputs",).
+    """
+
+    def __init__(self, folder: Path):
+        """Loads it.
+
+        Raises:
+          UserError: the folder is no export, or is not whole.
+        """
+        self.about = _read_about(folder)
+        self.name, self.version = str(self.about["name"]), str(self.about["step"])
+        import tensorflow as tf
+        import tensorflow_text  # noqa: F401  (its ops are in the graph)
+
+        self._errors = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
+        self._string = tf.string
+        self._constant = tf.constant
+        try:
+            with muted():  # TensorFlow warns that gradients were not exported
+                self._loaded = tf.saved_model.load(str(folder))  # kept: its signatures hold no reference to the weights
+        except (OSError, ValueError, tf.errors.OpError) as e:
+            raise UserError(f"{folder}: not a SavedModel that can be loaded: {_first_line(e)}") from e
+        self._functions = dict(self._loaded.signatures)
+        for problem in self.about["problems"]:
+            if problem not in self._functions:
+                raise UserError(f"{folder}: the SavedModel has no signature '{problem}', which export.json names")
+        self.signatures = {
+            name: tuple(sorted(function.structured_input_signature[1]))
+            for name, function in self._functions.items()
+            if name.removesuffix(ATTENTION) in self.about["problems"]
+        }
+        self._signature_defs = _signature_defs(folder / "saved_model.pb", self.signatures)
+
+    def kind(self, signature: str) -> str:
+        """What a signature's `inputs` are: "text", "image" or "audio"."""
+        return self.about["problems"][signature.removesuffix(ATTENTION)]["inputs"]
+
+    def predict(self, signature: str, columns: dict[str, list[bytes]]) -> dict[str, np.ndarray]:
+        """Answers a batch.
+
+        Raises:
+          RequestError: 422, an input is no readable picture, sound or text.
+        """
+        arguments = {name: self._constant(values, self._string) for name, values in columns.items()}
+        try:
+            results = self._functions[signature](**arguments)
+        except self._errors as e:
+            reason = re.search(r"assertion failed: \[(.+?)\]", str(e))  # what the export's own checks say
+            why = f" ({reason[1]})" if reason else ""
+            raise RequestError(422, f"{_CANNOT_READ[self.kind(signature)]}{why}") from e
+        return {name: results[name].numpy() for name in sorted(results)}
+
+    def metadata(self) -> dict[str, Any]:
+        """What GET .../metadata answers."""
+        return {
+            "model_spec": {"name": self.name, "signature_name": "", "version": self.version},
+            "metadata": {"signature_def": {"signature_def": self._signature_defs}},
+        }
+
+
+def _read_about(folder: Path) -> dict[str, Any]:
+    path = folder / "export.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf8"))
+        kinds = [problem["inputs"] for problem in about["problems"].values()]
+        whole = {"name", "step"} <= set(about) and kinds and set(kinds) <= set(_KINDS)
+    except FileNotFoundError as e:
+        raise UserError(f"{folder}: no export: export.json is missing; t2t-exporter makes it") from e
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise UserError(f"{path}: not what t2t-exporter writes; export the model again") from e
+    if not whole:
+        raise UserError(f"{path}: not what t2t-exporter writes; export the model again")
+    return about
+
+
+def _signature_defs(path: Path, names: Iterable[str]) -> dict[str, Any]:
+    """The signatures as TensorFlow Serving's metadata has them: protobuf's own JSON."""
+    from google.protobuf import json_format
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    defs = saved.meta_graphs[0].signature_def
+    return {
+        name: json_format.MessageToDict(
+            defs[name], preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for name in names
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

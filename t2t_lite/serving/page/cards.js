@@ -1,0 +1,169 @@
+// Cards: one answer each, with its alternatives, its drawing, and where the model looked.
+
+import { drawHeatMap, drawLook, drawTree, readable } from "./draw.js";
+
+/** An element with its attributes and children. */
+export function make(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key in element) element[key] = value;
+    else element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const languages = new Intl.DisplayNames(["en"], { type: "language" });
+
+/** The English name of a language's code. */
+export function language(code) {
+  try {
+    return languages.of(code);
+  } catch {
+    return code;
+  }
+}
+
+/** What a problem is called: "English → German", "Tree", "Class", "Caption", "Transcript". */
+export function title(name, problem) {
+  if (problem.outputs === "tree") return "Tree";
+  if (problem.outputs === "class") return "Class";
+  if (problem.inputs === "image") return "Caption";
+  if (problem.inputs === "audio") return "Transcript";
+  return problem.from && problem.to ? `${language(problem.from)} → ${language(problem.to)}` : name.replaceAll("_", " ");
+}
+
+/** A log-probability in nats as a percentage. */
+function percent(score) {
+  if (score === null) return "0 %";
+  const share = 100 * Math.exp(Math.min(0, score));
+  return share < 0.1 ? "< 0.1 %" : `${share.toFixed(share > 99.9 || share >= 10 ? 0 : 1)} %`;
+}
+
+/** A card that waits for its answer. */
+export function waitingCard(name, problem) {
+  const heading = make("h2", { textContent: title(name, problem), title: problem.description || name });
+  const card = make("article", { className: "card waiting" });
+  card.dataset.problem = name;
+  if (problem.outputs === "tree" || problem.inputs === "audio") card.classList.add("wide");
+  card.append(make("header", {}, heading, make("small")), make("p", { className: "said", textContent: "…" }));
+  return card;
+}
+
+/** Empties a card but for its heading, and tells why there is no answer. */
+export function failCard(card, text) {
+  settle(card, "");
+  card.append(make("p", { className: "failed", textContent: text }));
+}
+
+function settle(card, time) {
+  card.classList.remove("waiting");
+  card.querySelector("header small").textContent = time;
+  while (card.children.length > 1) card.lastChild.remove();
+}
+
+/**
+ * Fills a card.
+ * @param {object} given what was asked: {kind, text, picture}.
+ * @param {object} reply {answer, milliseconds, model}: outputs and scores with the best first, and what it took.
+ * @param {function(string): Promise<object>} attend fetches the attention of an answer.
+ */
+export function fillCard(card, problem, given, reply, attend) {
+  const { outputs, scores, cut, too_long } = reply.answer;
+  const model = reply.model === null ? "" : ` · model ${reply.model} ms`;
+  settle(card, `${Math.round(reply.milliseconds)} ms${model}`);
+  if (problem.outputs === "class") {
+    card.append(ranking(outputs, scores, true));
+  } else if (problem.outputs === "tree") {
+    tree(card, outputs[0], given.text);
+  } else {
+    said(card, outputs[0]);
+  }
+  if (problem.outputs !== "class") {
+    card.append(make("p", { className: "hint", textContent: `Probability ${percent(scores[0])}` }));
+  }
+  if (too_long) note(card, "The input was too long for the model and was cut.");
+  if (cut[0]) note(card, "The answer reached the length limit and is cut.");
+  if (problem.outputs !== "class" && outputs.length > 1) {
+    const rest = ranking(outputs, scores, false);
+    card.append(make("details", { className: "alternatives" }, make("summary", { textContent: `Alternatives (${outputs.length - 1})` }), rest));
+  }
+  if (attend && outputs[0]) card.append(attention(given, problem.grid, () => attend(outputs[0])));
+}
+
+function said(card, text) {
+  const attributes = text ? { textContent: text } : { textContent: "The model answered with nothing.", className: "nothing" };
+  card.append(make("p", { className: "said" }, make("span", attributes)));
+}
+
+const note = (card, text) => card.append(make("p", { className: "note", textContent: text }));
+
+function tree(card, text, sentence) {
+  const { svg, whole } = drawTree(text, sentence);
+  card.append(make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Tree" }, svg));
+  if (!whole) note(card, "The brackets do not make one tree over these words; what there is of it is drawn.");
+  const brackets = make("p", { className: "brackets", textContent: text });
+  card.append(make("details", {}, make("summary", { textContent: "Brackets" }), brackets));
+}
+
+function ranking(outputs, scores, first) {
+  const items = outputs.map((output, i) => make(
+    "li",
+    { className: first && i === 0 ? "first" : "" },
+    make("span", { textContent: first ? output.replaceAll("_", " ") : output || "(nothing)" }),
+    make("span", { textContent: percent(scores[i]) }),
+    make("meter", { min: 0, max: 1, value: Math.exp(scores[i] ?? -Infinity), ariaHidden: "true" }),
+  ));
+  return make("ol", { className: "ranked" }, ...(first ? items : items.slice(1)));
+}
+
+/** Where the model looked, fetched when it is opened. */
+function attention(given, grid, fetchIt) {
+  const summary = make("summary", { textContent: "Attention" });
+  const body = make("div", {});
+  const details = make("details", { className: "attention" }, summary, body);
+  let asked = false;
+  details.addEventListener("toggle", async () => {
+    if (!details.open || asked) return;
+    asked = true;
+    body.replaceChildren(make("p", { className: "hint", textContent: "…" }));
+    try {
+      body.replaceChildren(...attended(given, grid, await fetchIt()));
+    } catch (error) {
+      asked = false;
+      body.replaceChildren(make("p", { className: "failed", textContent: error.message }));
+    }
+  });
+  return details;
+}
+
+function attended(given, grid, { weights, output_pieces, input_pieces }) {
+  const rows = output_pieces.map(readable);
+  if (!weights.length || !weights[0].length) return [make("p", { className: "hint", textContent: "There is none." })];
+  if (given.kind === "image" && grid) {
+    const looks = weights.map((line, t) => {
+      const canvas = make("canvas", { ariaHidden: "true" });
+      drawLook(canvas, given.picture, line, grid);
+      return make("li", {}, canvas, make("span", { textContent: rows[t] }));
+    });
+    return [hint("What the model looked at for each piece of the answer is bright."), make("ul", { className: "looks" }, ...looks)];
+  }
+  const columns = input_pieces.map(readable);
+  const canvas = make("canvas", { role: "img", ariaLabel: describe(weights, rows, columns) });
+  const paint = () => drawHeatMap(canvas, weights, rows, columns);
+  paint();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  const across = columns.some(Boolean) ? "the input" : "time";
+  return [
+    hint(`Each line is a piece of the answer; across, ${across}.`),
+    make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Heat map of attention" }, canvas),
+  ];
+}
+
+const hint = (text) => make("p", { className: "hint", textContent: text });
+
+/** A heat map in words: for each piece of the answer the input's piece that it looked at most. */
+function describe(weights, rows, columns) {
+  const strongest = weights.map((line) => line.indexOf(Math.max(...line)));
+  return "Attention. " + strongest.map((s, t) => `${rows[t]}: ${columns[s] || `position ${s + 1}`}`).join("; ");
+}

@@ -1,0 +1,180 @@
+"""TensorFlow Serving's REST format: requests as rows or columns, answers in the form of the question.
+
+https://www.tensorflow.org/tfx/serving/api_rest describes it. Every input of an export is a string tensor (B,)."""
+
+import base64
+import binascii
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from t2t_lite.errors import did_you_mean
+from t2t_lite.serving.limits import RequestError
+from t2t_lite.serving.model import ATTENTION
+
+Row = dict[str, bytes]  # one input: its value for each argument of the signature
+Answer = dict[str, np.ndarray]  # what the signature returns for one input, without the batch dimension
+
+_KEYS = ("signature_name", "instances", "inputs")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request as it was understood.
+
+    Attributes:
+      signature: its name.
+      rows: the inputs.
+      by_columns: whether they came as `inputs` rather than as `instances`.
+    """
+
+    signature: str
+    rows: list[Row]
+    by_columns: bool
+
+
+def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> Question:
+    """Reads the body of a `:predict` request.
+
+    Args:
+      body: JSON.
+      signatures: the arguments of each signature there is.
+
+    Raises:
+      RequestError: 400, what is wrong with it.
+    """
+    try:
+        request = json.loads(body)
+    except RecursionError as e:
+        raise RequestError(400, "the body is not JSON that can be read: it is nested too deeply") from e
+    except ValueError as e:  # also UnicodeDecodeError
+        raise RequestError(400, f"the body is not JSON: {e}") from e
+    if not isinstance(request, dict):
+        raise RequestError(400, 'the body must be a JSON object such as {"instances": ["a sentence"]}')
+    for key in request:
+        if key not in _KEYS:
+            raise RequestError(400, f"unknown key {_short(key)}{did_you_mean(key[:100], _KEYS)}")
+    if ("instances" in request) == ("inputs" in request):
+        raise RequestError(400, "give one of 'instances' (rows) and 'inputs' (columns)")
+    name = _signature(request.get("signature_name"), signatures)
+    if "instances" in request:
+        return Question(name, _rows(request["instances"], signatures[name]), by_columns=False)
+    return Question(name, _columns(request["inputs"], signatures[name]), by_columns=True)
+
+
+def render(question: Question, answers: Sequence[Answer]) -> bytes:
+    """Writes the answers, one a row, as the body of a response. Numbers that are not finite become null."""
+    if question.by_columns:
+        columns = {name: _plain(_stack([answer[name] for answer in answers])) for name in answers[0]}
+        response = {"outputs": _unnamed(columns)}
+    else:
+        rows = [_unnamed({name: _plain(value) for name, value in answer.items()}) for answer in answers]
+        response = {"predictions": rows}
+    return json.dumps(response, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf8")
+
+
+def _signature(name: Any, signatures: Mapping[str, Sequence[str]]) -> str:
+    if name is None:
+        if len(problems := [name for name in signatures if not name.endswith(ATTENTION)]) == 1:
+            return problems[0]
+        raise RequestError(400, "'signature_name' is required; the model's /metadata lists the signatures")
+    if isinstance(name, str) and name in signatures:
+        return name
+    near = difflib.get_close_matches(name[:100], signatures, n=1) if isinstance(name, str) else []
+    hint = f"did you mean '{near[0]}'?" if near else "the model's /metadata lists the signatures"
+    raise RequestError(400, f"unknown signature_name {_short(name)}; {hint}")
+
+
+def _rows(instances: Any, arguments: Sequence[str]) -> list[Row]:
+    if not isinstance(instances, list) or not instances:
+        raise RequestError(400, "'instances' must be a list of at least one input")
+    return [_row(item, arguments, f"instances[{i}]") for i, item in enumerate(instances)]
+
+
+def _row(item: Any, arguments: Sequence[str], where: str) -> Row:
+    if not isinstance(item, dict) or set(item) == {"b64"}:
+        if len(arguments) > 1:
+            raise RequestError(400, f"{where} must be an object with the keys {_listed(arguments)}")
+        return {arguments[0]: _bytes(item, where)}
+    _check_names(item, arguments, where)
+    return {name: _bytes(item[name], f"{where}.{name}") for name in arguments}
+
+
+def _columns(inputs: Any, arguments: Sequence[str]) -> list[Row]:
+    if not isinstance(inputs, dict):
+        if len(arguments) > 1:
+            raise RequestError(400, f"'inputs' must be an object with the keys {_listed(arguments)}")
+        inputs = {arguments[0]: inputs}
+    _check_names(inputs, arguments, "inputs")
+    columns = {}
+    for name in arguments:
+        if not isinstance(inputs[name], list) or not inputs[name]:
+            raise RequestError(400, f"inputs.{name} must be a list of at least one input")
+        columns[name] = [_bytes(item, f"inputs.{name}[{i}]") for i, item in enumerate(inputs[name])]
+    if len({len(column) for column in columns.values()}) > 1:
+        raise RequestError(400, "'inputs': the lists must be of one length")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _check_names(item: dict[str, Any], arguments: Sequence[str], where: str) -> None:
+    for name in item:
+        if name not in arguments:
+            raise RequestError(400, f"{where}: unknown key {_short(name)}{did_you_mean(name[:100], arguments)}")
+    for name in arguments:
+        if name not in item:
+            raise RequestError(400, f"{where}: no '{name}'")
+
+
+def _bytes(value: Any, where: str) -> bytes:
+    """A string, or base64 of any bytes as {"b64": "..."}."""
+    try:
+        if isinstance(value, str):
+            return value.encode("utf8")
+        if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
+            return base64.b64decode(value["b64"], validate=True)
+    except UnicodeEncodeError as e:
+        raise RequestError(400, f"{where}: half of a surrogate pair is no character") from e
+    except (binascii.Error, ValueError) as e:
+        raise RequestError(400, f"{where}: not base64") from e
+    raise RequestError(400, f'{where} must be a string or {{"b64": "..."}}')
+
+
+def _stack(values: list[np.ndarray]) -> np.ndarray:
+    """One array of all rows; shorter ones are filled up with zeros or empty strings, as in any batch."""
+    shape = np.max([value.shape for value in values], axis=0).astype(int)
+    empty = b"" if values[0].dtype == object else 0
+    stacked = np.full((len(values), *shape), empty, values[0].dtype)
+    for i, value in enumerate(values):
+        corner: tuple[Any, ...] = (i, *map(slice, value.shape))
+        stacked[corner] = value
+    return stacked
+
+
+def _plain(value: np.ndarray) -> Any:
+    """What json.dumps takes: text for bytes, floats in the fewest digits that tell them, null for infinities."""
+    if value.dtype == object:
+        return np.vectorize(lambda item: item.decode("utf8", "replace"), otypes=[object])(value).tolist()
+    if value.dtype.kind == "f":
+        shortest = value.astype(str).astype(np.float64)
+        plain = np.array(shortest, object)  # of Python's floats
+        plain[~np.isfinite(shortest)] = None
+        return plain.tolist()
+    return value.tolist()
+
+
+def _unnamed(results: dict[str, Any]) -> Any:
+    """A single result goes without its name, as TensorFlow Serving has it."""
+    return results if len(results) > 1 else next(iter(results.values()))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(f"'{name}'" for name in names)
