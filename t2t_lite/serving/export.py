@@ -10,18 +10,20 @@ import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
+from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.decode import make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_comparison
+from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import muted
@@ -78,13 +80,8 @@ def export_run(
     root.weights = list(stored.values())
     if weights != "float32" and data_dir is not None:
         datasets = run.open_datasets(data_dir, list(names))
-        search = dataclasses.replace(decode_hparams, return_beams=1)
-        decoder, limit = make_decoder(model, search), search.max_length
-        figures = functools.partial(
-            evaluate, model, datasets, run.hparams, "dev", eval_steps, decoder=decoder, max_length=limit
-        )
         print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
-        print(_compare(figures, model, stored, weights))
+        print(_compare(model, stored, datasets, run.hparams, eval_steps, decode_hparams))
     signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
     description = {
         "name": run.model_name,
@@ -95,10 +92,10 @@ def export_run(
     }
     traced = dict(item for name in problems for item in signatures.trace(name))
     size = write_export(root, traced, description, export_dir)
-    parts = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
-    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
-    print(f"{size / 1e6:.1f} MB, of which weights {sum(parts.values()) / 1e6:.1f} MB ({weights}): {_sizes(parts)}")
+    kept = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
     dropped = {name: _bytes(part) for name, part in model.parts().items() if name not in needed}
+    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
+    print(f"{size / 1e6:.1f} MB, of which weights {sum(kept.values()) / 1e6:.1f} MB ({weights}): {_sizes(kept)}")
     print(f"dropped, since these problems do not need them: {_sizes(dropped) or 'none'}")
 
 
@@ -161,13 +158,23 @@ def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
     return {name: weights for name, weights in model.parts().items() if name in needed}
 
 
-def _compare(figures: Callable[[], Any], model: Any, stored: Mapping[int, StoredWeight], kind: str) -> str:
+def _compare(
+    model: Any,
+    stored: Mapping[int, StoredWeight],
+    datasets: Mapping[str, Dataset],
+    hparams: HParams,
+    steps: int,
+    decode_hparams: DecodeHParams,
+) -> str:
     """A model's figures before and after it takes over the stored weights."""
-    before = figures()
+    search = dataclasses.replace(decode_hparams, return_beams=1)  # one answer is scored
+    decoder, limit = make_decoder(model, search), search.max_length
+    score = functools.partial(evaluate, model, datasets, hparams, "dev", steps, decoder=decoder, max_length=limit)
+    before = score()
     for weight in model.weights:
         if id(weight) in stored:
             weight.assign(stored[id(weight)].value())
-    return format_comparison(before, figures(), ("as trained", kind))
+    return format_comparison(before, score(), ("as trained", "as stored"))
 
 
 def _bytes(weights: Iterable[Any]) -> int:
