@@ -184,6 +184,7 @@ class TestAvgAll:
         flags = ["--problem=session_pictures", "--eval_steps=1", f"--json_out={tmp_path}/scores.json"]
         assert call(evaluator, folder, *flags) == 0
         assert json.loads((tmp_path / "scores.json").read_text())["step"] == 6
+        assert (folder / "vocab.session.model").read_bytes() == (run_dir / "vocab.session.model").read_bytes()
         assert call(decoder, folder, "--problem=session_pictures", "--show=1") == 0
 
     def test_takes_all_checkpoints_into_the_runs_own_folder_and_replaces_what_it_made(self, run_dir, call, tmp_path):

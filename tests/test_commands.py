@@ -10,7 +10,7 @@ import pytest
 from t2t_lite.bin import trainer
 from t2t_lite.hparams import HParams
 
-COMMANDS = ["datagen", "trainer", "eval", "decoder"]
+COMMANDS = ["datagen", "trainer", "eval", "decoder", "exporter"]
 
 USER_MODULE = """
 '''Things of the user's own.'''

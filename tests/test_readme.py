@@ -8,7 +8,7 @@ import pytest
 from absl.flags import FlagValues
 
 from t2t_lite import registry
-from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, trainer
+from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, exporter, trainer
 from t2t_lite.problems.problem import get_problem
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
@@ -17,6 +17,7 @@ COMMANDS = {
     "t2t-trainer": trainer,
     "t2t-eval": eval,
     "t2t-decoder": decoder,
+    "t2t-exporter": exporter,
     "t2t-avg-all": avg_all,
     "t2t-bleu": bleu,
 }

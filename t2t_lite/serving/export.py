@@ -99,9 +99,10 @@ def export_run(
 
 
 def check_replaceable(export_dir: Path) -> None:
-    """Raises UserError where the folder holds anything but an export, which a new one may replace."""
-    if export_dir.exists() and not export_dir.is_dir():
-        raise UserError(f"--export_dir: {export_dir} is a file; give a folder")
+    """Raises UserError where the folder cannot be, or holds anything but an export, which a new one may replace."""
+    there = next(path for path in (export_dir, *export_dir.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--export_dir: {there} is a file; give a folder")
     if export_dir.is_dir() and any(export_dir.iterdir()) and not (export_dir / DESCRIPTION).is_file():
         raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
 

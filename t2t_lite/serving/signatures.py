@@ -72,9 +72,11 @@ class Signatures:
         key = " ".join([what, *(layer.name for layer in layers)])
 
         def call(values: list[tf.Tensor], *arguments: Any) -> Any:
-            self._model.trace()  # what was traced before has the values of another graph
+            self._model.trace()  # what was traced before has other values
             with keras.StatelessScope(list(zip(weights, values, strict=True))):
-                return function(*arguments)
+                results = function(*arguments)
+            self._model.trace()  # and what is traced after is not to have these
+            return results
 
         if key not in self._shared:
             self._shared[key] = tf.function(call, reduce_retracing=True)
