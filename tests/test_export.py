@@ -279,7 +279,7 @@ class TestExport:
         assert status == 0
         title, heading, loss, *_ = out.splitlines()
         assert title == "bfloat16 weights, on 1 batches of each problem's dev split:"
-        assert heading.split() == ["problem", "figure", "as", "trained", "bfloat16"]
+        assert heading.split() == ["problem", "figure", "as", "trained", "as", "stored"]
         assert loss.split()[:2] == ["session_pictures", "loss"]
         trained, narrow = map(float, loss.split()[2:])
         assert trained > 0 and narrow == pytest.approx(trained, rel=0.1)

@@ -5,22 +5,23 @@ export.json                  what the problems take and give, the step, the sear
 """
 
 import dataclasses
-import functools
 import inspect
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
+from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_comparison
+from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import muted
@@ -77,10 +78,8 @@ def export_run(
     root.weights = list(stored.values())
     if weights != "float32" and data_dir is not None:
         datasets = run.open_datasets(data_dir, list(names))
-        search = dataclasses.replace(decode_hparams, return_beams=1)
-        figures = functools.partial(evaluate, model, datasets, run.hparams, "dev", eval_steps, decode_hparams=search)
         print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
-        print(_compare(figures, model, stored, weights))
+        print(_compare(model, stored, datasets, run.hparams, eval_steps, decode_hparams))
     signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
     description = {
         "name": run.model_name,
@@ -91,10 +90,10 @@ def export_run(
     }
     traced = dict(item for name in problems for item in signatures.trace(name))
     size = write_export(root, traced, description, export_dir)
-    parts = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
-    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
-    print(f"{size / 1e6:.1f} MB, of which weights {sum(parts.values()) / 1e6:.1f} MB ({weights}): {_sizes(parts)}")
+    kept = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
     dropped = {name: _bytes(part) for name, part in model.parts().items() if name not in needed}
+    print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
+    print(f"{size / 1e6:.1f} MB, of which weights {sum(kept.values()) / 1e6:.1f} MB ({weights}): {_sizes(kept)}")
     print(f"dropped, since these problems do not need them: {_sizes(dropped) or 'none'}")
 
 
@@ -157,13 +156,22 @@ def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
     return {name: weights for name, weights in model.parts().items() if name in needed}
 
 
-def _compare(figures: Callable[[], Any], model: Any, stored: Mapping[int, StoredWeight], kind: str) -> str:
+def _compare(
+    model: Any,
+    stored: Mapping[int, StoredWeight],
+    datasets: Mapping[str, Dataset],
+    hparams: HParams,
+    steps: int,
+    decode_hparams: DecodeHParams,
+) -> str:
     """A model's figures before and after it takes over the stored weights."""
-    before = figures()
+    search = dataclasses.replace(decode_hparams, return_beams=1)  # one answer is scored
+    before = evaluate(model, datasets, hparams, "dev", steps, decode_hparams=search)
     for weight in model.weights:
         if id(weight) in stored:
             weight.assign(stored[id(weight)].value())
-    return format_comparison(before, figures(), ("as trained", kind))
+    after = evaluate(model, datasets, hparams, "dev", steps, decode_hparams=search)
+    return format_comparison(before, after, ("as trained", "as stored"))
 
 
 def _bytes(weights: Iterable[Any]) -> int:

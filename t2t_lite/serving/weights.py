@@ -4,8 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 
-KINDS = ("float32", "bfloat16", "int8")
-
 # Small, and answers hang on them: which expert is asked, what is asked for.
 _KEPT = ("gate", "noise_scale", "commands")
 
@@ -18,7 +16,7 @@ class StoredWeight(tf.Module):
 
     Args:
       weight: a Keras variable.
-      kind: one of KINDS.
+      kind: "float32", "bfloat16" or "int8".
     """
 
     def __init__(self, weight: Any, kind: str):
