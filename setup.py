@@ -47,7 +47,7 @@ setup(
         "pillow>=10",
         "soundfile>=0.12",  # its wheels bring libsndfile: WAV, FLAC, SPHERE
         "numpy>=1.26",
-        "starlette>=0.40,<2",
+        "starlette>=1.0,<2",
         "uvicorn>=0.30,<1",
         "prometheus-client>=0.20,<1",
         # tensorflow-metadata's own bound, for which pip 23 of Python 3.10 would search for hours.

@@ -106,23 +106,24 @@ class _Server:
             raise RequestError(404, f"no method ':{method[:100]}'; ':predict' is what this server has")
         if request.method != "POST":
             raise RequestError(405, "':predict' takes POST", {"Allow": "POST"})
-        start, seen = time.perf_counter(), ["unknown"]
-        status = 500
+        start, status = time.perf_counter(), 500
+        request.state.signature = "unknown"
         try:
-            response = await self._predict(request, seen)
+            response = await self._predict(request)
             status = response.status_code
             return response
         except RequestError as e:
             status = e.status
             raise
         finally:
-            self._measures.requests.labels(seen[0], str(status)).inc()
-            self._measures.request_seconds.labels(seen[0]).observe(time.perf_counter() - start)
+            signature = request.state.signature
+            self._measures.requests.labels(signature, str(status)).inc()
+            self._measures.request_seconds.labels(signature).observe(time.perf_counter() - start)
 
-    async def _predict(self, request: Request, seen: list[str]) -> Response:
+    async def _predict(self, request: Request) -> Response:
         self._check_model(request)
         question = rest.parse(await self._body(request), self._model.signatures)
-        seen[0] = question.signature
+        request.state.signature = question.signature
         self._check_rows(question)
         answered = await self._batching.answer(question.signature, question.rows)
         wait, model = 1000 * answered.wait_seconds, 1000 * answered.batch_seconds
