@@ -129,8 +129,8 @@ class Dataset:
                 tf.compat.v1.get_default_graph().seed = None
                 # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
-                if texts:
-                    return bucketing.by_both_sides(records, sizes, drawn)
+            if shuffle and texts:
+                return bucketing.by_both_sides(records, sizes, drawn)
             return bucketing.by_longer_side(records, sizes)
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
