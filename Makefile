@@ -5,7 +5,7 @@ PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-DEMO_STEPS ?= 4300
+DEMO_STEPS ?= 4700
 
 .PHONY: demo test test-slow lint install-check clean
 

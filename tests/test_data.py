@@ -370,8 +370,9 @@ class TestBatches:
                 for key, value in expected.items():
                     np.testing.assert_array_equal(batch[key], value)
 
-    def test_a_global_seed_changes_nothing(self, data_dir):
-        dataset, found = Dataset.open(data_dir, "tiny_pictures"), []
+    @pytest.mark.parametrize("name", ["tiny_pictures", "tiny_reverse"])
+    def test_a_global_seed_changes_nothing(self, data_dir, name):
+        dataset, found = Dataset.open(data_dir, name), []
         try:
             for seed in (None, 0, 7):
                 tf.random.set_seed(seed)

@@ -156,7 +156,7 @@ class TestLinesOfARun:
     def test_the_table_is_saved(self, run_dir):
         saved = json.loads((run_dir / "mixture.json").read_text())
         assert list(saved["problems"]) == NAMES
-        assert saved["problems"]["session_reverse"]["epochs"] == pytest.approx(6 / 3 / 25)  # 600 in batches of 24
+        assert saved["problems"]["session_reverse"]["epochs"] == pytest.approx(6 / 3 / 38)  # 600 in batches of 16
 
 
 def test_a_run_that_goes_back_to_a_checkpoint_has_every_line_once(run_dir, train, tmp_path):

@@ -82,7 +82,10 @@ class Job:
     @property
     def key(self) -> dict[str, Any]:
         """What the records depend on, apart from the raw files."""
-        code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
+        try:
+            code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
+        except (TypeError, OSError):  # defined where there is no file, as on Python's command line
+            code = 0
         vocabularies = {}
         for name in sorted({text.vocab for text in self.texts.values()}):
             path = vocabulary_path(self.data_dir, name)

@@ -11,8 +11,9 @@ from t2t_lite.problems.problem import Problem
 # text by this number. Manifests count in it: raise manifest.FORMAT when it changes.
 SAMPLES_PER_POSITION = 640
 
+_COARSE = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 # Steps of an eighth of the power of two below, so that what is longest in a batch is padded by 6 % on average.
-_EDGES = (*range(4, 16), *(step * 2**doubling for doubling in range(1, 10) for step in range(8, 16)), 8192)
+_FINE = (*range(4, 16), *(step * 2**doubling for doubling in range(1, 10) for step in range(8, 16)), 8192)
 
 
 def positions(feature: Feature, length: int) -> int:
@@ -38,10 +39,10 @@ def max_length(feature: Feature) -> int:
     return 1
 
 
-def bucket_edges(inputs: Feature, targets: Feature) -> list[int]:
+def bucket_edges(inputs: Feature, targets: Feature, fine: bool = True) -> list[int]:
     """Positions to which batches are padded, ascending; the last holds the longest example."""
     longest = max(positions(feature, max_length(feature)) for feature in (inputs, targets))
-    return [edge for edge in _EDGES if edge < longest] + [longest]
+    return [edge for edge in (_FINE if fine else _COARSE) if edge < longest] + [longest]
 
 
 def batch_size(edge: int, batch_tokens: int, batch_max_examples: int) -> int:
@@ -56,14 +57,15 @@ def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int]
 
     Args:
       problem: the problem.
-      hparams: batch_tokens, batch_max_examples and batch_multipliers are read.
-      positions: {positions of the longer side: examples} of the split, as manifests count them. Edges that would not
-        fill a batch in an epoch are left out, for else a small split has nothing but small batches.
+      hparams: fine_buckets, batch_tokens, batch_max_examples and batch_multipliers are read.
+      positions: {positions of the longer side: examples} of the split, as manifests count them. Fine edges that would
+        not fill a batch in an epoch are left out, for else a small split has nothing but small batches.
     """
     multiplier = hparams.numbers("batch_multipliers").get(problem.name, 1.0)
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
-    sizes = {edge: batch_size(edge, tokens, examples) for edge in bucket_edges(problem.inputs, problem.targets)}
-    if positions is None:
+    all_edges = bucket_edges(problem.inputs, problem.targets, hparams.fine_buckets)
+    sizes = {edge: batch_size(edge, tokens, examples) for edge in all_edges}
+    if positions is None or not hparams.fine_buckets:
         return sizes
     *edges, last = sizes
     counts, waiting, kept = _in_buckets(positions, list(sizes)), 0, {}

@@ -132,7 +132,7 @@ class Dataset:
                 tf.compat.v1.get_default_graph().seed = None
                 # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
                 records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
-                if texts:
+                if texts and hparams.fine_buckets:
                     return bucketing.by_both_sides(records, sizes, drawn)
             batches = bucketing.by_longer_side(records, sizes)
             return batches.map(lambda batch: batch | {"draw": draw}) if repeat else batches

@@ -48,7 +48,7 @@ def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
         say(line)
     if wrong:
         more = f" (and {len(wrong) - 1} more, named above)" if len(wrong) > 1 else ""
-        raise UserError(f"{wrong[0]}{more}; t2t-datagen mends it: it generates what is not whole")
+        raise UserError(f"{wrong[0]}{more}; delete what is damaged or extra, and run t2t-datagen again")
     return whole
 
 
