@@ -24,7 +24,13 @@ BATCHES, FIRST_BATCHES = 200, 20  # read of each problem
 def train(problem: str, data_dir: str, folder: str) -> dict[str, tuple[float, float]]:
     """{problem: (seconds a step, the share of them in which it waited for its batch)}, and of "all" together."""
     command = [sys.executable, "-m", "t2t_lite.bin.trainer", f"--problem={problem}", f"--data_dir={data_dir}"]
-    command += [f"--output_dir={folder}", f"--hparams_set={HPARAMS_SET}", f"--train_steps={STEPS}", "--eval_steps=1"]
+    command += [
+        f"--output_dir={folder}",
+        f"--hparams_set={HPARAMS_SET}",
+        "--hparams=fine_buckets=true",
+        f"--train_steps={STEPS}",
+        "--eval_steps=1",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     steps = collections.defaultdict(list)
     for line in Path(folder, "scalars.jsonl").read_text().splitlines():
@@ -63,7 +69,7 @@ def main() -> None:
     from t2t_lite.data.reading import Dataset
     from t2t_lite.problems.problem import get_problems
 
-    hparams = registry.hparams_sets.get(HPARAMS_SET)()
+    hparams = registry.hparams_sets.get(HPARAMS_SET)().replace(fine_buckets=True)
     print("problem                  step      batch   times  padding  waiting")
     for name in get_problems(given.problem.split(",")):
         if name in steps:
