@@ -181,8 +181,8 @@ class TestTraining:
         raw = [example["inputs"] for example in dataset.problem.examples("dev", None)]
         (batch,) = dataset.batches("dev", HPARAMS)
         np.testing.assert_array_equal(batch["index"], range(len(SIZES)))
-        np.testing.assert_array_equal(batch["inputs"], dataset.inputs_batch(raw)["inputs"])
-        np.testing.assert_array_equal(batch["inputs"], dataset.inputs_batch([png(each) for each in raw])["inputs"])
+        given = dataset.inputs_batch([png(each) for each in raw])["inputs"]
+        np.testing.assert_allclose(batch["inputs"], given, atol=0.02)  # large ones are stored smaller, and rounded
         np.testing.assert_allclose(255 * batch["inputs"], seen([image_bytes(each, COVER) for each in raw]), atol=1e-4)
         np.testing.assert_allclose(255 * batch["inputs"][0, ..., 1], np.broadcast_to(np.arange(14, 46), (NET, NET)))
 
