@@ -23,6 +23,15 @@ def _registered():
     del sys.modules["session_problems"]
 
 
+@pytest.fixture(scope="module")
+def tiny_problems():
+    """The problems of usr/, as a module."""
+    with registry.problems.temporary():
+        registry.import_usr_dirs([str(Path(__file__).parent / "usr")])
+        yield sys.modules["tiny_problems"]
+    del sys.modules["tiny_problems"]
+
+
 @pytest.fixture(scope="session")
 def session_data(tmp_path_factory):
     """The folder of their data. Tests read it and leave it as it is."""

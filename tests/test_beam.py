@@ -1,12 +1,10 @@
 """Generation by Apache Beam gives the same files as worker processes; runs where the extra "beam" is installed."""
 
-import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from t2t_lite import registry
 from t2t_lite.bin import datagen
 from t2t_lite.data.generate import generate
 from t2t_lite.data.verify import verify
@@ -20,12 +18,9 @@ pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are its own
 USR_DIR = str(Path(__file__).parent / "usr")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_problems():
-    with registry.problems.temporary():
-        registry.import_usr_dirs([USR_DIR])
-        yield
-    del sys.modules["tiny_problems"]
+@pytest.fixture(autouse=True, scope="module")
+def problems(tiny_problems):
+    return tiny_problems
 
 
 @pytest.fixture

@@ -26,12 +26,9 @@ NAMES = ["tiny_reverse", "tiny_pictures", "tiny_sounds"]
 HPARAMS = HParams(batch_tokens=200, batch_max_examples=16)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_problems():
-    with registry.problems.temporary():
-        registry.import_usr_dirs([USR_DIR])
-        yield
-    del sys.modules["tiny_problems"]
+@pytest.fixture(autouse=True, scope="module")
+def problems(tiny_problems):
+    return tiny_problems
 
 
 @pytest.fixture(scope="module")

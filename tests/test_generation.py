@@ -27,12 +27,9 @@ from t2t_lite.hparams import HParams
 USR_DIR = str(Path(__file__).parent / "usr")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_problems():
-    with registry.problems.temporary():
-        registry.import_usr_dirs([USR_DIR])
-        yield sys.modules["tiny_problems"]
-    del sys.modules["tiny_problems"]
+@pytest.fixture(autouse=True, scope="module")
+def problems(tiny_problems):
+    return tiny_problems
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from t2t_lite import registry
 from t2t_lite.bin import inspect
 from t2t_lite.data.drawing import contact_sheet, spectrogram
 from t2t_lite.data.generate import generate
@@ -21,12 +20,9 @@ USR_DIR = str(Path(__file__).parent / "usr")
 NAMES = ["tiny_reverse", "tiny_pictures", "tiny_sounds"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def tiny_problems():
-    with registry.problems.temporary():
-        registry.import_usr_dirs([USR_DIR])
-        yield
-    del sys.modules["tiny_problems"]
+@pytest.fixture(autouse=True, scope="module")
+def problems(tiny_problems):
+    return tiny_problems
 
 
 @pytest.fixture(scope="module")

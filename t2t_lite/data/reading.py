@@ -92,7 +92,7 @@ class Dataset:
 
         Args:
           split: the split's name.
-          hparams: batch_tokens, batch_max_examples, batch_multipliers and seed are read.
+          hparams: batch_tokens, batch_max_examples, batch_multipliers, fine_buckets and seed are read.
           shuffle: each epoch in another order, drawn from (seed, epoch) alone.
           repeat: for training: epochs without end, without the examples that exceed their feature's maximum, pictures
             cropped and flipped as drawn from (seed, epoch, index). Otherwise one epoch, such examples cut.

@@ -65,7 +65,7 @@ class HParams:
     # Training
     batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch, over all devices
     batch_max_examples: int = 256  # examples in a batch at most
-    fine_buckets: bool = True  # a tenth of a text's positions are padding at most; False: a third, of fewer lengths
+    fine_buckets: bool = True  # many lengths, and both sides of a text alike: less padding; False: fewer lengths
     accumulate_steps: int = (
         1  # parts that a device's share of a batch is cut into, to save memory; the update is the same
     )
