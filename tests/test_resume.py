@@ -177,6 +177,20 @@ def test_a_signal_saves_and_names_the_command_that_goes_on(whole, flags, tmp_pat
     assert_same(whole, tmp_path / "a run", 24)
 
 
+def test_a_signal_breaks_an_evaluation_off(flags, session_problems, tmp_path, monkeypatch, capsys):
+    went_on = []
+
+    def evaluate(*_, before_batch, **__):
+        signal.raise_signal(signal.SIGTERM)
+        before_batch()
+        went_on.append(True)
+
+    monkeypatch.setattr("t2t_lite.training.train.evaluate", evaluate)
+    assert trainer.main([*flags, f"--output_dir={tmp_path}", "--train_steps=4", "--eval_every=2"]) == 143
+    assert not went_on
+    assert "stopped by SIGTERM; step 2 is saved" in capsys.readouterr().err
+
+
 class TestEarlyStopping:
     FLAGS = ("--early_stop_metric=session_pictures:loss", "--early_stop_patience=2", "--hparams=learning_rate=0")
 
