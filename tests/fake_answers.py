@@ -24,6 +24,7 @@ class FakeAnswerer:
     """Answers at once; remembers what it was asked."""
 
     step = 7
+    brackets = False
     asked: list[dict[str, str]]  # a dict a batch
     die_after = 1 << 30
 

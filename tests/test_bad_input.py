@@ -352,6 +352,9 @@ class TestDecoder:
         fails(decoder, *flags, f"--decode_to_file={tmp_path}/no/out", phrases=told)
         told = [f"--decode_to_file: '{tmp_path}/in' is what --decode_from_file reads"]
         fails(decoder, *flags, f"--decode_to_file={tmp_path}/in", phrases=told)
+        flags = ["--problem=session_tones", f"--decode_from_file={tmp_path}/in", f"--decode_to_file={tmp_path}/out"]
+        told = ["--brackets: problem 'session_tones' does not answer a sentence with its tree"]
+        fails(decoder, *flags, "--brackets", phrases=told)
 
 
 def registered_hparams():

@@ -186,6 +186,7 @@ def test_the_decoder_wants_one_way_of_decoding(usr):
     decode = ["decoder", *usr]
     fails(2, "give one of --decode_from_file", *decode, "--problem=usr_copy")
     fails(2, "give one of --decode_from_file", *decode, "--problem=usr_copy", "--decode_interactive", "--show=1")
+    fails(2, "--brackets: not with --show", *decode, "--problem=usr_copy", "--brackets", "--show=1")
     fails(2, "--decode_to_file is required", *decode, "--problem=usr_copy", "--decode_from_file=x")
     to_both = ["--decode_from_file=-", "--decode_to_file=x"]
     fails(2, "--decode_to_file: with --decode_from_file=- answers go to", *decode, "--problem=usr_copy", *to_both)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -170,3 +171,45 @@ def test_every_corpus_says_what_it_is():
             continue
         for part in ("Source: ", "Licence: ", "Get it: ", f"Command: t2t-datagen --problem={name}", "Disk: ", "Time: "):
             assert part in doc, (name, part)
+
+
+def test_what_tfds_has_counted_need_not_be_counted_again(tfds, tmp_path):
+    class CountedRows(tfds.core.GeneratorBasedBuilder):
+        """Rows that tfds really prepares."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"x": np.int64}))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(70), "extra": self._generate_examples(9)}
+
+        def _generate_examples(self, rows):
+            for row in range(rows):
+                yield row, {"x": row}
+
+    class Counted(TfdsProblem):
+        inputs = Label(classes=("small", "large"))
+        targets = Label(classes=("small", "large"))
+        dataset = "counted_rows"
+        tfds_splits: ClassVar = {"train": "train[30:]+extra", "dev": "train[:30]"}
+        examples_per_row = 2
+        read = 0
+
+        def examples(self, split, raw_dir):
+            for row in self.rows(split, raw_dir):
+                Counted.read += 1
+                size = "large" if row["x"] >= 35 else "small"
+                yield from 2 * [{"inputs": size, "targets": size}]
+
+    with registry.problems.temporary():
+        registry.problems.register(Counted, name="counted")
+        problem = get_problem("counted")
+        assert [problem.count(split, tmp_path) for split in ("train", "dev")] == [98, 60]
+        assert [len(list(problem.examples(split, tmp_path))) for split in ("train", "dev")] == [98, 60]
+        Counted.read = 0
+        generate(["counted"], tmp_path / "data", tmp_path, num_workers=1)
+        assert Counted.read < 49 + 30 + 49  # each split once, and a look at some rows
+    manifest = json.loads((tmp_path / "data" / "counted.manifest.json").read_text())
+    assert {name: split["examples"] for name, split in manifest["splits"].items()} == {"train": 98, "dev": 60}

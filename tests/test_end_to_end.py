@@ -19,6 +19,7 @@ from PIL import Image as PilImage
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
 from t2t_lite.hparams import HParams
+from t2t_lite.problems import trees
 from t2t_lite.runs.run import Run
 
 USR_DIR = str(Path(__file__).parent / "usr_session")
@@ -224,6 +225,23 @@ class TestDecoder:
             assert "1 of an input that was too long and cut" in capsys.readouterr().out
             found.append(lines)
         assert found[0] != found[1]
+
+    def test_brackets_make_whole_trees_over_the_words(self, run_dir, call, problems, tmp_path, monkeypatch):
+        sentences = ["a b c", "", "d", "c (d"]
+        (tmp_path / "letters").write_text("\n".join(sentences) + "\n")
+        flags = ["--problem=session_reverse", f"--decode_from_file={tmp_path}/letters"]
+        flags += [f"--decode_to_file={tmp_path}/out", "--decode_hparams=beam_size=2,return_beams=2,max_length=6"]
+        call(decoder, run_dir, *flags)
+        linear = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
+        monkeypatch.setattr(problems.SessionReverse, "metrics", ("tree",))
+        call(decoder, run_dir, *flags, "--brackets")
+        found = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
+        assert found[1] == linear[1] == ["", ""]
+        for sentence, answers, texts in zip(sentences, found, linear, strict=True):
+            if sentence:
+                assert answers == [trees.bracketed(text, sentence) for text in texts]
+                words = ["".join(trees.parse(answer).words()) for answer in answers]
+                assert words == 2 * [sentence.replace(" ", "").replace("(", "-LRB-")]
 
 
 class TestLearning:

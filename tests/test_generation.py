@@ -15,7 +15,7 @@ import pytest
 
 from t2t_lite import registry
 from t2t_lite.bin import datagen
-from t2t_lite.data import disk
+from t2t_lite.data import disk, encoding
 from t2t_lite.data.generate import generate
 from t2t_lite.data.manifest import Manifest
 from t2t_lite.data.reading import Dataset
@@ -160,6 +160,38 @@ class TestKilled:
         generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
         assert Dataset.open(tmp_path, "tiny_sounds").split("train").examples == 7
         assert not [name for name in files_of(tmp_path) if "incomplete" in name or "00010" in name]
+
+    def test_changed_files_of_the_user_start_anew(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("t2t_lite.data.store._FLUSH_SECONDS", 0)
+        raw, lines = tmp_path / "raw", [f"the lazy dog jumped {number} times" for number in range(300)]
+        raw.mkdir()
+
+        def write(**more):
+            for name, first in {"train.de": 0, "train.en": 0, "dev.de": 100, "dev.en": 100, **more}.items():
+                (raw / name).write_text("\n".join(lines[first:]) + "\n", encoding="utf8")
+
+        write()
+        encode, calls = encoding.encode, []
+
+        def interrupted(spec, split, items):
+            calls.append(split)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return encode(spec, split, items)
+
+        monkeypatch.setattr(encoding, "encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
+        assert [name for name in files_of(tmp_path / "data") if name.endswith("progress.incomplete")]
+        write(**{"train.de": 10, "train.en": 10})
+        generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
+        assert Dataset.open(tmp_path / "data", "translate_files").split("train").examples == 290
+
+    def test_two_at_once_are_refused(self, tmp_path, tiny_problems):
+        with disk.alone(tmp_path), pytest.raises(UserError, match=f"another t2t-datagen is at work in {tmp_path}"):
+            generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
+        assert not files_of(tmp_path)
+        generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
 
 
 class TestMaxBad:

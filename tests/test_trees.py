@@ -5,7 +5,7 @@ import random
 import pytest
 
 from t2t_lite.errors import UserError
-from t2t_lite.problems.trees import Tree, delinearise, linearise, parse, split_words
+from t2t_lite.problems.trees import Tree, bracketed, delinearise, linearise, parse, split_words
 
 BRACKETS = "(S (NP (DT The) (NN cat)) (VP (VBZ sleeps) (PP (IN on) (NP (DT a) (NN chair)))) (. .))"
 LINEAR = "(S (NP DT NN )NP (VP VBZ (PP IN (NP DT NN )NP )PP )VP . )S"
@@ -110,6 +110,13 @@ def test_random_trees_survive_the_linear_form():
 def test_no_words_no_tree():
     with pytest.raises(ValueError, match="at least one word"):
         delinearise("(S NN )S", [])
+
+
+def test_brackets_over_the_words_of_a_treebank_or_of_a_text():
+    assert bracketed("(S NN CD )S", "x-3 4,000") == "(S (NN x-3) (CD 4,000))"
+    assert bracketed("(S DT NN . )S", "A star.") == "(S (DT A) (NN star) (. .))"
+    assert bracketed("(S NN", "(") == "(S (NN -LRB-))"
+    assert bracketed("", "no answer") == "(S (XX no) (XX answer))"
 
 
 def test_split_words():

@@ -34,6 +34,7 @@ def define(flags: FlagValues) -> None:
     known = ", ".join(DecodeHParams.describe())
     string("decode_hparams", "", f'How to search, as "beam_size=4". Known: {known}.', flag_values=flags)
     string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
+    boolean("brackets", False, "Trees as Penn Treebank brackets with the input's words in.", flag_values=flags)
     boolean("return_scores", False, "Put a tab and the log-probability in nats after each answer.", flag_values=flags)
 
 
@@ -46,6 +47,8 @@ def body(flags: FlagValues) -> None:
         raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
     if len(problems) > 1 and not flags.show:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
+    if flags.brackets and flags.show:
+        raise command.FlagError("--brackets: not with --show, whose references are in linear form")
     piped = flags.decode_from_file == "-"
     if piped and flags.decode_to_file is not None:
         raise command.FlagError("--decode_to_file: with --decode_from_file=- answers go to standard output")
@@ -63,7 +66,7 @@ def body(flags: FlagValues) -> None:
     from t2t_lite.decoding import decode, files, live
 
     names = [problem.name for problem in problems]
-    answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint)
+    answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint, flags.brackets)
     if flags.show:
         decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:

@@ -1,6 +1,9 @@
-"""Whether what is to be generated fits on the disk, which is better known before than after."""
+"""The folder of records before anything is written there: is there room for it, and is nobody else at work?"""
 
+import contextlib
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from t2t_lite.errors import UserError
@@ -20,6 +23,34 @@ def check_space(data_dir: Path, needed: dict[str, int]) -> None:
             f"--data_dir: {data_dir} has {gigabytes(free)} free, and the records need about {gigabytes(total)} "
             f"({each}): make room, or generate fewer problems at once"
         )
+
+
+@contextlib.contextmanager
+def alone(data_dir: Path) -> Iterator[None]:
+    """Keeps every other t2t-datagen of this machine out of the folder, until this process leaves or dies.
+
+    Raises:
+      UserError: one is at work in it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    descriptor = os.open(data_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        os.close(descriptor)
+        raise UserError(
+            f"--data_dir: another t2t-datagen is at work in {data_dir}: wait for it, or name all problems in one call"
+        ) from e
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def gigabytes(size: int) -> str:

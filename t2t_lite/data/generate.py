@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Union
 
 import t2t_lite
 from t2t_lite.data import broken, encoding, vocabularies
-from t2t_lite.data.disk import check_space
+from t2t_lite.data.disk import alone, check_space
 from t2t_lite.data.job import Job
 from t2t_lite.data.local import Local
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
@@ -51,7 +51,8 @@ def generate(
 
     Raises:
       UserError: an unknown problem, raw files that are missing or wrong, no data, too many broken examples, problems
-        that disagree about a vocabulary, or too little space on the disk. Nothing that looks whole is left.
+        that disagree about a vocabulary, too little space on the disk, or another process that generates into the
+        folder. Nothing that looks whole is left.
     """
     data_dir, raw_root = Path(data_dir), Path(raw_root)
     problems = [problem for problem in get_problems(list(names)).values() if not _is_whole(problem, data_dir)]
@@ -62,7 +63,7 @@ def generate(
     except OSError as e:
         raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
     encoding.forget()
-    with _engine(num_workers, usr_dirs, beam_options) as engine:
+    with alone(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
         jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
         for job, store in zip(jobs, stores, strict=True):
@@ -167,9 +168,10 @@ def _described(progress: Progress) -> Split:
 
 
 def _estimate(job: Job, found: Survey) -> int:
-    """Bytes that the records of the training split will take, judged by a few."""
+    """Bytes that the records will take, judged by a few; without the splits that nobody has counted yet."""
     part = encoding.encode(job.spec, job.train, list(found.items))
-    return found.count * sum(map(len, part.records)) // max(1, len(part.records))
+    others = sum(job.problem.count(split, job.raw_dir) or 0 for split in job.problem.splits[1:])
+    return (found.count + others) * sum(map(len, part.records)) // max(1, len(part.records))
 
 
 def _is_whole(problem: Problem, data_dir: Path) -> bool:

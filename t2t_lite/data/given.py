@@ -6,6 +6,7 @@ Refused inputs are `tf.errors.InvalidArgumentError`; the text says what was expe
 import tensorflow as tf
 
 from t2t_lite.data.encoding import JPEG, MAX_PIXELS, PNG
+from t2t_lite.data.wav import read_wav
 
 _EXIF_BYTES = 1 << 18  # of a JPEG file, in which its orientation must stand
 _EXIF = (0xFF, 0xE1, None, None, *b"Exif\0\0")  # the segment's marker, its length, its kind
@@ -102,13 +103,11 @@ def _orientation(content: tf.Tensor) -> tf.Tensor:
 
 
 def decode_wav(content: tf.Tensor, sample_rate: int) -> tf.Tensor:
-    """A WAV file of 16-bit samples, as bytes () -> float32 (N,) in [-1, 1): what `sounds.read_sound` makes of it.
+    """A WAV file as bytes () -> float32 (N,) in [-1, 1): what `sounds.read_sound` makes of it.
 
-    Channels are averaged, another rate is changed, and the samples are of 16 bits again, as they are stored.
+    Channels are averaged, another rate is changed, and the samples are of 16 bits in the end, as they are stored.
     """
-    is_wav = (_bytes_at(content, 0, 4) == b"RIFF") & (_bytes_at(content, 8, 4) == b"WAVE")
-    with tf.control_dependencies([check(is_wav, "not a WAV file")]):
-        samples, rate = tf.audio.decode_wav(content)  # (N, channels); refuses all but 16 bits
+    samples, rate = read_wav(content)
     lowest, highest = _RATES
     checks = [
         check((rate >= lowest) & (rate <= highest), f"a WAV file of less than {lowest} or more than {highest} Hz"),

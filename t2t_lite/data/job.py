@@ -81,7 +81,7 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What the records depend on, apart from the raw files."""
+        """What the records depend on; of the raw files, those of a problem on the user's own, who may mend them."""
         try:
             code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
         except (TypeError, OSError):  # defined where there is no file, as on Python's command line
@@ -91,7 +91,20 @@ class Job:
             path = vocabulary_path(self.data_dir, name)
             vocabularies[name] = zlib.crc32(path.read_bytes()) if path.exists() else None
         made_by = {"code": code, "version": t2t_lite.__version__, "shards": self.problem.shards}
-        return {"resolved": self.resolved, "raw_dir": str(self.raw_dir), "vocabularies": vocabularies, **made_by}
+        raw = {"raw_dir": str(self.raw_dir), "raw_files": self._raw_files()}
+        return {"resolved": self.resolved, "vocabularies": vocabularies, **raw, **made_by}
+
+    def _raw_files(self) -> int:
+        """A checksum of the names, sizes and times of train.*, dev.*, test.* and what is in folders of such names."""
+        if not self.problem.needs_source:
+            return 0
+        known = []
+        for top in self.raw_dir.iterdir():
+            if top.name.partition(".")[0] in ("train", "dev", "test"):
+                for path in top.rglob("*") if top.is_dir() else (top,):
+                    stat = path.stat()
+                    known.append((str(path), stat.st_size, stat.st_mtime_ns))
+        return zlib.crc32(repr(sorted(known)).encode())
 
     def examples(self, split: str) -> Iterator[Any]:
         """The raw items of a split."""

@@ -18,7 +18,7 @@ from t2t_lite.decoding.inputs import read_input
 from t2t_lite.decoding.sampling import SamplingDecoder
 from t2t_lite.decoding.search import Decoder
 from t2t_lite.errors import UserError
-from t2t_lite.problems import Problem
+from t2t_lite.problems import Problem, trees
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
@@ -33,9 +33,11 @@ class Answerer:
       output_dir: the run's folder.
       decode_hparams: how to search.
       checkpoint: "latest", "best" or a step.
+      brackets: `answer` gives trees in Penn Treebank brackets over the input's words, not in their linear form.
 
     Raises:
-      UserError: no run, no checkpoint, a problem that was not trained, another vocabulary, or a search that cannot be.
+      UserError: no run, no checkpoint, a problem that was not trained, another vocabulary, a search that cannot be, or
+        brackets of what is no tree.
     """
 
     def __init__(
@@ -45,9 +47,14 @@ class Answerer:
         output_dir: Path,
         decode_hparams: DecodeHParams,
         checkpoint: str = "latest",
+        brackets: bool = False,
     ):
         run = Run.open(output_dir)
         self.datasets = run.open_datasets(data_dir, list(names))
+        for name, dataset in self.datasets.items():
+            if brackets and not ("tree" in dataset.problem.metrics and isinstance(dataset.problem.inputs, Text)):
+                raise UserError(f"--brackets: problem '{name}' does not answer a sentence with its tree")
+        self.brackets = brackets
         self.hparams = run.hparams
         self.output_dir, self.decode_hparams = output_dir, decode_hparams
         if any(isinstance(dataset.problem.targets, Text) for dataset in self.datasets.values()):
@@ -78,6 +85,8 @@ class Answerer:
             for value, answer in zip(values, answers, strict=True):
                 if isinstance(value, str) and not value.strip():
                     answer = _without_words(answer)
+                elif self.brackets:
+                    answer = _in_brackets(answer, value)
                 yield answer._replace(input_cut=_is_cut(dataset, value))
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
@@ -138,6 +147,12 @@ def _joined(answers: list[Answer]) -> Answer:
 def _without_words(answer: Answer) -> Answer:
     """As many answers, all empty."""
     return Answer("", 0.0, True, tuple(map(_without_words, answer.alternatives)))
+
+
+def _in_brackets(answer: Answer, sentence: str) -> Answer:
+    """The answer and its alternatives in Penn Treebank brackets."""
+    others = tuple(_in_brackets(other, sentence) for other in answer.alternatives)
+    return answer._replace(text=trees.bracketed(answer.text, sentence), alternatives=others)
 
 
 def _is_cut(dataset: Dataset, value: Any) -> bool:

@@ -35,6 +35,7 @@ def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target:
         "output_dir": str(answerer.output_dir.resolve()),
         "step": answerer.step,
         "search": answerer.decode_hparams.changing_answers(),
+        "brackets": answerer.brackets,
     }
     with Journal(target.with_name(target.name + ".unfinished"), made_by) as journal:
         places: dict[str, str] = {}  # {input: where it first stands}

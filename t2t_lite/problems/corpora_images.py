@@ -38,6 +38,7 @@ class ImageImagenet2012(TfdsImages):
     """
 
     dataset = "imagenet2012"
+    shards = 100
     random_flip = True
     inputs = Image(rows=224, columns=224)
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation"}
@@ -122,9 +123,11 @@ class CaptionCoco(TfdsProblem):
     inputs = Image(rows=224, columns=224)
     targets = Text()
     command = "to_english"
-    metrics = ("bleu",)
+    metrics = ("bleu", "cider_d")
     splits = ("train", "dev", "test")
+    shards = 50
     dataset = "coco_captions/2014"
+    examples_per_row = 5
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train+restval", "dev": "val", "test": "test"}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:

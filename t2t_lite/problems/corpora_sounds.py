@@ -29,8 +29,9 @@ class SpeechLibrispeech(TfdsProblem):
     inputs = Audio(sample_rate=16000, max_seconds=35.0)
     targets = Text()
     command = "to_english"
-    metrics = ("wer",)
+    metrics = ("wer", "cer")
     splits = ("train", "dev", "test", "test_other")
+    shards = 200
     dataset = "librispeech"
     tfds_splits: ClassVar[dict[str, str]] = {
         "train": "train_clean100+train_clean360+train_other500",

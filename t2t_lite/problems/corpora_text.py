@@ -23,7 +23,7 @@ class TfdsTranslation(TfdsProblem):
 
     inputs = Text()
     targets = Text()
-    metrics = ("bleu",)
+    metrics = ("bleu", "chrf")
     splits = ("train", "dev", "test")
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation", "test": "test"}
     languages: tuple[str, str]
@@ -79,6 +79,7 @@ class TranslateEnfrWmt14(TfdsTranslation):
     """
 
     dataset = "wmt14_translate/fr-en"
+    shards = 20
     languages = ("en", "fr")
 
 

@@ -21,10 +21,12 @@ class TfdsProblem(Problem):
     Attributes:
       dataset: as tfds names it, "name" or "name/config".
       tfds_splits: {our split: what tfds calls it}, such as "train[:90%]" or "train+extra".
+      examples_per_row: about how many examples are made of a row.
     """
 
     dataset: str
     tfds_splits: ClassVar[dict[str, str]]
+    examples_per_row: int = 1
 
     def rows(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields the rows of a split in tfds's own order; pictures as the bytes of their files.
@@ -32,6 +34,19 @@ class TfdsProblem(Problem):
         Raises:
           UserError: tfds cannot get the dataset.
         """
+        builder = self._prepared(raw_dir)
+        import tensorflow_datasets as tfds
+
+        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
+        yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=decoders))
+
+    def count(self, split: str, raw_dir: Path) -> int | None:
+        """The rows that tfds has counted, times the examples of each."""
+        splits = self._prepared(raw_dir).info.splits
+        return self.examples_per_row * splits[self.tfds_splits[split]].num_examples if splits else None
+
+    def _prepared(self, raw_dir: Path) -> Any:
+        """The dataset's builder, once its rows are there."""
         import_tensorflow()
         import tensorflow_datasets as tfds
 
@@ -48,8 +63,7 @@ class TfdsProblem(Problem):
                     f"problem '{self.name}': tfds cannot prepare '{self.dataset}' in {folder} "
                     f"({type(e).__name__}: {reason}); how to get it: the docstring of {type(self).__name__}"
                 ) from e
-        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in builder.info.features else None
-        yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=decoders))
+        return builder
 
 
 def tfds_lines(*path: str) -> tuple[str, ...]:

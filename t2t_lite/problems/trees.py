@@ -191,6 +191,17 @@ def delinearise(text: str, words: Sequence[str]) -> Tree:
     return Tree("S", (*top, *rest))
 
 
+def bracketed(text: str, sentence: str) -> str:
+    """A linear form in Penn Treebank brackets over a sentence that has a word.
+
+    Its words are what stands between blanks, as in a treebank, where those are as many as the tags; else those that
+    `split_words` finds.
+    """
+    tags = [token for token in text.split() if not token.startswith(("(", ")"))]
+    words = sentence.split()
+    return str(delinearise(text, words if len(words) == len(tags) else split_words(sentence)))
+
+
 def _close_last(open_: list[tuple[str, list[Tree | str]]]) -> str:
     label, children = open_.pop()
     if children:
