@@ -21,6 +21,8 @@ COMMANDS = {
     "t2t-server": "server",
 }
 
+BEAM = "apache-beam>=2.77,<3"
+
 setup(
     name="t2t_lite",
     version=VERSION.group(1),
@@ -54,7 +56,7 @@ setup(
         'protobuf>=6.31.1,<=6.32; python_version < "3.11"',
     ],
     extras_require={
-        "beam": ["apache-beam>=2.77,<3"],
+        "beam": [BEAM],
         "speech": [
             "pydub>=0.25",  # with which tfds reads speech corpora
             'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
@@ -67,6 +69,7 @@ setup(
             "ruff",
             "mypy",
             "scikit-learn>=1.5",
+            BEAM,
             "django==5.2.19",  # its translations are data of a test
         ],
     },

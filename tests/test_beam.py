@@ -1,6 +1,5 @@
-"""Generation by Apache Beam gives the same files as worker processes; runs where the extra "beam" is installed."""
+"""Generation by Apache Beam gives the same files as worker processes."""
 
-import warnings
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,6 @@ from t2t_lite.bin import datagen
 from t2t_lite.data.generate import generate
 from t2t_lite.data.verify import verify
 from t2t_lite.errors import UserError
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    pytest.importorskip("apache_beam")
 
 pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are its own
 USR_DIR = str(Path(__file__).parent / "usr")
