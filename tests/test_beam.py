@@ -1,5 +1,6 @@
 """Generation by Apache Beam gives the same files as worker processes."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_broken_examples_stop_it(tmp_path, pairs):
     with pytest.raises(UserError, match=r"train.de:66: not UTF-8 .*\(3 of 1,049 examples of split 'train' are broken"):
         generate(["translate_files"], tmp_path / "data", pairs, beam_options=[])
     assert list(files_of(tmp_path / "data")) == ["translate_files.broken.tsv"]
+
+
+def test_where_beam_is_not_installed_it_is_said_how(tmp_path, pairs, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "t2t_lite.data.beam", raising=False)
+    flags = ["--problem=translate_files", f"--tmp_dir={pairs}", f"--data_dir={tmp_path}/data"]
+    assert datagen.main([*flags, "--beam_options=--runner=DirectRunner"]) == 1
+    told = capsys.readouterr().err
+    assert "--beam_options: Apache Beam cannot be imported" in told and 'pip install "t2t_lite[beam]"' in told

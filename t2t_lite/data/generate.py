@@ -79,7 +79,7 @@ def _engine(
     try:
         from t2t_lite.data.beam import Beam
     except ImportError as e:
-        raise UserError(f'--beam: Apache Beam cannot be imported ({e}): pip install "t2t_lite[beam]"') from e
+        raise UserError(f'--beam_options: Apache Beam cannot be imported ({e}): pip install "t2t_lite[beam]"') from e
     return contextlib.nullcontext(Beam(beam_options, usr_dirs))
 
 
