@@ -6,6 +6,7 @@ Whatever is sent, the answer must be a 4xx with one line of JSON, or a true answ
 
 import base64
 import collections
+import contextlib
 import http.client
 import json
 import random
@@ -67,25 +68,24 @@ def attack(port: int, count: int, seed: int) -> collections.Counter:
     """
     rng = random.Random(seed)
     statuses: collections.Counter = collections.Counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for i in range(count):
-        if rng.random() < 0.05:
-            statuses[_send_raw(port, _broken(rng))] += 1
-            continue
-        method, path, body, headers = _request(rng)
-        try:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            content = response.read()
-        except (http.client.HTTPException, OSError) as e:
-            connection.close()
-            if ask(port, "GET", "/healthz")[0] != 200:
-                raise Wrong(f"request {i}: the server is down after {method} {path} {body!r:.500}: {e}") from e
-            statuses[type(e).__name__] += 1
-            continue
-        statuses[response.status] += 1
-        _check(method, response.status, content, f"request {i}: {method} {path} {headers} {body!r:.2000}")
-    connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        for i in range(count):
+            if rng.random() < 0.05:
+                statuses[_send_raw(port, _broken(rng))] += 1
+                continue
+            method, path, body, headers = _request(rng)
+            try:
+                connection.request(method, path, body, headers)
+                response = connection.getresponse()
+                content = response.read()
+            except (http.client.HTTPException, OSError) as e:
+                connection.close()
+                if ask(port, "GET", "/healthz")[0] != 200:
+                    raise Wrong(f"request {i}: the server is down after {method} {path} {body!r:.500}: {e}") from e
+                statuses[type(e).__name__] += 1
+                continue
+            statuses[response.status] += 1
+            _check(method, response.status, content, f"request {i}: {method} {path} {headers} {body!r:.2000}")
     return statuses
 
 

@@ -214,6 +214,8 @@ def narrow(model):
         ("microworld_speech", [b64(b"RIFF\0\0\0\0WAVE")], 422, "the bytes of a WAV file"),
         ("microworld_speech", [b64(wav(100)[:30] + b"\xff" * 20)], 422, ""),
         ("microworld_speech", [b64(b"")], 422, "the bytes of a WAV file"),
+        # The stand-in's message quotes the name of a chunk, which is no text.
+        ("microworld_speech", [b64(wav(100) + b"\xff\xfe\xfd\xfc" * 2)], 422, "cannot read this sound"),
     ],
 )
 def test_what_exceeds_a_limit_or_is_of_the_wrong_kind(narrow, signature, instances, status, text):

@@ -17,7 +17,7 @@ _KINDS = ("text", "image", "audio")
 _CANNOT_READ = {
     "text": "the model cannot read this text",
     "image": "the model cannot read this picture; it takes whole PNG and JPEG files",
-    "audio": "the model cannot read this sound; it takes whole WAV files of 16-bit samples",
+    "audio": "the model cannot read this sound; it takes whole WAV files of integers or floats",
 }
 
 
@@ -42,7 +42,8 @@ class ExportedModel:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  (its ops are in the graph)
 
-        self._errors = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
+        # UnicodeDecodeError: where TensorFlow's message quotes the input, Python cannot read it.
+        self._errors = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeDecodeError)
         self._string = tf.string
         self._constant = tf.constant
         try:
