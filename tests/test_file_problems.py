@@ -99,6 +99,7 @@ class TestTranslateFiles:
         ):
             dataset = Dataset.open(tmp_path / "data", name)
             assert dataset.problem.command == command
+            assert dataset.problem.languages == (("de", "en") if command == "to_english" else ("en", "de"))
             found = {}
             for batch in dataset.batches("dev", HParams()):
                 for index, ids in zip(batch["index"].numpy(), batch["targets"].numpy(), strict=True):

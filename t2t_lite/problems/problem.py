@@ -30,6 +30,7 @@ class Problem:
       inputs: the feature that goes in.
       targets: the feature that comes out.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
+      languages: of inputs and targets, as codes such as "en", where both are known; an export tells them to its users.
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
         "cer", "tree", "cider_d" (evaluation/metrics.py).
       splits: the splits that exist; the first is trained on.
@@ -45,6 +46,7 @@ class Problem:
     inputs: features.Feature
     targets: features.Feature
     command: str = ""
+    languages: tuple[str, str] | None = None
     metrics: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("train", "dev")
     random_flip: bool = False

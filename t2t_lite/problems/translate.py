@@ -28,13 +28,24 @@ class TranslateFiles(Problem):
 
     def resolve(self, raw_dir: Path) -> None:
         """Reads the languages off the suffixes of the files."""
-        languages = self._languages(raw_dir)
-        self.command = _COMMANDS.get(languages[1].lower(), f"to_{languages[1].lower()}")
+        source, target = self.languages = self._found_languages(raw_dir)
+        self.command = _COMMANDS.get(target.lower(), f"to_{target.lower()}")
+
+    def declaration(self) -> dict[str, Any]:
+        """The languages too."""
+        return super().declaration() | {"languages": self.languages}
+
+    def adopt(self, declaration: dict[str, Any]) -> None:
+        """The languages too, unless it was kept before they were told."""
+        super().adopt(declaration)
+        if declaration.get("languages"):
+            source, target = declaration["languages"]
+            self.languages = source, target
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields the pairs of lines; a pair of empty lines is passed over."""
         stem = _stem(split, raw_dir)
-        source, target = (raw_dir / f"{stem}.{language}" for language in self._languages(raw_dir))
+        source, target = (raw_dir / f"{stem}.{language}" for language in self._found_languages(raw_dir))
         _check_aligned(source, target)
         for number, inputs, targets in zip(count(1), try_lines(source), try_lines(target), strict=False):
             if isinstance(inputs, UserError):
@@ -51,9 +62,9 @@ class TranslateFiles(Problem):
 
     def count(self, split: str, raw_dir: Path) -> int:
         """The lines of the file, of which few should be empty."""
-        return _count_lines(raw_dir / f"{_stem(split, raw_dir)}.{self._languages(raw_dir)[0]}")
+        return _count_lines(raw_dir / f"{_stem(split, raw_dir)}.{self._found_languages(raw_dir)[0]}")
 
-    def _languages(self, raw_dir: Path) -> list[str]:
+    def _found_languages(self, raw_dir: Path) -> tuple[str, str]:
         """Source and target language."""
         if not raw_dir.is_dir():
             raise UserError(f"problem '{self.name}': no folder {raw_dir}: {_LAYOUT}")
@@ -63,7 +74,8 @@ class TranslateFiles(Problem):
             found = f"found {', '.join(f'train.{language}' for language in languages)}" if languages else "no train.*"
             more = "; keep one pair of languages in a folder" if len(languages) > 2 else ""
             raise UserError(f"problem '{self.name}': {raw_dir}: {found}: {_LAYOUT}{more}")
-        return languages[::-1] if self.reverse else languages
+        first, second = languages
+        return (second, first) if self.reverse else (first, second)
 
 
 @registry.problems.register

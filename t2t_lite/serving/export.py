@@ -115,7 +115,7 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     if isinstance(problem.inputs, Image):
         blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
         grid = model.net(problem.inputs).embed_inputs(blank).grid.numpy().tolist()
-    source, target = getattr(problem, "languages", (None, None))
+    source, target = problem.languages or (None, None)
     of_text = "tree" if "tree" in problem.metrics else "text"
     return {
         "inputs": kinds.get(problem.inputs.modality, problem.inputs.modality),
