@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image as PilImage
 
 from t2t_lite.bin import datagen, decoder, trainer
@@ -114,7 +115,7 @@ class TestDatagen:
 
     def test_a_line_that_is_not_utf8(self, fails, tmp_path):
         folder = raw(
-            tmp_path, train_de="eins\nf\xfcnf\n".encode("latin1"), train_en="one\nfive\n", dev_de="", dev_en=""
+            tmp_path, train_de="eins\nf\xfcnf\n".encode("latin1"), train_en="one\nfive\n", dev_de="eins", dev_en="one"
         )
         told = ["train.de:2: not UTF-8"]
         assert not fails(datagen, folder, "--problem=translate_files.mine", phrases=told)
@@ -341,6 +342,25 @@ class TestDecoder:
         PilImage.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "good.png")
         told = [f"{tmp_path}/in:2: empty; expected the path of a picture"]
         self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/good.png\n\n{tmp_path}/good.png\n", told)
+
+    @pytest.mark.parametrize("path", ["~nobody-of-that-name/a.png", "a\0b.png", "x" * 300])
+    def test_paths_that_can_be_none(self, fails, data, run_dir, tmp_path, path):
+        self.decode(fails, tmp_path, "session_pictures", f"{path}\n", [f"{tmp_path}/in:1: "])
+        self.decode(fails, tmp_path, "session_tones", f"{path}\n", [f"{tmp_path}/in:1: "])
+
+    def test_a_file_at_which_pillow_fails_oddly(self, fails, data, run_dir, tmp_path):
+        (tmp_path / "a.ppm").write_bytes(b"P6\n30 \x8230\n255\n" + bytes(99))
+        told = [f"{tmp_path}/in:1: ", "a.ppm: not a readable PNG or JPEG picture"]
+        self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/a.ppm\n", told)
+
+    def test_a_sound_of_what_are_no_numbers(self, fails, data, run_dir, tmp_path):
+        soundfile.write(tmp_path / "a.wav", np.full(99, np.nan), 8000, "FLOAT")
+        told = [f"{tmp_path}/in:1: ", "a.wav: a sound file with samples that are not finite"]
+        self.decode(fails, tmp_path, "session_tones", f"{tmp_path}/a.wav\n", told)
+
+    def test_a_seed_that_is_too_large(self, fails, data, run_dir, tmp_path):
+        flags = ["--problem=session_reverse", "--show=1", "--decode_hparams=sampling=true,seed=99999999999999999999"]
+        fails(decoder, *flags, phrases=["seed=99999999999999999999: must fit into 64 bits"])
 
     def test_files(self, fails, data, run_dir, tmp_path):
         flags = ["--problem=session_pictures", f"--decode_to_file={tmp_path}/out"]

@@ -68,6 +68,19 @@ def test_broken_examples_stop_it(tmp_path, pairs):
     assert list(files_of(tmp_path / "data")) == ["translate_files.broken.tsv"]
 
 
+def test_a_mistake_is_one_line(tmp_path, pairs, capsys, tiny_problems, monkeypatch):
+    def examples(self, split, raw_dir):
+        yield {"inputs": "a", "targets": "b"}
+        raise UserError("raw/x: cannot be read")
+
+    monkeypatch.setattr(tiny_problems.TinyReverse, "examples", examples)
+    flags = ["--problem=tiny_reverse", f"--t2t_usr_dir={USR_DIR}", f"--data_dir={tmp_path}/data"]
+    assert datagen.main([*flags, "--beam_options=--runner=DirectRunner"]) == 1
+    *progress, line = capsys.readouterr().err.splitlines()
+    assert line == "t2t-datagen: error: raw/x: cannot be read"
+    assert progress == ["tiny_reverse, train: first look, by Beam"]
+
+
 def test_where_beam_is_not_installed_it_is_said_how(tmp_path, pairs, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "t2t_lite.data.beam", raising=False)

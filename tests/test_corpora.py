@@ -151,8 +151,8 @@ def test_what_tfds_cannot_get_is_one_line(tfds, tmp_path, monkeypatch):
         asked["manual_dir"] = str(download_config.manual_dir)
         raise AssertionError("ImageNet requires manual download.\nPut the files into a folder.")
 
-    with tfds.testing.mock_data():
-        monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
+    with tfds.testing.mock_data(), monkeypatch.context() as patch:  # undone before mock_data's own patch of it
+        patch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", refuse)
         wanted = r"problem 'image_imagenet2012': tfds cannot prepare .*\(AssertionError: ImageNet"
         with pytest.raises(UserError, match=wanted) as error:
             generate(["image_imagenet2012"], tmp_path / "data", tmp_path / "raw", num_workers=1)

@@ -39,6 +39,16 @@ def start(way, *arguments, **kwargs):
     return subprocess.Popen(command, env=environment, **kwargs)
 
 
+def test_a_bad_byte_costs_its_line_alone_and_answers_are_utf8_whatever_the_locale(monkeypatch):
+    given = b"one\n" + b"\xff\n" + "zwölf €\nthree\n".encode()
+    for way, encoding in (("interactive", "utf-8:strict"), ("pipe", "latin-1")):
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
+        with start(way, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            out, err = process.communicate(given if way == "interactive" else given.replace(b"\xff\n", b""), timeout=60)
+        assert out.decode().splitlines() == ["eno", "€ flöwz", "eerht"]
+        assert ("error: not UTF-8 text" in err.decode()) == (way == "interactive")
+
+
 class TestFile:
     def test_largest_first_each_input_once_and_written_in_order(self, decode, tmp_path, capsys):
         lines = ["ab", "abcd", "", "ab", "abc", "long one", "abcd\u2028e"]

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ from PIL import Image as PilImage
 
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.evaluation import metrics
+from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.report import format_report
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import trees
 from t2t_lite.runs.run import Run
@@ -158,6 +163,25 @@ def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
     assert shown.startswith("step 6\n\nteacher-forced: ")
     for name in NAMES:
         assert re.search(rf"^{name} +20 +\d+\.\d{{3}} ", shown, re.MULTILINE)
+
+
+def test_answers_are_scored_against_whole_targets_even_where_these_are_cut(
+    run_dir, session_data, problems, monkeypatch
+):
+    run = Run.open(run_dir)
+    datasets = run.open_datasets(session_data, ["session_reverse"])
+    problem = datasets["session_reverse"].problem
+    monkeypatch.setattr(problem, "targets", replace(problem.targets, max_length=3))
+    stored = datasets["session_reverse"].split("dev")
+    monkeypatch.setattr(stored, "too_long", 20)
+    seen = []
+    monkeypatch.setattr(metrics, "score", lambda names, answers, references: seen.extend(references) or {})
+    model = run.build_model()
+    (figures,) = evaluate(model, datasets, run.hparams, decoder=GreedyDecoder(model)).values()
+    assert sorted(seen) == sorted(example["targets"] for example in problem.examples("dev", None))
+    assert figures["too_long"] == 20
+    told = format_report({"step": 1, "problems": {"session_reverse": figures}})
+    assert "session_reverse: 20 examples of the split are longer than the maximum and cut" in told
 
 
 class TestDecoder:

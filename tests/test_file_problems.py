@@ -71,6 +71,7 @@ class TestTranslateFiles:
             ({"train_de": "a\n\nc\nd\n"}, r"train.de:2: empty, but line 2 of .*train.en is not"),
             ({"train_en": "a\nb\nc\n \n"}, r"train.en:4: empty, but line 4 of .*train.de is not"),
             ({"train_de": b"a\nb\xe4\nc\nd\n"}, r"train.de:2: not UTF-8 .*byte 2"),
+            ({"train_de": "a\nb\nc\nd".encode("utf-16")}, r"train.de: a text in UTF-16; save it as UTF-8"),
             ({"train_fr": "a\n"}, r"found train.de, train.en, train.fr: .*keep one pair of languages in a folder"),
         ],
     )
@@ -186,6 +187,21 @@ class TestImageFolder:
             generate(["image_folder"], tmp_path / "data", pictures, num_workers=1)
         assert not list((tmp_path / "data").iterdir())
 
+    def test_photos_of_telephones_and_of_odd_programs_are_stored_as_they_are(self, pictures, tmp_path):
+        """One with a second picture behind the first, one whose EXIF data are none. A link to nowhere is no matter."""
+        from t2t_lite.data.encoding import image_bytes
+
+        noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        first, second = PilImage.fromarray(noise), PilImage.new("RGB", (8, 8))
+        first.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[second])
+        with PilImage.open(tmp_path / "two.jpg") as photo:
+            assert photo.format == "MPO"
+        first.save(tmp_path / "odd.jpg", exif=b"Exif\0\0no tables at all", dpi=(72, 72))
+        for name in ("two.jpg", "odd.jpg"):
+            assert image_bytes(tmp_path / name) == (tmp_path / name).read_bytes(), name
+        (pictures / "train" / "cat" / "link.png.lock").symlink_to("nowhere")
+        generate(["image_folder"], tmp_path / "data", pictures, num_workers=1)
+
     def test_wrong_folders_are_named(self, pictures, tmp_path):
         save(pictures / "dev" / "cow" / "a.png")
         with pytest.raises(UserError, match=r"dev/cow: no class 'cow' in .*train"):
@@ -198,6 +214,27 @@ class TestImageFolder:
         (tmp_path / "train" / "cat").mkdir(parents=True)
         with pytest.raises(UserError, match=r"no pictures in .*train: expected train/CLASS/"):
             examples("image_folder", "train", tmp_path)
+
+
+def test_a_line_with_its_columns_swapped_is_left_out(tmp_path):
+    save(tmp_path / "raw" / "a.png")
+    lines = ["a.png\tgrey"] * 20
+    (tmp_path / "raw" / "dev.tsv").write_text("\n".join(lines))
+    (tmp_path / "raw" / "train.tsv").write_text("\n".join([*lines, "a long caption " * 40 + "\ta.png"]))
+    generate(["caption_files"], tmp_path / "data", tmp_path / "raw", num_workers=1, max_bad=0.1)
+    (line,) = (tmp_path / "data" / "caption_files.broken.tsv").read_text().splitlines()
+    assert "train.tsv:21: no file" in line
+
+
+@pytest.mark.parametrize("rows", [None, ""])
+def test_a_split_without_files_or_examples_is_told_before_any_work(tmp_path, rows):
+    save(tmp_path / "raw" / "a.png")
+    (tmp_path / "raw" / "train.tsv").write_text("a.png\tgrey\n" * 200)
+    if rows is not None:
+        (tmp_path / "raw" / "dev.tsv").write_text(rows)
+    with pytest.raises(UserError, match=r"dev.tsv: missing" if rows is None else "split 'dev' has no examples"):
+        generate(["caption_files"], tmp_path / "data", tmp_path / "raw", num_workers=1)
+    assert not list((tmp_path / "data").iterdir())  # no vocabulary either
 
 
 OWN = """\

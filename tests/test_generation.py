@@ -21,8 +21,11 @@ from t2t_lite.data.manifest import Manifest
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import DamageError, framed, read_records
 from t2t_lite.data.sample import Sample
+from t2t_lite.data.store import number_of_shards
+from t2t_lite.data.tally import Tally
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
+from t2t_lite.problems import Label, Problem, Text
 
 USR_DIR = str(Path(__file__).parent / "usr")
 
@@ -146,9 +149,13 @@ class TestKilled:
         monkeypatch.setattr("t2t_lite.data.store._FLUSH_SECONDS", 0)
         examples = tiny_problems.TinySounds.examples
 
+        dev = []
+
         def interrupted(self, split, raw_dir):
             if split == "dev":
-                raise KeyboardInterrupt
+                dev.append(self)
+                if len(dev) > 1:  # at the first time there is a look whether there are any
+                    raise KeyboardInterrupt
             return examples(self, split, raw_dir)
 
         monkeypatch.setattr(tiny_problems.TinySounds, "examples", interrupted)
@@ -248,22 +255,111 @@ class TestMaxBad:
         assert datagen.main([*flags, "--max_bad=0"]) == 0
         assert not report.exists()
 
-    def test_garbage_stops_it_early(self, tmp_path, tiny_problems, monkeypatch):
+    @pytest.mark.parametrize("yielded", [False, True])
+    @pytest.mark.parametrize("targets", [Text(vocab="new"), Label(), Label(classes=("a", "b"))])
+    def test_garbage_stops_it_early(self, tmp_path, targets, yielded):
+        """Whatever the first look is for."""
         seen = []
 
-        def convert(self, item):
-            seen.append(item)
-            raise ValueError("garbage")
+        class Garbage(Problem):
+            inputs = Label(classes=("a", "b"))
 
-        monkeypatch.setattr(tiny_problems.TinySounds, "convert", convert)
-        monkeypatch.setattr(tiny_problems.TinySounds, "targets", registry.problems.get("tiny_sounds").targets)
-        with pytest.raises(UserError, match=r"example 0: convert\(\) failed: ValueError: garbage .120 of 120 examples"):
-            generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+            def examples(self, split, raw_dir):
+                for number in range(30_000):
+                    if yielded:
+                        seen.append(number)
+                    yield UserError("garbage") if yielded else number
+
+            def convert(self, item):
+                seen.append(item)
+                raise ValueError("garbage")
+
+        Garbage.targets = targets
+        with registry.problems.temporary():
+            registry.problems.register(Garbage)
+            with pytest.raises(UserError, match=r"garbage \(\d+ of \d+ examples of split 'train' so far are broken"):
+                generate(["garbage"], tmp_path, tmp_path, num_workers=1)
+        assert len(seen) < 300
+
+    def test_splits_that_were_done_are_held_to_it_too(self, tmp_path, translation, monkeypatch):
+        raw = translation(*range(100, 200))
+        encode = encoding.encode
+
+        def interrupted(spec, split, items):
+            if split == "dev":
+                raise KeyboardInterrupt
+            return encode(spec, split, items)
+
+        monkeypatch.setattr(encoding, "encode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(["translate_files"], tmp_path / "data", raw, num_workers=1, max_bad=0.5)
+        monkeypatch.setattr(encoding, "encode", encode)
+        with pytest.raises(UserError, match=r"100 of 1,000 examples of split 'train' are broken, --max_bad=1%"):
+            generate(["translate_files"], tmp_path / "data", raw, num_workers=1, max_bad=0.01)
 
     @pytest.mark.parametrize("value", ["2", "-1%", "few", "101%"])
     def test_shares_that_are_none(self, value, capsys):
         assert datagen.main([f"--max_bad={value}", "--problem=x", "--data_dir=y"]) == 2
         assert f"--max_bad={value}: expected a share" in capsys.readouterr().err
+
+
+class TestOddExamples:
+    @pytest.fixture
+    def make(self, tmp_path):
+        """Generates a problem of some examples by some workers."""
+
+        def make(examples, inputs, workers=1, **attributes):
+            given = examples
+
+            class Odd(Problem):
+                targets = Label(classes=("a", "b"))
+
+                def examples(self, split, raw_dir):
+                    for value in given:
+                        yield {"inputs": value, "targets": "a"}
+
+            Odd.inputs = inputs
+            for name, value in attributes.items():
+                setattr(Odd, name, value)
+            with registry.problems.temporary():
+                registry.problems.register(Odd)
+                generate(["odd"], tmp_path, tmp_path, num_workers=workers, max_bad=0.3)
+                return Dataset.open(tmp_path, "odd")
+
+        return make
+
+    def test_half_of_a_surrogate_pair_is_left_out(self, make, tmp_path):
+        dataset = make(["one", "tw\ud83d", "three", lambda: "fo\udc00r", lambda: "five", "six", "seven"], Text())
+        assert dataset.split("train").examples == 5
+        told = (tmp_path / "odd.broken.tsv").read_text().splitlines()[:2]
+        assert "character 3 of the text is half of a surrogate pair" in told[0] and "character 3" in told[1]
+
+    def test_a_text_may_be_made_late_and_counts_for_the_vocabulary(self, make):
+        dataset = make([lambda: "zebra zebra zebra"] * 40, Text())
+        vocabulary = dataset.vocabularies["subwords"]
+        assert len(vocabulary.encode("zebra")) == 1
+
+    def test_names_of_classes_must_be_text(self, make):
+        with pytest.raises(UserError, match="inputs: class names must be text, not list"):
+            make([["a"]], Label())
+
+    def test_names_of_splits_must_be_plain(self, make):
+        with pytest.raises(UserError, match="split 'dev-clean': a name may have letters, digits and _"):
+            make(["a"], Label(), splits=("train", "dev-clean"))
+
+    def test_a_new_size_of_a_vocabulary_is_not_passed_over(self, make, tmp_path):
+        make(["some text"] * 9, Text(vocab_size=300))
+        with pytest.raises(UserError, match=r"400 by 'odd', 300 by 'odd' \(stored .*delete .*vocab.subwords.model to"):
+            make(["some text"] * 9, Text(vocab_size=400))
+        (tmp_path / "vocab.subwords.model").unlink()
+        make(["some text"] * 9, Text(vocab_size=400))
+
+
+def test_large_examples_make_shards_before_there_are_many_of_them():
+    assert number_of_shards(Tally(examples=100, bytes=1000), 10) == 10
+    assert number_of_shards(Tally(examples=99, bytes=1000), 10) == 1
+    assert number_of_shards(Tally(examples=99, bytes=1 << 30), 10) == 10
+    assert number_of_shards(Tally(examples=9, bytes=1 << 30), 10) == 1
 
 
 class TestVerify:
@@ -362,7 +458,7 @@ def test_a_known_count_spares_the_pass(tmp_path, monkeypatch, tiny_problems):
     with registry.problems.temporary():
         registry.problems.register(Counted)
         generate(["counted"], tmp_path, tmp_path, num_workers=1)
-    assert taken.count("train") == 32 + 120
+    assert taken.count("train") == 1 + 32 + 120  # is there any, how large are they, all
 
 
 class TestSample:

@@ -7,7 +7,8 @@ import reference
 import tensorflow as tf
 from checks import NOISE, SMALL, batch_of, close, eagerly, five_problems, mixed_bfloat16, problem, randomize
 
-from t2t_lite.decoding.greedy import END, GreedyDecoder
+from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.decoding.search import END
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.models.multi_model import MultiModel

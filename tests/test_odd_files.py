@@ -190,6 +190,18 @@ PLAIN = (
 
 
 class TestParsingFiles:
+    def test_the_rest_of_a_broken_tree_is_no_tree(self, tmp_path):
+        good = b"(S (NP (NN tea)))\n"
+        broken = b"(S (NP (NN caf\xe9)\n  (VP (VBD was)\n    (ADJP (JJ open)))))\n"
+        bracket_too_many = b"(S (NP (NN tea))))\n  (VP (VBD was))\n"
+        within = b"(S\n  (NP (NN \xe9))\n  (VP (VBD was) (ADJP (JJ open))))\n"
+        deep = b"(S " * 2000 + b"(NN x)" + b")" * 2000 + b"\n"
+        (tmp_path / "x.mrg").write_bytes(good + broken + within + bracket_too_many + deep + good)
+        found = list(read_trees(tmp_path / "x.mrg"))
+        assert [str(tree) for tree in found if not isinstance(tree, UserError)] == ["(S (NP (NN tea)))"] * 2
+        lines = [str(error).split(":")[1] for error in found if isinstance(error, UserError)]
+        assert lines == ["2", "6", "8", "10"]
+
     def test_empty_nodes_and_function_tags_go(self):
         tree = plain(parse(TRACES))
         assert str(tree) == PLAIN

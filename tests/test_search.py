@@ -9,8 +9,9 @@ from checks import SMALL, batch_of, close, five_problems, problem, randomize
 
 from t2t_lite.decoding.beam import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.decoding.greedy import END, GreedyDecoder
+from t2t_lite.decoding.greedy import GreedyDecoder
 from t2t_lite.decoding.sampling import SamplingDecoder, draw
+from t2t_lite.decoding.search import END
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Text

@@ -131,4 +131,4 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
     for number in (40_000, 200_000):
         command = [sys.executable, "-c", MEMORY, str(tmp_path / str(number)), str(number)]
         used.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
-    assert used[1] < used[0] + 80  # MB: less than what one of them would hold of 200,000
+    assert used[1] < used[0] + 25  # MB; all the text of 200,000 takes three times that

@@ -5,8 +5,11 @@ wherever the pipeline works. What a killed run is taken up at is a split, not an
 """
 
 import bisect
+import contextlib
 import itertools
+import logging
 import pickle
+import re
 import threading
 import uuid
 import zlib
@@ -24,6 +27,7 @@ from t2t_lite.data.job import Job
 from t2t_lite.data.manifest import Shard, write_atomically
 from t2t_lite.data.store import Progress, Store, incomplete, number_of_shards, shard_name
 from t2t_lite.data.survey import Survey
+from t2t_lite.errors import UserError
 from t2t_lite.progress import say
 
 _CHUNK = 64  # items that are worked on together
@@ -61,10 +65,10 @@ class Beam:
     def store(self, job: Job, store: Store) -> None:
         """Writes the shards of the splits that are missing; see `Local.store`."""
         for split in job.problem.splits:
-            if split in store.splits and store.splits[split].done:
-                continue
-            say(f"{job.name}, {split}: by Beam")
-            progress = store.splits[split] = self._store_split(job, split)
+            if split not in store.splits or not store.splits[split].done:
+                say(f"{job.name}, {split}: by Beam")
+                store.splits[split] = self._store_split(job, split)
+            progress = store.splits[split]
             job.check_broken(split, progress.broken, progress.items)
             job.check_not_empty(split, progress.tally.examples)
             store.save()
@@ -86,8 +90,19 @@ class Beam:
             shards | "Answer" >> beam.Map(partial(_answer_progress, answer), progress)
         return _answered(answer)
 
-    def _pipeline(self) -> beam.Pipeline:
-        return beam.Pipeline(options=PipelineOptions(self._options))
+    @contextlib.contextmanager
+    def _pipeline(self) -> Iterator[beam.Pipeline]:
+        """A pipeline that runs on leaving; the user's mistakes come out of it as they were raised, and nothing else."""
+        logger = logging.getLogger("apache_beam")  # writes the traceback of what is raised, which is raised, too
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            with beam.Pipeline(options=PipelineOptions(self._options)) as pipeline:
+                yield pipeline
+        except UserError as e:
+            raise UserError(re.sub(r" \[while running '.*'\]$", "", str(e))) from e
+        finally:
+            logger.setLevel(level)
 
     def _chunks(self, pipeline: beam.Pipeline, job: Job, split: str) -> beam.PCollection:
         """The items of a split, numbered, in chunks that runners may spread; one worker reads them off."""
@@ -131,7 +146,10 @@ class _Counts(beam.CombineFn):
 
     def add_input(self, accumulator: Progress, numbered: tuple[int, encoding.Part]) -> Progress:
         part = numbered[1]
-        return self.merge_accumulators([accumulator, Progress(part.items, part.tally, part.broken)])
+        accumulator.items += part.items
+        accumulator.tally.add(part.tally)
+        accumulator.broken += part.broken
+        return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Progress]) -> Progress:
         merged = Progress(done=True)
@@ -179,7 +197,7 @@ def _dealt(
     """(path of a shard, (position in the split, records)) of a part: record n goes into shard n modulo their number."""
     first, part = numbered
     start = first - bisect.bisect_left(progress.broken, (first, ""))  # broken ones have no position
-    number = number_of_shards(progress.tally.examples, shards)
+    number = number_of_shards(progress.tally, shards)
     for shard in range(number):
         records = part.records[(shard - start) % number :: number]
         if records:

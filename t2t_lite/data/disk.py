@@ -1,6 +1,7 @@
 """The folder of records before anything is written there: is there room for it, and is nobody else at work?"""
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,11 +33,6 @@ def alone(data_dir: Path) -> Iterator[None]:
     Raises:
       UserError: one is at work in it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
     descriptor = os.open(data_dir, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,10 +80,11 @@ def extract(
     for number, item in items:
         try:
             example = _convert(problem, split, number, item)
+            found.append((number, [_made(example[key]) for key in keys]))
         except UserError as e:
             found.append((number, e))
-        else:
-            found.append((number, [example[key] for key in keys]))
+        except Exception as e:
+            found.append((number, UserError(f"{_where(problem, split, number)}: {type(e).__name__}: {e}")))
     return found
 
 
@@ -108,18 +110,33 @@ def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
                     stored[key], sizes[key] = ids, len(ids)
                     continue
                 try:
-                    value = example[key]() if callable(example[key]) else example[key]
-                    stored[key], sizes[key] = encode_value(feature, value, vocabularies)
+                    stored[key], sizes[key] = encode_value(feature, _made(example[key]), vocabularies)
                 except Exception as e:
                     reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
                     raise UserError(f"{_where(problem, split, number)}, {key}: {reason}") from e
         except UserError as e:
             part.broken.append((number, str(e)))
         else:
-            part.records.append(framed(serialize(stored)))
-            part.tally.count(features, sizes)
+            record = framed(serialize(stored))
+            part.records.append(record)
+            part.tally.count(features, sizes, len(record))
     part.broken.sort()
     return part
+
+
+def _made(value: Any) -> Any:
+    """A value that `Problem.convert` gave, which may be a function that makes it."""
+    return _encodable(value()) if callable(value) else value
+
+
+def _encodable(value: Any) -> Any:
+    """The value, unless it is a text that has no UTF-8, which sentencepiece fails at."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode("utf8")
+        except UnicodeEncodeError as e:
+            raise UserError(f"character {e.start + 1} of the text is half of a surrogate pair") from e
+    return value
 
 
 def _tokens(
@@ -178,6 +195,11 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
         raise UserError(f"{_where(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
     if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
         raise UserError(f"{_where(problem, split, number)}: not a dict with 'inputs' and 'targets'")
+    for key in ("inputs", "targets"):
+        try:
+            _encodable(example[key])
+        except UserError as e:
+            raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
     return example
 
 
@@ -245,14 +267,13 @@ def image_bytes(value: Any, cover: tuple[int, int] | None = None) -> bytes:
             raise UserError(f"expected a uint8 picture, got {value.dtype}")
         return _stored(_shrunk(PilImage.fromarray(value), cover), "PNG")
     with _opened(value) as (content, picture):
-        kind, small = picture.format or "", _is_small(picture, cover)
+        is_jpeg, small = picture.format in ("JPEG", "MPO"), _is_small(picture, cover)  # MPO: several, of a telephone
         picture.load()  # reads every pixel: a truncated file fails here
-        upright = picture.getexif().get(_ORIENTATION, 1) == 1
+        upright = _upright(picture)
         plain = picture.mode in ("RGB", "L", "I;16") and "transparency" not in picture.info
-        if kind in ("PNG", "JPEG") and plain and small and upright:
+        if (is_jpeg or picture.format == "PNG") and plain and small and upright is picture:
             return content
-        picture = _on_white(ImageOps.exif_transpose(picture))
-        return _stored(_shrunk(picture, cover), "JPEG" if kind == "JPEG" else "PNG")
+        return _stored(_shrunk(_on_white(upright), cover), "JPEG" if is_jpeg else "PNG")
 
 
 def given_picture(value: Any) -> bytes:
@@ -272,7 +293,7 @@ def given_picture(value: Any) -> bytes:
         picture.load()
         if content.startswith((PNG, JPEG)):
             return content
-        return _stored(_on_white(ImageOps.exif_transpose(picture)), "PNG")
+        return _stored(_on_white(_upright(picture)), "PNG")
 
 
 @contextlib.contextmanager
@@ -287,9 +308,20 @@ def _opened(value: Any) -> Iterator[tuple[bytes, PilImage.Image]]:
         content = Path(value).read_bytes() if isinstance(value, str | Path) else bytes(value)
         with PilImage.open(io.BytesIO(content)) as picture:
             yield content, picture
-    except (OSError, SyntaxError, PilImage.DecompressionBombError) as e:
+    except UserError:
+        raise
+    except Exception as e:  # Pillow's readers of rare formats raise whatever comes
         reason = "of another kind" if isinstance(e, UnidentifiedImageError) else getattr(e, "strerror", None) or e
         raise UserError(f"{name}: not a readable PNG or JPEG picture ({reason})") from e
+
+
+def _upright(picture: PilImage.Image) -> PilImage.Image:
+    """The picture itself where it need not be turned: of EXIF data that cannot be read nothing is known."""
+    try:
+        turned = picture.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return picture
 
 
 def _is_small(picture: PilImage.Image, cover: tuple[int, int] | None) -> bool:

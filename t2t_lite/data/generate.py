@@ -1,7 +1,6 @@
 """Datagen: from raw files to vocabularies, TFRecord shards and a manifest."""
 
 import contextlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
@@ -93,6 +92,8 @@ def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[Store]:
             job.problem.adopt(store.declaration)
         else:
             fresh.append(job)
+    for job in fresh:
+        job.check_splits()
     unbuilt = vocabularies.missing(fresh, data_dir)
     surveys = [_survey(job, unbuilt, engine) for job in fresh]
     for name in unbuilt:
@@ -129,8 +130,8 @@ def _store(job: Job, store: Store, engine: Engine) -> None:
     try:
         engine.store(job, store)
     except Exception as e:
-        # What was written before a full disk or a killed worker is good. Otherwise something is going to be mended.
-        if not isinstance(e, WorkerDied | OSError):
+        # What was written before a full disk or a killed worker is good. After this the raw files are to be mended.
+        if isinstance(e, UserError) and not isinstance(e, WorkerDied):
             store.discard()
         raise
     report = broken.report_path(job.data_dir, job.name)
@@ -183,8 +184,7 @@ def _is_whole(problem: Problem, data_dir: Path) -> bool:
         if path.exists():
             say(f"{problem.name}: generating again, because {str(e).partition(': run ')[0]}")
         return False
-    declared = json.loads(json.dumps(problem.declaration()))
-    if manifest.declared != declared or tuple(manifest.splits) != problem.splits:
+    if not manifest.declares(problem.declaration()) or tuple(manifest.splits) != problem.splits:
         say(f"{problem.name}: generating again, because its declaration has changed")
         return False
     Store(data_dir, problem.name).discard()  # a run that was killed between its last two steps leaves a note

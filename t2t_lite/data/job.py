@@ -1,11 +1,15 @@
 """One problem on its way into records: what every way of generating it must know."""
 
+import contextlib
 import dataclasses
+import functools
 import inspect
 import itertools
 import json
+import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,9 @@ class Job:
         self.raw_dir = raw_root / problem.source if problem.source else raw_root
         self.max_bad = max_bad
         self.declared = problem.declaration()
+        for split in problem.splits:
+            if not re.fullmatch(r"\w+", split):
+                raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
         problem.resolve(self.raw_dir)
         self.resolved = problem.declaration()
 
@@ -91,20 +98,26 @@ class Job:
             path = vocabulary_path(self.data_dir, name)
             vocabularies[name] = zlib.crc32(path.read_bytes()) if path.exists() else None
         made_by = {"code": code, "version": t2t_lite.__version__, "shards": self.problem.shards}
-        raw = {"raw_dir": str(self.raw_dir), "raw_files": self._raw_files()}
+        raw = {"raw_dir": str(self.raw_dir), "raw_files": self._raw_files}
         return {"resolved": self.resolved, "vocabularies": vocabularies, **raw, **made_by}
 
+    @functools.cached_property
     def _raw_files(self) -> int:
         """A checksum of the names, sizes and times of train.*, dev.*, test.* and what is in folders of such names."""
         if not self.problem.needs_source:
             return 0
-        known = []
-        for top in self.raw_dir.iterdir():
-            if top.name.partition(".")[0] in ("train", "dev", "test"):
-                for path in top.rglob("*") if top.is_dir() else (top,):
-                    stat = path.stat()
-                    known.append((str(path), stat.st_size, stat.st_mtime_ns))
-        return zlib.crc32(repr(sorted(known)).encode())
+        crc = 0
+        for top in sorted(os.listdir(self.raw_dir)):
+            if top.partition(".")[0] not in ("train", "dev", "test"):
+                continue
+            folders = sorted(os.walk(self.raw_dir / top)) or [(str(self.raw_dir), [], [top])]
+            for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
+                with contextlib.suppress(OSError):  # a link that leads nowhere
+                    stat = os.stat(path)
+                    crc = zlib.crc32(
+                        f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf8", "surrogateescape"), crc
+                    )
+        return crc
 
     def examples(self, split: str) -> Iterator[Any]:
         """The raw items of a split."""
@@ -116,14 +129,17 @@ class Job:
         known = self.problem.count(self.train, self.raw_dir)
         for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
             found.meet(number, item)
+            self.check_broken(self.train, found.broken, found.count, ended=False)
         found.count = known or found.count
         return found
 
-    def set_classes(self, key: str, found: Iterable[Any]) -> None:
+    def check_splits(self) -> None:
+        """Raises UserError where a split has no files or no examples: now, not after hours of work on those before."""
+        for split in self.problem.splits:
+            self.check_not_empty(split, sum(1 for _ in itertools.islice(self.examples(split), 1)))
+
+    def set_classes(self, key: str, names: set[str]) -> None:
         """Gives a label that was declared without classes those that were met."""
-        names = set(found)
-        if not all(isinstance(name, str) for name in names):
-            raise UserError(f"problem '{self.name}', {key}: class names must be text")
         feature = self.features[key]
         assert isinstance(feature, Label)
         setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))

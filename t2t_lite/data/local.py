@@ -1,8 +1,10 @@
 """Generating with the processes of this machine; what is written is kept when they are killed."""
 
 import itertools
+from collections.abc import Iterator
 from functools import partial
 from types import TracebackType
+from typing import Any
 
 from t2t_lite.data import encoding
 from t2t_lite.data.job import Job
@@ -38,11 +40,20 @@ class Local:
           size: what the sample of text may take, in bytes.
         """
         found = Survey.of(texts, labels, size)
-        numbered = enumerate(job.examples(job.train))
-        wanted = ((number, item) for number, item in numbered if found.meet(number, item))
+
+        def check_broken() -> None:
+            job.check_broken(job.train, found.broken, found.count, ended=False)
+
+        def wanted() -> Iterator[tuple[int, Any]]:
+            for number, item in enumerate(job.examples(job.train)):
+                if found.meet(number, item):
+                    yield number, item
+                check_broken()
+
         with counting(f"{job.name}, {job.train}: first look") as add:
-            for answers in self._workers.map(partial(encoding.extract, job.spec, job.train, found.keys), wanted):
+            for answers in self._workers.map(partial(encoding.extract, job.spec, job.train, found.keys), wanted()):
                 found.add(answers)
+                check_broken()
                 add(len(answers))
         return found
 
@@ -55,6 +66,7 @@ class Local:
         for split in job.problem.splits:
             writer = SplitWriter(job.data_dir, store, job.name, split, job.shards(split))
             progress = writer.progress
+            job.check_broken(split, progress.broken, progress.items, ended=progress.done)
             if progress.done:
                 continue
             if progress.items:

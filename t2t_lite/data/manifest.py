@@ -21,11 +21,6 @@ class Shard:
     bytes: int
     crc32: int
 
-    @classmethod
-    def of(cls, path: Path, name: str) -> "Shard":
-        """Describes the file at `path`, which is to be called `name`."""
-        return cls(name, path.stat().st_size, file_crc32(path))
-
 
 @dataclass
 class Split:
@@ -101,8 +96,12 @@ class Manifest:
                 raise UserError(f"{path}: written by another version of t2t_lite: {mend}")
             stored["splits"] = {name: _split(split) for name, split in stored["splits"].items()}
             return cls(**stored)
-        except (OSError, ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise UserError(f"{path}: not a manifest ({type(e).__name__}: {e}): {mend}") from e
+
+    def declares(self, declaration: dict[str, Any]) -> bool:
+        """Whether the records were made by this declaration of a problem."""
+        return bool(self.declared == json.loads(json.dumps(declaration)))
 
     def _check_files(self, data_dir: Path, mend: str) -> None:
         for split in self.splits.values():

@@ -21,6 +21,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
+from t2t_lite.progress import say
 
 _CACHE_BYTES = 200_000_000  # splits up to this size are kept in memory after the first pass
 _SHUFFLE_EXAMPLES = 100_000  # the shuffle buffer at most; it holds no more than _CACHE_BYTES either
@@ -54,6 +55,10 @@ class Dataset:
         data_dir = Path(data_dir)
         problem = get_problem(name)
         manifest = Manifest.load(data_dir, name)
+        if not manifest.declares(problem.declaration()):
+            say(
+                f"{name}: stored by another declaration than its class has now, which stays; t2t-datagen stores it anew"
+            )
         problem.adopt(manifest.declaration)
         return cls(problem, manifest, load_vocabularies(problem, data_dir), data_dir)
 
@@ -77,6 +82,7 @@ class Dataset:
         repeat: bool = False,
         seed: int | None = None,
         skip: int = 0,
+        references: bool = False,
     ) -> tf.data.Dataset:
         """The batches of a split, of examples of similar length; the same arguments give the same batches.
 
@@ -86,6 +92,7 @@ class Dataset:
           targets: int32 (B, T) ids that end with 1, padded with 0; or int32 (B,) indices of classes.
           inputs_length: int32 (B,) samples; for audio only.
           index: int64 (B,) the example's position in the split.
+          references: int32 (B, R) ids of the whole targets, where `targets` may be cut; if asked for.
         S, T and N are edges of buckets (`lengths.bucket_edges`); B times the longer of them is at most
         `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`, both times the problem's multiplier. What is
         left in the buckets at the end of an epoch makes smaller batches, so that an epoch has every example once.
@@ -98,6 +105,7 @@ class Dataset:
             cropped and flipped as drawn from (seed, epoch, index). Otherwise one epoch, such examples cut.
           seed: in place of hparams.seed.
           skip: batches to pass over at the start, as if they had been read.
+          references: give what answers are scored against, too; of texts.
 
         Raises:
           UserError: there is no such split, or all its examples are too long to train on.
@@ -138,7 +146,7 @@ class Dataset:
             return batches.map(lambda batch: batch | {"draw": draw}) if repeat else batches
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
-        batches = batches.map(lambda batch: self._parse(batch, edges), num_parallel_calls=_THREADS)
+        batches = batches.map(lambda batch: self._parse(batch, edges, references), num_parallel_calls=_THREADS)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -238,12 +246,17 @@ class Dataset:
                 sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
         return sizes
 
-    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int]) -> dict[str, tf.Tensor]:
+    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], references: bool) -> dict[str, tf.Tensor]:
         """Serialized examples (B,) to the batch that `batches` promises."""
         values, draw = self._values(batch["record"]), None
+        sizes = self._sizes(values)
         if "draw" in batch:
             draw = Draw(batch["draw"], batch["index"], self.problem.random_flip)
-        return {"index": batch["index"]} | self._assemble(values, self._sizes(values), edges, draw)
+        parsed = {"index": batch["index"]} | self._assemble(values, sizes, edges, draw)
+        if references:
+            longest = tf.reduce_max(sizes["targets"])
+            parsed["references"] = pad_text(values["targets"], longest, longest + 1)
+        return parsed
 
     def _assemble(
         self,

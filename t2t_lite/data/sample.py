@@ -40,9 +40,10 @@ class Sample:
     def merge(self, other: "Sample") -> None:
         """Takes the items of another sample of the same limit."""
         self._bound = min(self._bound, other._bound)
-        kept, self._kept, self._size = self._kept + other._kept, [], 0
-        for _, number, size, item in kept:
+        for _, number, size, item in other._kept:
             self.add(number, size, item)
+        while self._kept and -self._kept[0][0] >= self._bound:
+            self._size -= heapq.heappop(self._kept)[2]
 
     def __iter__(self) -> Iterator[Any]:
         """Yields the items kept, by number."""

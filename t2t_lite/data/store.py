@@ -161,7 +161,7 @@ class SplitWriter:
         self._waiting += part.records
         self._bytes += sum(map(len, part.records))
         if not progress.shards:
-            if number_of_shards(progress.tally.examples, self._shards) < self._shards:
+            if number_of_shards(progress.tally, self._shards) < self._shards:
                 return
             self._name_shards()
         if self._bytes >= _FLUSH_BYTES or time.monotonic() - self._flushed >= _FLUSH_SECONDS:
@@ -175,7 +175,7 @@ class SplitWriter:
         self._flush()
 
     def _name_shards(self) -> None:
-        number = number_of_shards(self.progress.tally.examples, self._shards)
+        number = number_of_shards(self.progress.tally, self._shards)
         self.progress.shards = [Shard(shard_name(self._stem, n, number), 0, 0) for n in range(number)]
 
     def _flush(self) -> None:
@@ -194,9 +194,10 @@ class SplitWriter:
         self._store.save()
 
 
-def number_of_shards(examples: int, wanted: int) -> int:
-    """How many shards a split gets: as many as are wanted, or one where it has few examples."""
-    return wanted if examples >= _FULL * wanted else 1
+def number_of_shards(tally: Tally, wanted: int) -> int:
+    """How many shards a split gets: as many as are wanted, or one where it has few examples that take little."""
+    enough = tally.examples >= _FULL * wanted or (tally.examples >= wanted and tally.bytes > _FLUSH_BYTES)
+    return wanted if enough else 1
 
 
 def shard_name(stem: str, shard: int, number: int) -> str:

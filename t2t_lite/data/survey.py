@@ -20,16 +20,14 @@ class Survey:
       classes: {feature: the class names met}.
       broken: (number, what is wrong) of the broken examples met.
       count: the number of items.
-      extracted: how many of them were converted, or broken.
     """
 
     texts: Sample
     items: Sample
-    classes: dict[str, set[Any]]
+    classes: dict[str, set[str]]
     keys: list[str]
     broken: list[tuple[int, str]]
     count: int = 0
-    extracted: int = 0
 
     ENOUGH: ClassVar[int] = 32  # items to tell how large records become
 
@@ -59,10 +57,12 @@ class Survey:
             if isinstance(values, UserError):
                 self._leave_out(number, values)
                 continue
-            self.extracted += 1
             found = dict(zip(self.keys, values, strict=True))
             for key, names in self.classes.items():
-                names.add(found.pop(key))
+                name = found.pop(key)
+                if not isinstance(name, str):
+                    raise UserError(f"{key}: class names must be text, not {type(name).__name__}")
+                names.add(name)
             # What is no text is told when it comes to be stored.
             texts = {key: value[:_LONGEST] for key, value in found.items() if isinstance(value, str)}
             self.texts.add(number, sum(len(text) + _PER_TEXT for text in texts.values()), texts)
@@ -73,10 +73,9 @@ class Survey:
         self.items.merge(other.items)
         for key, names in other.classes.items():
             self.classes[key] |= names
-        self.broken = sorted([*self.broken, *other.broken])
+        if other.broken:
+            self.broken = sorted([*self.broken, *other.broken])
         self.count += other.count
-        self.extracted += other.extracted
 
     def _leave_out(self, number: int, error: UserError) -> None:
-        self.extracted += 1
         self.broken.append((number, str(error)))

@@ -13,6 +13,7 @@ class Tally:
 
     Attributes:
       examples: how many.
+      bytes: what their records take.
       too_long: how many have a side that exceeds its feature's maximum.
       positions: {positions of the longer side: examples}, of those where both sides fit.
       longest: {"inputs", "targets": the greatest length}.
@@ -20,14 +21,16 @@ class Tally:
     """
 
     examples: int = 0
+    bytes: int = 0
     too_long: int = 0
     positions: dict[int, int] = field(default_factory=dict)
     longest: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
 
-    def count(self, features: dict[str, Feature], sizes: dict[str, int]) -> None:
-        """Adds one example, given what its sides are and how long."""
+    def count(self, features: dict[str, Feature], sizes: dict[str, int], record_bytes: int) -> None:
+        """Adds one example, given what its sides are and how long, and what its record takes."""
         self.examples += 1
+        self.bytes += record_bytes
         fits, longer = True, 0
         for key, size in sizes.items():
             feature = features[key]
@@ -43,6 +46,7 @@ class Tally:
     def add(self, other: "Tally") -> None:
         """Adds what another one counted."""
         self.examples += other.examples
+        self.bytes += other.bytes
         self.too_long += other.too_long
         for key, size in other.longest.items():
             self.longest[key] = max(self.longest.get(key, 0), size)
@@ -54,4 +58,4 @@ class Tally:
     def from_dict(cls, stored: dict[str, Any]) -> "Tally":
         """The inverse of `dataclasses.asdict`, JSON in between."""
         positions = {int(length): number for length, number in stored["positions"].items()}
-        return cls(stored["examples"], stored["too_long"], positions, stored["longest"], stored["total"])
+        return cls(**{**stored, "positions": positions})

@@ -22,13 +22,16 @@ def check_sizes(jobs: list[Job], data_dir: Path) -> None:
     named = {job.name for job in jobs}
     for path in sorted(data_dir.glob("*.manifest.json")):
         for name, text in _stored_texts(path):
-            if name not in named:
+            # One that is generated again has built nothing, or what it has built is there still.
+            if name not in named or vocabulary_path(data_dir, text.vocab).exists():
                 declared.setdefault(text.vocab, {}).setdefault(text.vocab_size, f"'{name}' (stored in {data_dir})")
     for vocab, sizes in declared.items():
         if len(sizes) > 1:
             told = ", ".join(f"{size} by {who}" for size, who in sizes.items())
+            path = vocabulary_path(data_dir, vocab)
+            anew = f", or delete {path} to build it anew" if path.exists() else ""
             raise UserError(
-                f"vocabulary '{vocab}' is declared with different sizes: {told}; give it one size or two names"
+                f"vocabulary '{vocab}' is declared with different sizes: {told}; give it one size or two names{anew}"
             )
 
 

@@ -140,14 +140,13 @@ def _serve(pipe: Connection, usr_dirs: list[str]) -> None:
             function, chunk = pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):  # it closed the pipe, or was killed
             return
-        answer: Any
         try:
-            answer = function(chunk)
+            answer = pickle.dumps(function(chunk), pickle.HIGHEST_PROTOCOL)
         except UserError as e:
-            answer = _Failure(e)
+            answer = pickle.dumps(_Failure(e))
         except Exception:
-            answer = _Failure(RuntimeError(f"in a worker process:\n{traceback.format_exc()}"))
+            answer = pickle.dumps(_Failure(RuntimeError(f"in a worker process:\n{traceback.format_exc()}")))
         try:
-            pipe.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+            pipe.send_bytes(answer)
         except ConnectionError:
             return

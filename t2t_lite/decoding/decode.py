@@ -77,11 +77,7 @@ class Answerer:
         read = iter(inputs.items())
         while batch := list(itertools.islice(read, self.decode_hparams.batch_size)):
             values = [read_input(dataset.problem, text, place) for place, text in batch]
-            try:
-                prepared = dataset.inputs_batch(values)
-            except tf.errors.InvalidArgumentError as e:  # Pillow took it, TensorFlow does not
-                raise UserError(f"{', '.join(place for place, _ in batch)}: {e.message}") from e
-            answers = self.answer_batch(name, prepared)
+            answers = self.answer_batch(name, _prepared(dataset, [place for place, _ in batch], values))
             for value, answer in zip(values, answers, strict=True):
                 if isinstance(value, str) and not value.strip():
                     answer = _without_words(answer)
@@ -93,6 +89,18 @@ class Answerer:
         """Answers a batch of the input pipeline."""
         hparams = self.decode_hparams
         return answer_batch(self._decoder, self.datasets[name], batch, hparams.max_length, hparams.return_beams)
+
+
+def _prepared(dataset: Dataset, places: Sequence[str], values: Sequence[Any]) -> dict[str, tf.Tensor]:
+    """The batch of some inputs. Raises UserError, naming the place, where Pillow took one and TensorFlow does not."""
+    try:
+        return dataset.inputs_batch(values)
+    except tf.errors.InvalidArgumentError as e:
+        if len(values) == 1:
+            raise UserError(f"{places[0]}: {e.message}" if places[0] else e.message) from e
+        for place, value in zip(places, values, strict=True):
+            _prepared(dataset, [place], [value])
+        raise
 
 
 def make_decoder(model: Any, hparams: DecodeHParams) -> Decoder:

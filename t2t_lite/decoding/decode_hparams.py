@@ -30,6 +30,8 @@ class DecodeHParams:
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 _refuse(f"{name}={getattr(self, name)}: must be at least {least}")
+        if not -(2**63) <= self.seed < 2**63:
+            _refuse(f"seed={self.seed}: must fit into 64 bits")
         if self.temperature <= 0:
             _refuse(f"temperature={self.temperature}: must be above 0")
         if not 0 < self.top_p <= 1:

@@ -44,10 +44,11 @@ def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target:
                 places.setdefault(line, f"{source}:{number}")
         if journal.answers:
             print(f"going on: {len(journal.answers):,} inputs have been answered before", file=sys.stderr)
+        total = len(set(lines))
         order = sorted(places, key=lambda line: inputs.size(problem, line), reverse=True)
         for group in _groups(order, answerer.decode_hparams.batch_size):
             journal.add(zip(group, answerer.answer(problem.name, {places[line]: line for line in group}), strict=True))
-            _say_progress(len(journal.answers), len(group), len(set(lines)))
+            _say_progress(len(journal.answers), len(group), total)
         answers = [journal.answers[line] for line in lines]
         _write(target, [format_line(answer, return_scores) for answer in answers])
         journal.remove()

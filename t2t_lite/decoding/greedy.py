@@ -4,9 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import END, Decoded, Decoder, Start, one_by_one
-
-__all__ = ["END", "Decoded", "GreedyDecoder"]
+from t2t_lite.decoding.search import Decoded, Decoder, Start, one_by_one
 
 
 class GreedyDecoder(Decoder):

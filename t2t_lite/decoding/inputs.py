@@ -30,7 +30,7 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
         return (
             read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else given_picture(path)
         )
-    except UserError as e:
+    except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, a ~name that nobody has
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 
 
@@ -50,5 +50,5 @@ def size(problem: Problem, text: str) -> int:
         return len(text)
     try:
         return Path(text).expanduser().stat().st_size
-    except OSError:
+    except (OSError, ValueError, RuntimeError):  # what `read_input` is going to name
         return 0

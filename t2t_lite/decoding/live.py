@@ -1,6 +1,7 @@
 """Answers while they are waited for: what is typed, and what comes through a pipe."""
 
 import contextlib
+import io
 import os
 import queue
 import sys
@@ -29,6 +30,8 @@ def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores:
     On a terminal lines can be edited and called back, those of earlier sittings too.
     """
     terminal = sys.stdin.isatty()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # else a block of lines is lost with one bad byte
     if terminal:
         print(f"{problem.name}: type {what(problem)}; Ctrl-D ends")
     with _history() if terminal else contextlib.nullcontext():
@@ -95,6 +98,8 @@ def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) 
     """
     number = 0
     remarks = Remarks()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf8")  # as what is read, whatever the locale
     for lines in _arriving(_STANDARD_INPUT, answerer.decode_hparams.batch_size):
         places = {f"standard input:{number + i}": line for i, line in enumerate(lines, 1)}
         for answer in answerer.answer(problem.name, places):

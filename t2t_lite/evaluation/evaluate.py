@@ -72,7 +72,9 @@ def evaluate(
 
     Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
     accuracy_per_sequence and accuracy_top5. With a decoder, also the problem's own metrics, of decoded answers, and
-    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text.
+    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text. too_long, where
+    there are any: the split's examples of which a side is longer than the network is given, and cut; answers are scored
+    against the whole target all the same.
 
     Args:
       model: the model.
@@ -89,14 +91,18 @@ def evaluate(
         sums: dict[str, float] = {}
         answers: list[Answer] = []
         references: list[str] = []
-        for batch in _batches(dataset, split, hparams, eval_steps):
+        decoded = decoder is not None and bool(dataset.problem.metrics)
+        for batch in _batches(dataset, split, hparams, eval_steps, references=decoded):
             before_batch()
+            whole_targets = batch.pop("references", None)
             for key, value in _score_batch(model, name, batch).items():
                 sums[key] = sums.get(key, 0.0) + value
-            if decoder and dataset.problem.metrics:
+            if decoder and whole_targets is not None:
                 answers += answer_batch(decoder, dataset, batch, max_length)
-                references += target_texts(dataset, batch["targets"])
+                references += target_texts(dataset, whole_targets)
         results[name] = _averages(sums)
+        if too_long := dataset.split(split).too_long:
+            results[name]["too_long"] = too_long
         if answers:
             results[name] |= metrics.score(dataset.problem.metrics, [a.text for a in answers], references)
             results[name]["answers_cut"] = sum(not answer.finished for answer in answers)
@@ -112,8 +118,10 @@ def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:
     return [vocabulary.decode(row) for row in ids.numpy().tolist()]
 
 
-def _batches(dataset: Dataset, split: str, hparams: HParams, steps: int | None) -> Iterator[Mapping[str, tf.Tensor]]:
-    batches = dataset.batches(split, hparams)
+def _batches(
+    dataset: Dataset, split: str, hparams: HParams, steps: int | None, *, references: bool
+) -> Iterator[dict[str, tf.Tensor]]:
+    batches = dataset.batches(split, hparams, references=references)
     with dataset.reading():
         yield from batches if steps is None else batches.take(steps)
 

@@ -88,12 +88,14 @@ def _columns(rows: list[list[str]]) -> list[str]:
 
 
 def _faults(problems: _Figures) -> list[str]:
-    """The problems of which an answer was cut or empty."""
+    """The problems of which an answer was cut or empty, or an example was too long."""
     lines = []
     for name, figures in problems.items():
         told = [f"{figures[key]:,} {what}" for key, what in _FAULTS.items() if figures.get(key)]
         if told:
             lines.append(f"{name}: of {figures['examples']:,} answers {', '.join(told)}")
+        if figures.get("too_long"):
+            lines.append(f"{name}: {figures['too_long']:,} examples of the split are longer than the maximum and cut")
     return lines
 
 

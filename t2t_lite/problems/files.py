@@ -1,5 +1,7 @@
 """Reading the user's own text files: lines, tables, and which file a split is in."""
 
+import codecs
+import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -24,10 +26,15 @@ def read_lines(path: Path, strip: bool = True) -> Iterator[str]:
 
 
 def try_lines(path: Path, strip: bool = True) -> Iterator[str | UserError]:
-    """As `read_lines`, but a line that is not UTF-8 becomes the error that it would raise, and reading goes on."""
+    """As `read_lines`, but a line that is not UTF-8 becomes the error that it would raise, and reading goes on.
+
+    Not of a file in UTF-16, whose other lines may look like UTF-8.
+    """
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
+                if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    raise UserError(f"{path}: a text in UTF-16; save it as UTF-8")
                 try:
                     text = line.decode("utf8")
                 except UnicodeDecodeError as e:
@@ -66,7 +73,7 @@ def read_table(path: Path) -> Iterator[tuple[Path, str] | UserError]:
             file = path.parent / name
             if not text:
                 yield UserError(f"{path}:{number}: expected path<TAB>text, got '{line[:60]}'")
-            elif not file.is_file():
+            elif not os.path.isfile(file):  # Path.is_file fails at a name that is too long
                 yield UserError(f"{path}:{number}: no file {file}; paths are relative to the folder of {path.name}")
             else:
                 yield file, text

@@ -54,22 +54,25 @@ class ParsingFiles(ParsingFromTrees):
 def read_trees(path: Path) -> Iterator[trees.Tree | UserError]:
     """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
 
-    In place of a broken tree comes an error that names the file, and the line where the tree begins.
+    In place of a broken tree comes an error that names the file, and the line where the tree begins; what may be the
+    rest of that tree is passed over.
     """
-    start, text = 0, ""
+    start, text, broken = 0, "", False
     for number, line in zip(count(1), try_lines(path, strip=False), strict=False):
         if isinstance(line, UserError):
             yield line
-            text = ""
+            text, broken = "", True
             continue
-        if line.startswith("(") and text:
-            yield _parsed(path, start, text)
-            text = ""
-        if line.strip():
+        if line.startswith("("):
+            if text:
+                yield _parsed(path, start, text)
+            text, broken = "", False
+        if line.strip() and not broken:
             start, text = (start, f"{text} {line}") if text else (number, line)
         if text and text.count("(") <= text.count(")"):
-            yield _parsed(path, start, text)
-            text = ""
+            found = _parsed(path, start, text)
+            yield found
+            text, broken = "", isinstance(found, UserError)
     if text:
         yield _parsed(path, start, text)
 

@@ -42,6 +42,8 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
         raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE)") from e
     if not len(samples):
         raise UserError(f"{path}: a sound file without samples")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{path}: a sound file with samples that are not finite")
     return np.clip(resample(samples.mean(axis=1), rate, sample_rate), -1.0, 1.0).astype(np.float32)
 
 

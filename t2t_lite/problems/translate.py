@@ -28,7 +28,8 @@ class TranslateFiles(Problem):
 
     def resolve(self, raw_dir: Path) -> None:
         """Reads the languages off the suffixes of the files."""
-        source, target = self.languages = self._found_languages(raw_dir)
+        self.languages = self._found_languages(raw_dir)
+        target = self.languages[1]
         self.command = _COMMANDS.get(target.lower(), f"to_{target.lower()}")
 
     def declaration(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ BRACKETS = tuple(bracket + label for label in LABELS for bracket in ("(", ")"))
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 _UNKNOWN_TAG = "XX"
+_DEEPEST = 200  # brackets within each other; those of the Penn Treebank are no deeper than 40
 _EMPTY = "-NONE-"  # the tag of traces and other empty nodes
 _ROOTS = ("ROOT", "TOP", "S1", "VROOT")  # labels of a bracket around the whole that says nothing
 # How treebanks write words that would look like brackets.
@@ -88,6 +89,8 @@ def parse(brackets: str) -> Tree:
         if root is not None:
             raise UserError(f"character {where}: '{token}' after the end of the tree; write one tree a line")
         if token == "(":
+            if len(open_) == _DEEPEST:
+                raise UserError(f"character {where}: more than {_DEEPEST} brackets are open")
             open_.append(([], []))
         elif not open_:
             raise UserError(f"character {where}: '{token}' outside of brackets; a tree starts with '('")

@@ -1,5 +1,7 @@
 """The Wall Street Journal speech corpora (WSJ0 and WSJ1), as the LDC delivers them or as a Kaldi-style folder."""
 
+import os
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +42,10 @@ class SpeechWsj(SpeechFromFiles):
     splits = ("train", "dev", "test")
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields recordings and words; a recording without transcript is passed over, and their number is said."""
+        """Yields recordings and words, speakers mixed.
+
+        A recording without transcript is passed over, and their number is said.
+        """
         if not raw_dir.is_dir():
             raise UserError(f"problem '{self.name}': no folder {raw_dir}: {_LAYOUT}")
         kaldi = next((raw_dir / name for name in _KALDI[split] if (raw_dir / name / "wav.scp").is_file()), None)
@@ -53,7 +58,9 @@ class SpeechWsj(SpeechFromFiles):
             raise UserError(f"problem '{self.name}', split '{split}': no .dot, .ptx or text below {raw_dir}")
         if missing:
             say(f"{self.name}, {split}: {len(missing)} recordings without transcript, such as {missing[0]}, left out")
-        for utterance, path in sorted(sounds.items()):
+        found = sorted(sounds.items())
+        random.Random(0).shuffle(found)
+        for utterance, path in found:
             text = normalise(texts.get(utterance, ""))
             if text:
                 yield {"inputs": path, "targets": text}
@@ -90,7 +97,7 @@ def kaldi_sounds(path: Path) -> dict[str, Path]:
                 raise UserError(f"{path}:{number}: only files and 'sph2pipe ... FILE |' are read, not '{rest[:60]}'")
             rest = words[-1]
         file = path.parent / rest
-        if not rest or not file.is_file():
+        if not rest or not os.path.isfile(file):
             raise UserError(f"{path}:{number}: no file '{file}'")
         found[utterance] = file
     return found

@@ -176,8 +176,8 @@ class Run:
           UserError: a problem was not trained in this run, or a vocabulary is missing or not the run's.
         """
         self.check_trained(names)
-        found = {}
-        for problem in (self.problems()[name] for name in names):
+        found, problems = {}, self.problems()
+        for problem in (problems[name] for name in names):
             for vocab in (feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)):
                 path = vocabulary_path(data_dir or self.folder, vocab)
                 if data_dir is None and not path.exists():
