@@ -5,6 +5,7 @@ import random
 import pytest
 
 from t2t_lite.errors import UserError
+from t2t_lite.evaluation.brackets import score_trees
 from t2t_lite.problems.trees import Tree, bracketed, delinearise, linearise, parse, split_words
 
 BRACKETS = "(S (NP (DT The) (NN cat)) (VP (VBZ sleeps) (PP (IN on) (NP (DT a) (NN chair)))) (. .))"
@@ -110,6 +111,15 @@ def test_random_trees_survive_the_linear_form():
 def test_no_words_no_tree():
     with pytest.raises(ValueError, match="at least one word"):
         delinearise("(S NN )S", [])
+
+
+def test_brackets_without_end_are_borne():
+    """As a network writes them before it has learnt anything."""
+    text = " ".join(["(S"] * 511 + ["DT"])
+    tree = delinearise(text, ["a"])
+    assert tree.words() == ["a"] and 50 < tree.depth() <= 100
+    assert parse(bracketed(text, "a")) == tree
+    assert 0 < score_trees([text], ["(S DT )S"])["bracket_f1"] < 0.1
 
 
 def test_brackets_over_the_words_of_a_treebank_or_of_a_text():

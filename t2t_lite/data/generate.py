@@ -54,6 +54,8 @@ def generate(
         folder. Nothing that looks whole is left.
     """
     data_dir, raw_root = Path(data_dir), Path(raw_root)
+    if beam_options is not None:  # its workers may work in other folders
+        data_dir, raw_root = data_dir.resolve(), raw_root.resolve()
     problems = [problem for problem in get_problems(list(names)).values() if not _is_whole(problem, data_dir)]
     if not problems:
         return

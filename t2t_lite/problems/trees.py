@@ -23,7 +23,7 @@ BRACKETS = tuple(bracket + label for label in LABELS for bracket in ("(", ")"))
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 _UNKNOWN_TAG = "XX"
-_DEEPEST = 200  # brackets within each other; those of the Penn Treebank are no deeper than 40
+_DEEPEST = 100  # brackets within each other, which recursion must bear; the Penn Treebank has some 40 at most
 _EMPTY = "-NONE-"  # the tag of traces and other empty nodes
 _ROOTS = ("ROOT", "TOP", "S1", "VROOT")  # labels of a bracket around the whole that says nothing
 # How treebanks write words that would look like brackets.
@@ -162,7 +162,8 @@ def delinearise(text: str, words: Sequence[str]) -> Tree:
     """Puts words back into a linear form, and always gives a tree over exactly these words.
 
     What a network writes may be no tree. Then: a closing bracket closes the nearest constituent of its label, and
-    all inside it; one that closes nothing is skipped; at the end everything is closed; empty constituents vanish;
+    all inside it; one that closes nothing is skipped, and so is one that opens inside a hundred others; at the end
+    everything is closed; empty constituents vanish;
     tags beyond the words are dropped, and words beyond the tags are hung under the root with the tag XX.
 
     Raises:
@@ -177,7 +178,8 @@ def delinearise(text: str, words: Sequence[str]) -> Tree:
         if not label:
             continue
         if token.startswith("("):
-            open_.append((label, []))
+            if len(open_) < _DEEPEST:
+                open_.append((label, []))
         elif token.startswith(")"):
             if any(label == each for each, _ in open_):
                 while _close_last(open_) != label:
