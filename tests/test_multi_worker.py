@@ -19,7 +19,7 @@ from t2t_lite.runs.run import Run
 USR_DIR = str(Path(__file__).parent / "usr_session")
 PATIENCE = 600  # seconds that a busy machine may take for any one thing
 
-pytestmark = [pytest.mark.slow, pytest.mark.chosen]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def last_step(run):
     return max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
 
 
+@pytest.mark.chosen
 def test_two_workers_train_as_one(start, tmp_path, session_problems):
     ports = free_ports()
     chief, other = finish(start(tmp_path / "chief", 5, ports, 0), start(tmp_path / "other", 5, ports, 1))
@@ -96,6 +97,7 @@ def test_two_workers_train_as_one(start, tmp_path, session_problems):
         assert np.linalg.norm(mine - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7 * theirs.size**0.5
 
 
+@pytest.mark.chosen
 def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(start, tmp_path):
     run, ports = tmp_path / "run", free_ports()
     chief, other = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
@@ -114,7 +116,7 @@ def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(
     assert f"going on from step {step}" in again[0][1]
 
 
-@pytest.mark.parametrize("signalled", [0, 1])
+@pytest.mark.parametrize("signalled", [pytest.param(0), pytest.param(1, marks=pytest.mark.chosen)])
 def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled):
     run, ports = tmp_path / "run", free_ports()
     workers = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
@@ -133,6 +135,7 @@ def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled)
     assert f"going on from step {step}" in again[0][1]
 
 
+@pytest.mark.chosen
 def test_workers_with_other_hparams_are_told(start, tmp_path):
     ports = free_ports()
     results = finish(

@@ -85,6 +85,41 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(tiny, alpha):
     assert len(lengths) > 1  # so that the penalty matters
 
 
+def by_hand(model, row, beams, alpha, answers):
+    """Beam search in plain Python, by teacher forcing: [(output, log-probability, finished)]."""
+    opened, closed = [((), 0.0)], []
+    for position in range(LIMIT):
+        targets = np.array([(*ids, *[2] * (LIMIT - position)) for ids, _ in opened], np.int32)
+        batch = {"inputs": tf.tile(row[None], [len(opened), 1]), "targets": tf.constant(targets)}
+        likelihoods = tf.nn.log_softmax(model.score("copy", batch).logits).numpy()[:, position]
+        likely = sorted(
+            (
+                ((*ids, token), score + likelihoods[i, token])
+                for i, (ids, score) in enumerate(opened)
+                for token in (1, 2, 3)
+            ),
+            key=lambda hypothesis: -hypothesis[1],
+        )[: 2 * beams]
+        penalty = ((5 + position + 1) / 6) ** alpha
+        closed += [(score / penalty, ids, score) for ids, score in likely[:beams] if ids[-1] == END]
+        closed = sorted(closed, reverse=True)[:beams]
+        opened = [(ids, score) for ids, score in likely if ids[-1] != END][:beams]
+        overtaken = len(closed) >= answers and closed[answers - 1][0] >= opened[0][1] / ((5 + LIMIT) / 6) ** alpha
+        if len(closed) == beams or overtaken:
+            break
+    found = [(ids, score, True) for _, ids, score in closed] + [(ids, score, False) for ids, score in opened]
+    return found[:answers]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+@pytest.mark.parametrize("beams", [2, 3])
+def test_a_narrow_beam_finds_what_a_plain_one_finds(tiny, beams, alpha):
+    decoded = rows_of(BeamDecoder(tiny, beams, alpha, beams)("copy", {"inputs": INPUTS}, LIMIT))
+    expected = [found for row in INPUTS for found in by_hand(tiny, row, beams, alpha, beams)]
+    assert [(ids, end) for ids, _, end in decoded] == [(ids, end) for ids, _, end in expected]
+    close([score for _, score, _ in decoded], [score for _, score, _ in expected], 1e-3)
+
+
 def test_the_length_penalty_lengthens(tiny):
     lengths = []
     for alpha in (0.0, 1.0, 5.0):
