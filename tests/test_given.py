@@ -176,3 +176,12 @@ class TestSounds:
     def test_others_are_refused_in_the_graph(self, content, message):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             decode_wav(content)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize(("width", "rate"), [("FLOAT", 8000), ("DOUBLE", 16000)])
+    def test_samples_that_are_not_finite_are_refused(self, value, width, rate, tmp_path):
+        samples = np.zeros((200, 2))
+        samples[100, 1] = value
+        soundfile.write(tmp_path / "a.wav", samples, rate, width)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="samples that are not finite"):
+            decode_wav((tmp_path / "a.wav").read_bytes())
