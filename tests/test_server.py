@@ -20,7 +20,8 @@ from serving import MODEL, PREDICT, ask, b64, jpeg, png, predict, running, wav
 from t2t_lite.bin import server
 from t2t_lite.errors import UserError
 from t2t_lite.serving.batching import BatchPlan
-from t2t_lite.serving.limits import Limits
+from t2t_lite.serving.checks import check_input
+from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
 SLOW = "slow 20000"  # a second and more
@@ -229,6 +230,29 @@ def test_a_picture_that_would_unfold_to_gigabytes_is_refused_by_its_header(port)
     bomb = bomb[:16] + struct.pack(">II", 100_000, 100_000) + bomb[24:]
     status, answer = predict(port, "microworld_image", b64(bomb))
     assert status == 413 and "100,000 x 100,000 pixels" in answer["error"]
+
+
+def test_headers_that_go_on_for_megabytes_are_refused_at_once():
+    chunks = wav(10)[:36] + b"junk\0\0\0\0" * 700_000 + wav(10)[36:]
+    segments = b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000 + jpeg("red")[2:]
+    markers, fillers = b"\xff\xd8" + b"\xff\xd0" * 4_000_000, b"\xff\xd8" + b"\xff" * 8_000_000
+    for kind, content in (("audio", chunks), *(("image", one) for one in (segments, markers, fillers))):
+        start = time.process_time()
+        with pytest.raises(RequestError) as refused:
+            check_input(kind, content, Limits())
+        assert refused.value.status == 422
+        assert time.process_time() - start < 0.2
+
+
+def test_fillers_and_many_parts_before_the_size_are_passed_over():
+    picture, sound = jpeg("red", 50, 30), wav(8000)
+    for content in (picture[:2] + b"\xff" * 5 + picture[2:], picture[:2] + b"\xff\xe0\0\2" * 900 + picture[2:]):
+        check_input("image", content, Limits(pixels=1500))
+        with pytest.raises(RequestError, match="30 x 50 pixels"):
+            check_input("image", content, Limits(pixels=1499))
+    content = sound[:36] + b"junk\0\0\0\0" * 900 + sound[36:]
+    with pytest.raises(RequestError, match=r"lasts 1\.0 seconds"):
+        check_input("audio", content, Limits(sound_seconds=0.9))
 
 
 def test_a_body_that_never_ends_is_refused(narrow):
