@@ -322,6 +322,13 @@ def test_a_full_queue_is_429_and_empties_again(model):
         assert predict(port, "microworld_enfr", "a")[0] == 200
 
 
+def test_more_inputs_than_the_queue_ever_holds_are_413(model):
+    with running(model, Limits(queue=2)) as port:
+        status, answer = predict(port, "microworld_ende", "a", "b", "c")
+        assert (status, answer["error"]) == (413, "3 inputs in one request; at most 2")
+        assert predict(port, "microworld_ende", "a", "b")[0] == 200
+
+
 def test_an_answer_that_takes_too_long_is_504_and_others_are_answered(model):
     with running(model, Limits(answer_seconds=0.4), BatchPlan(threads=1)) as port:
         status, answer = predict(port, "microworld_ende", SLOW)

@@ -138,8 +138,9 @@ class _Server:
             raise RequestError(404, f"no version '{version[:100]}'; this server has {self._model.version}")
 
     def _check_rows(self, question: rest.Question) -> None:
-        if len(question.rows) > self._limits.instances:
-            raise RequestError(413, f"{len(question.rows):,} inputs in one request; at most {self._limits.instances}")
+        most = min(self._limits.instances, self._limits.queue)  # more than the queue ever holds can only wait for ever
+        if len(question.rows) > most:
+            raise RequestError(413, f"{len(question.rows):,} inputs in one request; at most {most}")
         for i, row in enumerate(question.rows):
             try:
                 check_input(self._model.kind(question.signature), row["inputs"], self._limits)
