@@ -310,6 +310,13 @@ def test_an_input_that_cannot_be_read_spoils_no_other_of_its_batch(model):
         assert _metrics(port)['t2t_batch_rows_count{signature="microworld_image"}'] == 1
 
 
+def test_of_several_inputs_the_one_that_cannot_be_read_is_named(port):
+    pictures = [png("red"), png("red")[:50], png("blue")]
+    status, answer = predict(port, "microworld_image", *map(b64, pictures))
+    assert status == 422
+    assert answer["error"].startswith("input 2 of 3: the model cannot read this picture")
+
+
 def test_a_full_queue_is_429_and_empties_again(model):
     with running(model, Limits(queue=2)) as port, concurrent.futures.ThreadPoolExecutor(2) as pool:
         slow = pool.submit(predict, port, "microworld_ende", SLOW, SLOW)

@@ -147,7 +147,7 @@ class _Server:
                 if "outputs" in row:
                     check_input("text", row["outputs"], self._limits)
             except RequestError as e:
-                raise RequestError(e.status, f"input {i + 1} of {len(question.rows)}: {e}") from e
+                raise e.of_input(i, len(question.rows)) from e
 
     async def _body(self, request: Request) -> bytes:
         """The request's body, no larger than the limit and within the time."""
