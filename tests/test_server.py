@@ -355,32 +355,72 @@ def test_a_failure_of_the_model_is_told_without_its_insides(model, monkeypatch):
         assert ask(port, "GET", "/healthz")[0] == 200
 
 
-def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(fake_export):
+@contextlib.contextmanager
+def command(fake_export, *flags):
+    """t2t-server as a process. Yields it and its port."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2"]
+    flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2", *flags]
     process = subprocess.Popen([sys.executable, "-c", BARE, *flags], stderr=subprocess.PIPE, text=True, env=environment)
     try:
         said = []
         while not (found := re.search(r"http://127.0.0.1:(\d+)/ is ready", said[-1] if said else "")):
             said.append(process.stderr.readline())
             assert said[-1], said
-        port = int(found[1])
+        yield process, int(found[1])
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+def _ask_many(pool, port, rounds):
+    """Twelve questions of so much work, on their way: a future each."""
+    asked = [pool.submit(predict, port, "microworld_ende", f"slow {rounds} {i}") for i in range(12)]
+    while _metrics(port)["t2t_queue_rows"] < 12:
+        time.sleep(0.005)
+    return asked
+
+
+def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(fake_export):
+    with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert predict(port, "microworld_speech", b64(wav(99)))[0] == 200
-        with concurrent.futures.ThreadPoolExecutor(12) as pool:
-            asked = [pool.submit(predict, port, "microworld_ende", f"slow 2000 {i}") for i in range(12)]
-            while _metrics(port)["t2t_queue_rows"] < 12:
-                time.sleep(0.005)
-            process.send_signal(signal.SIGTERM)
-            answers = [one.result() for one in asked]
-        for i, (status, answer) in enumerate(answers):
+        asked = _ask_many(pool, port, 2000)
+        process.send_signal(signal.SIGTERM)
+        for i, (status, answer) in enumerate(one.result() for one in asked):
             assert status == 200 and answer["predictions"][0]["outputs"][0] == f"de: SLOW 2000 {i}"
         assert process.wait(20) == 0
         assert process.stderr.read() == "t2t-server: ended; every request was answered\n"
         with pytest.raises(ConnectionRefusedError):
             ask(port, "GET", "/healthz")
-    finally:
-        process.kill()
-        process.stderr.close()
+
+
+def test_a_second_interrupt_cuts_requests_off_and_says_so(fake_export):
+    with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
+        asked = _ask_many(pool, port, 20_000)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        answers = [one.result() for one in asked]
+        cut = [answer for status, answer in answers if status != 200]
+        assert cut == [{"error": "the server was ended before it had the answer"}] * len(cut)
+        assert {status for status, _ in answers} <= {200, 503} and len(cut) > 5
+        assert process.wait(20) == 1
+        said = f"t2t-server: error: ended; of the requests taken in, {len(cut)} were cut off\n"
+        assert process.stderr.read() == said
+
+
+@pytest.mark.slow
+def test_an_answer_that_nobody_takes_is_told_at_the_end(fake_export):
+    with command(fake_export, "--time_limit=2") as (process, port), socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", port))
+        text = "a " * 999
+        row = {"inputs": text, "outputs": text}
+        body = json.dumps({"signature_name": "microworld_ende/attention", "instances": [row] * 3})  # 30 MB of answer
+        raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert raw.recv(10) == b"HTTP/1.1 2"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 1
+        assert process.stderr.read().endswith("error: ended; of the requests taken in, 1 was cut off\n")
 
 
 def test_a_folder_that_is_no_export(fake_export, tmp_path):

@@ -35,7 +35,7 @@ _HEADERS = {
 }
 
 
-def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> ASGIApp:
+def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> "App":
     """The ASGI application that serves a model."""
     server = _Server(model, limits, plan)
     models = "/v1/models/{name}"
@@ -52,7 +52,7 @@ def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> ASGIApp:
     handlers: dict[Any, Any] = {RequestError: _refused, HTTPException: _http_error, Exception: _broken}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=server.lifespan)
     app.router.redirect_slashes = False
-    return _Headers(app)
+    return App(app)
 
 
 class _Server:
@@ -180,24 +180,40 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Headers:
-    """Adds the headers that every response has."""
+class App:
+    """Adds the headers that every response has, and answers requests that are cut off when the server ends.
+
+    Attributes:
+      cut_off: how many these were.
+    """
 
     def __init__(self, app: ASGIApp):
         self._app = app
+        self.cut_off = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
                 message["headers"] = [*message["headers"], *more]
             # Where garbage came behind a request, uvicorn has said 400 already and takes no other answer.
             with contextlib.suppress(h11.LocalProtocolError):
                 await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            self.cut_off += 1
+            if not started:
+                refusal = _json({"error": "the server was ended before it had the answer"}, 503)
+                await refusal(scope, receive, send_with_headers)
 
 
 async def _refused(request: Request, error: RequestError) -> Response:
