@@ -329,6 +329,25 @@ def test_a_full_queue_is_429_and_empties_again(model):
         assert predict(port, "microworld_enfr", "a")[0] == 200
 
 
+def test_others_are_answered_while_a_large_answer_is_written(model, monkeypatch):
+    writing, written = threading.Event(), threading.Event()
+
+    def render(question, answers):
+        writing.set()
+        assert written.wait(10)
+        return b"{}"
+
+    monkeypatch.setattr("t2t_lite.serving.rest.render", render)
+    with running(model) as port, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        large = pool.submit(predict, port, "microworld_ende", "a")
+        assert writing.wait(10)
+        healthy = pool.submit(ask, port, "GET", "/healthz")
+        concurrent.futures.wait([healthy], 5)
+        was_healthy = healthy.done()
+        written.set()
+        assert was_healthy and large.result()[0] == 200
+
+
 def test_more_inputs_than_the_queue_ever_holds_are_413(model):
     with running(model, Limits(queue=2)) as port:
         status, answer = predict(port, "microworld_ende", "a", "b", "c")

@@ -128,7 +128,8 @@ class _Server:
         answered = await self._batching.answer(question.signature, question.rows)
         wait, model = 1000 * answered.wait_seconds, 1000 * answered.batch_seconds
         timing = {"Server-Timing": f"wait;dur={wait:.1f}, model;dur={model:.1f}"}
-        return Response(rest.render(question, answered.answers), media_type="application/json", headers=timing)
+        content = await asyncio.to_thread(rest.render, question, answered.answers)  # attention may be megabytes
+        return Response(content, media_type="application/json", headers=timing)
 
     def _check_model(self, request: Request) -> None:
         name, version = request.path_params["name"], request.path_params.get("version", self._model.version)
