@@ -399,9 +399,15 @@ def _ask_many(pool, port, rounds):
     return asked
 
 
-def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(fake_export):
+def test_the_command_needs_only_tensorflow_bounds_connections_and_answers_all_at_sigterm(fake_export):
     with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert predict(port, "microworld_speech", b64(wav(99)))[0] == 200
+        with contextlib.ExitStack() as stack:
+            for _ in range(512):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            assert ask(port, "GET", "/healthz")[0] == 503
+        while ask(port, "GET", "/healthz")[0] != 200:
+            time.sleep(0.05)
         asked = _ask_many(pool, port, 2000)
         process.send_signal(signal.SIGTERM)
         for i, (status, answer) in enumerate(one.result() for one in asked):

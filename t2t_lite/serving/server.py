@@ -22,6 +22,7 @@ from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
 _BACKLOG = 2048  # connections that wait to be accepted
+_CONNECTIONS = 512  # at once; requests on more are 503. Systems allow a process 1024 open files
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
             ws="none",
             lifespan="on",
             backlog=_BACKLOG,
+            limit_concurrency=_CONNECTIONS,
             timeout_graceful_shutdown=int(2 * limits.answer_seconds) + 5,  # a body may take as long as its answer
         )
         # uvicorn ends in good order at the first signal and then raises it again, for these handlers.
