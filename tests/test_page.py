@@ -230,6 +230,25 @@ def test_what_is_recorded_gets_its_transcript(page):
     assert page.one("#record").text == "Record"
 
 
+def test_two_presses_at_once_start_one_recording(page):
+    page.run("""
+        const media = navigator.mediaDevices, ask = media.getUserMedia.bind(media);
+        window.streams = [];
+        media.getUserMedia = async (wish) => {
+            const stream = await ask(wish);
+            streams.push(stream);
+            return stream;
+        };
+        document.querySelector("#record").click();
+        document.querySelector("#record").click();""")
+    page.until(lambda: "Stop (0:01)" in page.one("#record").text)
+    page.one("#record").click()
+    assert list(page.answered()) == ["speech"]
+    assert page.run("return streams.map((stream) => stream.getTracks().map((track) => track.readyState))") == [["ended"]]
+    assert page.one("#record").text == "Record"
+    assert page.one("#record").get_attribute("aria-pressed") == "false"
+
+
 def test_a_picture_can_be_dropped_and_pasted(page):
     script = """
         const bytes = Uint8Array.from(atob(arguments[1]), (c) => c.charCodeAt(0));
@@ -281,6 +300,36 @@ def test_a_server_that_went_away_is_told_and_can_be_tried_again(browser, model):
         page.one("#retry").send_keys(Keys.ENTER)
         assert "A DOG" in page.answered()["ende"].text
         page.check()
+
+
+@pytest.mark.parametrize("act", ["type", "retry", "record"])
+def test_a_start_that_failed_is_made_up_for(page, act):
+    script = """
+        const ask = window.fetch;
+        window.away = true;
+        window.fetch = (...given) => window.away ? Promise.reject(new TypeError("away")) : ask(...given);"""
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    added = page.driver.execute_cdp_cmd(command, {"source": script})
+    try:
+        page.driver.get(page.address)
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+    assert page.trouble() == "The server does not answer. Is it still running?"
+    page.type("a cat")
+    assert page.trouble() == "The server does not answer. Is it still running?"
+    page.run("window.away = false")
+    if act == "type":
+        page.type("a dog")
+    elif act == "retry":
+        page.one("#retry").click()
+    else:
+        page.one("#record").click()
+        page.until(lambda: "Stop (0:01)" in page.one("#record").text)
+        page.one("#record").click()
+    assert len(page.answered()) == (1 if act == "record" else 5)
+    assert "step 7" in page.one("#model").text
+    assert len(page.all("#problem option")) == 9
+    assert not page.one("#alert").is_displayed()
 
 
 def test_one_answer_that_fails_leaves_the_others(browser, model, monkeypatch):

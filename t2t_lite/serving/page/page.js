@@ -11,9 +11,10 @@ const ENVELOPE = 1000; // bytes of a request beside its input
 const SPECTROGRAM_RATE = 16000; // where the problem names none
 
 let about; // export.json and the server's limits
+let started = null; // the promise of them
 let last; // the question to try again
 let turn = 0; // questions so far: answers to an older one are dropped
-let recording = null;
+let recording = null; // {stop}, also while the microphone is asked for
 
 class Trouble extends Error {}
 
@@ -135,11 +136,13 @@ async function askText() {
     $("text").focus();
     throw new Trouble("Type a sentence first, or choose a picture or a sound.");
   }
+  await ready();
   show();
   await ask({ kind: "text", text, instance: async () => text });
 }
 
 async function askFile(file) {
+  await ready();
   const kind = await kindOf(file);
   const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
   problemsFor(kind);
@@ -229,11 +232,15 @@ async function toggleRecording() {
     recording.stop();
     return;
   }
+  recording = { stop() {} }; // a second press at once does nothing
   try {
+    await ready();
     recording = await record(about.limits.sound_seconds, (seconds) => {
       $("record-label").textContent = `Stop (${clock(seconds)})`;
     });
-  } catch {
+  } catch (error) {
+    recording = null;
+    if (error instanceof Trouble) throw error;
     throw new Trouble("The microphone cannot be used: is there one, and may this page use it?");
   }
   $("record").ariaPressed = "true";
@@ -279,6 +286,15 @@ function listen() {
   });
 }
 
+/** What everything else needs: that the start has been made, or is made now where it has failed before. */
+function ready() {
+  started ??= start().catch((error) => {
+    started = null;
+    throw error;
+  });
+  return started;
+}
+
 /** Learns what the server has, and shows only what it can be asked. */
 async function start() {
   about = (await call("about")).content;
@@ -299,4 +315,4 @@ async function start() {
 }
 
 listen();
-attempt(start);
+attempt(ready);
