@@ -197,6 +197,33 @@ def test_a_picture_of_another_form_is_sent_as_png(page, tmp_path):
     assert page.answered()["caption"].find_element(By.CSS_SELECTOR, ".said").text == "mean 0 255 0"
 
 
+@pytest.mark.parametrize(("kind", "sides"), [("WEBP", (3200, 1800)), ("AVIF", (1300, 700))])
+def test_a_photo_of_another_form_is_made_to_fit_into_a_request(page, tmp_path, kind, sides):
+    noise = np.random.default_rng(0).integers(0, 256, (sides[1], sides[0], 3)).astype(np.uint8)
+    noise[:, :, 2] = 0
+    path = tmp_path / f"photo.{kind.lower()}"
+    PIL.Image.fromarray(noise).save(path, kind, quality=75)
+    page.choose(path)
+    said = page.answered()["caption"].find_element(By.CSS_SELECTOR, ".said").text.split()
+    assert said[0] == "mean" and abs(int(said[1]) - 127) < 25 and abs(int(said[3])) < 25, said
+    assert page.one("#given figcaption").text == f"{path.name}, {sides[0]} \u00d7 {sides[1]} pixels"
+
+
+def test_a_picture_that_cannot_be_drawn_anew_is_told(page, tmp_path):
+    PIL.Image.new("RGB", (20, 10)).save(tmp_path / "p.webp")
+    page.run("HTMLCanvasElement.prototype.toBlob = function (done) { done(null); }")
+    page.choose(tmp_path / "p.webp")
+    assert page.trouble() == "p.webp cannot be read as a picture."
+
+
+def test_a_sound_that_grows_too_large_for_a_request_as_wav_is_told(browser, model, tmp_path):
+    soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 20), 8000)  # 320 kB as WAV
+    with running(model, Limits(body_bytes=300_000)) as port:
+        page = Page(browser, port)
+        page.choose(tmp_path / "long.flac")
+        assert page.trouble() == "long.flac has 0.3 MiB; this server takes files of up to 0.2 MiB."
+
+
 def test_a_sound_gets_its_transcript_over_its_spectrogram(page, tmp_path):
     (tmp_path / "s.wav").write_bytes(wav(5000))
     page.choose(tmp_path / "s.wav")

@@ -8,6 +8,7 @@ const $ = (id) => document.getElementById(id);
 const KINDS = { text: "a sentence", image: "a picture", audio: "a sound" };
 const BASE64 = 4 / 3;
 const ENVELOPE = 1000; // bytes of a request beside its input
+const SIDE = 1024; // pixels at most of a picture that the page draws anew: as PNG below 5 MB
 const SPECTROGRAM_RATE = 16000; // where the problem names none
 
 let about; // export.json and the server's limits
@@ -144,12 +145,15 @@ async function askText() {
 async function askFile(file) {
   await ready();
   const kind = await kindOf(file);
-  const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
   problemsFor(kind);
-  if (file.size > most) {
-    throw new Trouble(`${file.name || "This"} has ${megabytes(file.size)}; this server takes files of up to ${megabytes(most)}.`);
-  }
   await (kind === "image" ? askPicture(file) : askSound(file));
+}
+
+/** Throws a Trouble where a file, or what was made of it, does not fit into a request. */
+function checkSize(blob, name) {
+  const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
+  if (blob.size <= most) return;
+  throw new Trouble(`${name || "This"} has ${megabytes(blob.size)}; this server takes files of up to ${megabytes(most)}.`);
 }
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -166,13 +170,10 @@ async function askPicture(file) {
   const picture = new Image();
   picture.alt = "The picture that was given";
   picture.src = URL.createObjectURL(file);
-  try {
-    await picture.decode();
-  } catch {
-    throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
-  }
   const known = file.type === "image/png" || file.type === "image/jpeg";
-  const blob = known ? file : await redrawn(picture);
+  const blob = await picture.decode().then(() => (known ? file : redrawn(picture))).catch(() => null);
+  if (!blob) throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
+  checkSize(blob, file.name);
   picture.classList.toggle("small", picture.naturalWidth <= 64);
   const size = `${picture.naturalWidth} × ${picture.naturalHeight} pixels`;
   show(make("figure", {}, picture, make("figcaption", { textContent: `${file.name || "picture"}, ${size}` })));
@@ -180,14 +181,19 @@ async function askPicture(file) {
   await ask({ kind: "image", picture, instance: async () => instance });
 }
 
-/** A picture of a form that the server does not read, as PNG. */
+/** A picture of a form that the server does not read, as PNG and not too large; null where it cannot be drawn. */
 async function redrawn(picture) {
-  const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+  const sides = [picture.naturalWidth, picture.naturalHeight];
+  const [width, height] = sides.map((side) => Math.ceil(side * Math.min(1, SIDE / Math.max(...sides))));
+  const canvas = make("canvas", { width, height });
+  const c = canvas.getContext("2d");
+  c.imageSmoothingQuality = "high";
+  c.drawImage(picture, 0, 0, width, height);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
 async function askSound(file) {
+  checkSize(file, file.name);
   const [, first] = problemsFor("audio")[0];
   const rate = first.sample_rate || SPECTROGRAM_RATE;
   let samples;
@@ -213,7 +219,9 @@ async function askSound(file) {
     instance: async (problem) => {
       const wanted = problem.sample_rate || SPECTROGRAM_RATE;
       const own = wanted === rate ? samples : await decode(file, wanted);
-      return { b64: await base64(new Blob([await toWav(file, own, wanted)])) };
+      const wav = new Blob([await toWav(file, own, wanted)]);
+      checkSize(wav, file.name);
+      return { b64: await base64(wav) };
     },
   });
 }
