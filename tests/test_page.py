@@ -289,6 +289,31 @@ def test_a_picture_can_be_dropped_and_pasted(page):
         page.until(lambda mean=mean: mean in page.one("#answers").text)
 
 
+def test_text_is_left_to_the_browser_when_dropped_or_pasted(page):
+    script = """
+        const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+        const taken = (event, text, file) => {
+            const data = new DataTransfer();
+            if (text) data.items.add(text, "text/plain");
+            if (file) data.items.add(new File([bytes], file, { type: "image/png" }));
+            const options = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+            const made = event === "paste" ? new ClipboardEvent(event, options) : new DragEvent(event, options);
+            return !document.querySelector("#text").dispatchEvent(made);
+        };
+        return [
+            taken("dragover", "a cat"), !document.querySelector("#drop").hidden, taken("drop", "a cat"),
+            taken("paste", "a cat"), taken("paste", "a cat", "image.png"),
+        ];"""
+    image = base64.b64encode(png("red")).decode()
+    assert page.run(script, image) == [False] * 5
+    page.type("a cat")
+    assert len(page.answered()) == 5
+    # A file that the system copies along with its name is a file.
+    asked = page.run(script.replace("return [", 'return [taken("paste", "x.png", "x.png")];['), image)
+    assert asked == [True]
+    page.until(lambda: "mean 255 0 0" in page.one("#answers").text)
+
+
 def test_mistakes_are_told_in_one_line(page, tmp_path):
     page.type("")
     assert page.trouble() == "Type a sentence first, or choose a picture or a sound."

@@ -281,17 +281,21 @@ function listen() {
   });
   $("record").addEventListener("click", () => attempt(toggleRecording));
   $("retry").addEventListener("click", () => attempt(last));
-  document.addEventListener("paste", (event) => giveFile(event.clipboardData.files[0]));
+  document.addEventListener("paste", (event) => {
+    const [file, text] = [event.clipboardData.files[0], event.clipboardData.getData("text/plain")];
+    if (!file || (text && text !== file.name)) return; // office programs give a picture of the text, too
+    event.preventDefault();
+    giveFile(file);
+  });
   const dropping = (yes) => (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return; // text goes where it is dropped
     event.preventDefault();
     $("drop").hidden = !yes;
+    if (!yes) giveFile(event.dataTransfer.files[0]);
   };
   document.addEventListener("dragover", dropping(true));
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").hidden = true; });
-  document.addEventListener("drop", (event) => {
-    dropping(false)(event);
-    giveFile(event.dataTransfer.files[0]);
-  });
+  document.addEventListener("drop", dropping(false));
 }
 
 /** What everything else needs: that the start has been made, or is made now where it has failed before. */
