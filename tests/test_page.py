@@ -433,10 +433,42 @@ def test_all_controls_are_reached_by_keyboard_and_have_names(page):
     assert page.one("#alert").get_attribute("role") == "alert"
 
 
+def test_what_is_gone_from_the_page_is_held_no_longer(page, tmp_path):
+    page.run("""
+        window.held = new Set();
+        const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+        URL.createObjectURL = (file) => { const url = create(file); held.add(url); return url; };
+        URL.revokeObjectURL = (url) => { held.delete(url); revoke(url); };
+        const listen = MediaQueryList.prototype.addEventListener;
+        MediaQueryList.prototype.addEventListener = function (...given) { held.add(this); listen.apply(this, given); };
+        """)
+    (tmp_path / "p.png").write_bytes(png("blue"))
+    (tmp_path / "broken.png").write_bytes(png("blue")[:40])
+    (tmp_path / "s.wav").write_bytes(wav(5000))
+    for name in ("p.png", "s.wav"):
+        page.choose(tmp_path / name)
+        page.until(lambda name=name: name in page.one("#given").text and "answer" in page.one("#status").text)
+        assert page.run("return held.size") == 1
+    page.choose(tmp_path / "broken.png")
+    page.trouble()
+    page.type("a cat")
+    card = page.answered()["ende"]
+    _open(page, card, "attention")
+    page.until(lambda: card.find_elements(By.CSS_SELECTOR, ".attention canvas"))
+    assert page.run("return held.size") == 0
+
+
 def test_light_and_dark(page):
+    page.type("a cat")
+    card = page.answered()["ende"]
+    _open(page, card, "attention")
+    page.until(lambda: card.find_elements(By.CSS_SELECTOR, ".attention canvas"))
+    heat_maps = set()
     grounds = set()
     for scheme in ("light", "dark"):
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         grounds.add(page.run("return getComputedStyle(document.body).backgroundColor"))
-    assert len(grounds) == 2
+        page.run("return new Promise(requestAnimationFrame)")
+        heat_maps.add(page.run("return document.querySelector('.attention canvas').toDataURL()"))
+    assert len(grounds) == len(heat_maps) == 2

@@ -126,7 +126,9 @@ async function attempt(work) {
   }
 }
 
+/** Shows what was given in place of what was; whose addresses, which keep files in memory, are given up. */
 function show(...children) {
+  for (const old of $("given").querySelectorAll("img, audio")) URL.revokeObjectURL(old.src);
   $("given").replaceChildren(...children);
   $("given").hidden = children.length === 0;
 }
@@ -171,9 +173,15 @@ async function askPicture(file) {
   picture.alt = "The picture that was given";
   picture.src = URL.createObjectURL(file);
   const known = file.type === "image/png" || file.type === "image/jpeg";
-  const blob = await picture.decode().then(() => (known ? file : redrawn(picture))).catch(() => null);
-  if (!blob) throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
-  checkSize(blob, file.name);
+  let blob;
+  try {
+    blob = await picture.decode().then(() => (known ? file : redrawn(picture))).catch(() => null);
+    if (!blob) throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
+    checkSize(blob, file.name);
+  } catch (error) {
+    URL.revokeObjectURL(picture.src);
+    throw error;
+  }
   picture.classList.toggle("small", picture.naturalWidth <= 64);
   const size = `${picture.naturalWidth} × ${picture.naturalHeight} pixels`;
   show(make("figure", {}, picture, make("figcaption", { textContent: `${file.name || "picture"}, ${size}` })));
