@@ -486,14 +486,15 @@ def test_help_does_not_wait_for_tensorflow():
 
 
 def test_many_who_hang_up_leave_the_server_whole(port):
-    def hang_up():
-        with socket.create_connection(("127.0.0.1", port), 10) as raw:
-            body = '{"signature_name": "microworld_ende", "instances": ["slow 200"]}'
+    body = json.dumps({"signature_name": "microworld_ende", "instances": [SLOW]})
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    threads = [threading.Thread(target=hang_up) for _ in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        while _metrics(port)["t2t_queue_rows"] < 30:
+            time.sleep(0.005)
     assert predict(port, "microworld_ende", "a")[0] == 200
+    end = time.monotonic() + 20
+    while rows := _metrics(port)["t2t_queue_rows"]:
+        assert time.monotonic() < end, f"{rows} rows are still counted"
+        time.sleep(0.05)
