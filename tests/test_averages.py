@@ -1,8 +1,10 @@
 """The moving average of weights in training, evaluation and decoding, and t2t-avg-all: through the commands."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -199,6 +201,28 @@ class TestAvgAll:
         assert any(np.any(a != b) for a, b in zip(first, weights_of(folder / "averaged"), strict=True))
         assert sorted(path.name for path in folder.iterdir() if "averaged" in path.name) == ["averaged"]
         assert finished_steps(folder) == {2, 4, 6}
+
+    def test_a_link_stays_one_and_what_was_made_before_stays_where_renaming_fails(
+        self, run_dir, call, tmp_path, monkeypatch, capsys
+    ):
+        (tmp_path / "link").symlink_to(tmp_path / "mean")
+        for n in (1, 2):
+            assert call(avg_all, run_dir, f"--n={n}", f"--averaged_dir={tmp_path / 'link'}") == 0
+            assert len(json.loads((tmp_path / "mean" / "averaged.json").read_text())["steps"]) == n
+        assert (tmp_path / "link").is_symlink()
+
+        def busy(*_):
+            raise OSError(16, "Device or resource busy")
+
+        for owner, name in ((os, "replace"), (Path, "rename")):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, busy)
+                assert call(avg_all, run_dir, "--n=3", f"--averaged_dir={tmp_path / 'link'}") == 1
+            assert json.loads((tmp_path / "mean" / "averaged.json").read_text())["steps"] == [4, 6]
+            assert sorted(os.listdir(tmp_path)) == ["link", "mean"]
+        monkeypatch.chdir(tmp_path / "mean")
+        assert call(avg_all, run_dir, "--averaged_dir=.") == 1
+        assert "holds the folder you are in" in capsys.readouterr().err
 
     def test_tells_what_is_wrong(self, run_dir, call, tmp_path, capsys):
         def fails(status, message, output_dir, *flags):

@@ -22,9 +22,10 @@ from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.decoding.decode import Answerer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
-from t2t_lite.serving.export import write_export
+from t2t_lite.serving.export import check_replaceable, write_export
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
 
@@ -322,16 +323,44 @@ class TestExport:
         folder.mkdir()
         write_export(root, {"P": signature}, {"step": 1}, folder)
         before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-        with monkeypatch.context() as patch:
-            patch.setattr(tf.saved_model, "save", full_disk)
-            for target in (folder, tmp_path / "new"):
-                with pytest.raises(OSError, match="No space"):
-                    write_export(root, {"P": signature}, {"step": 2}, target)
-        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+        def busy(*_):
+            raise OSError(16, "Device or resource busy")
+
+        for owner, name, fail in ((tf.saved_model, "save", full_disk), (os, "replace", busy)):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, fail)
+                for target in (folder, tmp_path / "new"):
+                    with pytest.raises(OSError, match=r"No space|busy"):
+                        write_export(root, {"P": signature}, {"step": 2}, target)
+            assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+            assert os.listdir(tmp_path) == ["export"]
         write_export(root, {"Q": signature}, {"step": 3}, folder)
         assert json.loads((folder / "export.json").read_text())["step"] == 3
         assert list(tf.saved_model.load(str(folder)).signatures) == ["Q"]
         assert os.listdir(tmp_path) == ["export"]
+
+    def test_through_a_link_the_folder_that_it_names_is_replaced(self, tmp_path, monkeypatch):
+        signature = tf.function(lambda x: {"y": x}).get_concrete_function(tf.TensorSpec([], name="x"))
+        link, folder = tmp_path / "link", tmp_path / "to" / "export"
+        link.symlink_to(folder)  # at first there is nothing behind it
+        for step in (1, 2):
+            check_replaceable(link)
+            write_export(tf.Module(), {"P": signature}, {"step": step}, link)
+            assert link.is_symlink() and os.listdir(folder.parent) == ["export"]
+            assert json.loads((folder / "export.json").read_text())["step"] == step
+        assert sorted(os.listdir(tmp_path)) == ["link", "to"]
+        monkeypatch.chdir(tmp_path)
+        check_replaceable(Path("to/export"))
+        monkeypatch.chdir(folder)
+        for inside in (Path("."), link):
+            with pytest.raises(UserError, match="to/export holds the folder you are in"):
+                check_replaceable(inside)
+
+    def test_a_folder_that_only_looks_like_an_export_is_left_alone(self, tmp_path):
+        (tmp_path / "export.json").write_text("{}")
+        with pytest.raises(UserError, match="holds something else than an export"):
+            check_replaceable(tmp_path)
 
     @pytest.mark.parametrize(
         ("flags", "status", "message"),

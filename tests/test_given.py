@@ -176,3 +176,22 @@ class TestSounds:
     def test_others_are_refused_in_the_graph(self, content, message):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             decode_wav(content)
+
+    def test_no_more_than_1000_chunks_are_looked_at(self):
+        whole = wav(np.full((10, 1), 77, np.int16))
+        for count, read in ((997, True), (1000, False)):
+            content = whole[:36] + b"junk\0\0\0\0" * count + whole[36:]
+            if read:
+                np.testing.assert_array_equal(decode_wav(content), decode_wav(whole))
+            else:
+                with pytest.raises(tf.errors.InvalidArgumentError, match="cut off or damaged"):
+                    decode_wav(content)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize(("width", "rate"), [("FLOAT", 8000), ("DOUBLE", 16000)])
+    def test_samples_that_are_not_finite_are_refused(self, value, width, rate, tmp_path):
+        samples = np.zeros((200, 2))
+        samples[100, 1] = value
+        soundfile.write(tmp_path / "a.wav", samples, rate, width)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="samples that are not finite"):
+            decode_wav((tmp_path / "a.wav").read_bytes())

@@ -20,7 +20,8 @@ from serving import MODEL, PREDICT, ask, b64, jpeg, png, predict, running, wav
 from t2t_lite.bin import server
 from t2t_lite.errors import UserError
 from t2t_lite.serving.batching import BatchPlan
-from t2t_lite.serving.limits import Limits
+from t2t_lite.serving.checks import check_input
+from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
 SLOW = "slow 20000"  # a second and more
@@ -231,6 +232,29 @@ def test_a_picture_that_would_unfold_to_gigabytes_is_refused_by_its_header(port)
     assert status == 413 and "100,000 x 100,000 pixels" in answer["error"]
 
 
+def test_headers_that_go_on_for_megabytes_are_refused_at_once():
+    chunks = wav(10)[:36] + b"junk\0\0\0\0" * 700_000 + wav(10)[36:]
+    segments = b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000 + jpeg("red")[2:]
+    markers, fillers = b"\xff\xd8" + b"\xff\xd0" * 4_000_000, b"\xff\xd8" + b"\xff" * 8_000_000
+    for kind, content in (("audio", chunks), *(("image", one) for one in (segments, markers, fillers))):
+        start = time.process_time()
+        with pytest.raises(RequestError) as refused:
+            check_input(kind, content, Limits())
+        assert refused.value.status == 422
+        assert time.process_time() - start < 0.2
+
+
+def test_fillers_and_many_parts_before_the_size_are_passed_over():
+    picture, sound = jpeg("red", 50, 30), wav(8000)
+    for content in (picture[:2] + b"\xff" * 5 + picture[2:], picture[:2] + b"\xff\xe0\0\2" * 900 + picture[2:]):
+        check_input("image", content, Limits(pixels=1500))
+        with pytest.raises(RequestError, match="30 x 50 pixels"):
+            check_input("image", content, Limits(pixels=1499))
+    content = sound[:36] + b"junk\0\0\0\0" * 900 + sound[36:]
+    with pytest.raises(RequestError, match=r"lasts 1\.0 seconds"):
+        check_input("audio", content, Limits(sound_seconds=0.9))
+
+
 def test_a_body_that_never_ends_is_refused(narrow):
     with socket.create_connection(("127.0.0.1", narrow), 10) as raw:
         raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
@@ -286,6 +310,13 @@ def test_an_input_that_cannot_be_read_spoils_no_other_of_its_batch(model):
         assert _metrics(port)['t2t_batch_rows_count{signature="microworld_image"}'] == 1
 
 
+def test_of_several_inputs_the_one_that_cannot_be_read_is_named(port):
+    pictures = [png("red"), png("red")[:50], png("blue")]
+    status, answer = predict(port, "microworld_image", *map(b64, pictures))
+    assert status == 422
+    assert answer["error"].startswith("input 2 of 3: the model cannot read this picture")
+
+
 def test_a_full_queue_is_429_and_empties_again(model):
     with running(model, Limits(queue=2)) as port, concurrent.futures.ThreadPoolExecutor(2) as pool:
         slow = pool.submit(predict, port, "microworld_ende", SLOW, SLOW)
@@ -296,6 +327,32 @@ def test_a_full_queue_is_429_and_empties_again(model):
         assert (status, headers["retry-after"]) == (429, "1") and "too many" in answer["error"]
         assert slow.result()[0] == 200
         assert predict(port, "microworld_enfr", "a")[0] == 200
+
+
+def test_others_are_answered_while_a_large_answer_is_written(model, monkeypatch):
+    writing, written = threading.Event(), threading.Event()
+
+    def render(question, answers):
+        writing.set()
+        assert written.wait(10)
+        return b"{}"
+
+    monkeypatch.setattr("t2t_lite.serving.rest.render", render)
+    with running(model) as port, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        large = pool.submit(predict, port, "microworld_ende", "a")
+        assert writing.wait(10)
+        healthy = pool.submit(ask, port, "GET", "/healthz")
+        concurrent.futures.wait([healthy], 5)
+        was_healthy = healthy.done()
+        written.set()
+        assert was_healthy and large.result()[0] == 200
+
+
+def test_more_inputs_than_the_queue_ever_holds_are_413(model):
+    with running(model, Limits(queue=2)) as port:
+        status, answer = predict(port, "microworld_ende", "a", "b", "c")
+        assert (status, answer["error"]) == (413, "3 inputs in one request; at most 2")
+        assert predict(port, "microworld_ende", "a", "b")[0] == 200
 
 
 def test_an_answer_that_takes_too_long_is_504_and_others_are_answered(model):
@@ -317,32 +374,78 @@ def test_a_failure_of_the_model_is_told_without_its_insides(model, monkeypatch):
         assert ask(port, "GET", "/healthz")[0] == 200
 
 
-def test_sigterm_answers_what_was_taken_in_and_needs_nothing_but_tensorflow(fake_export):
+@contextlib.contextmanager
+def command(fake_export, *flags):
+    """t2t-server as a process. Yields it and its port."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2"]
+    flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2", *flags]
     process = subprocess.Popen([sys.executable, "-c", BARE, *flags], stderr=subprocess.PIPE, text=True, env=environment)
     try:
         said = []
         while not (found := re.search(r"http://127.0.0.1:(\d+)/ is ready", said[-1] if said else "")):
             said.append(process.stderr.readline())
             assert said[-1], said
-        port = int(found[1])
+        yield process, int(found[1])
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+def _ask_many(pool, port, rounds):
+    """Twelve questions of so much work, on their way: a future each."""
+    asked = [pool.submit(predict, port, "microworld_ende", f"slow {rounds} {i}") for i in range(12)]
+    while _metrics(port)["t2t_queue_rows"] < 12:
+        time.sleep(0.005)
+    return asked
+
+
+def test_the_command_needs_only_tensorflow_bounds_connections_and_answers_all_at_sigterm(fake_export):
+    with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert predict(port, "microworld_speech", b64(wav(99)))[0] == 200
-        with concurrent.futures.ThreadPoolExecutor(12) as pool:
-            asked = [pool.submit(predict, port, "microworld_ende", f"slow 2000 {i}") for i in range(12)]
-            while _metrics(port)["t2t_queue_rows"] < 12:
-                time.sleep(0.005)
-            process.send_signal(signal.SIGTERM)
-            answers = [one.result() for one in asked]
-        for i, (status, answer) in enumerate(answers):
+        with contextlib.ExitStack() as stack:
+            for _ in range(512):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
+            assert ask(port, "GET", "/healthz")[0] == 503
+        while ask(port, "GET", "/healthz")[0] != 200:
+            time.sleep(0.05)
+        asked = _ask_many(pool, port, 2000)
+        process.send_signal(signal.SIGTERM)
+        for i, (status, answer) in enumerate(one.result() for one in asked):
             assert status == 200 and answer["predictions"][0]["outputs"][0] == f"de: SLOW 2000 {i}"
         assert process.wait(20) == 0
         assert process.stderr.read() == "t2t-server: ended; every request was answered\n"
         with pytest.raises(ConnectionRefusedError):
             ask(port, "GET", "/healthz")
-    finally:
-        process.kill()
-        process.stderr.close()
+
+
+def test_a_second_interrupt_cuts_requests_off_and_says_so(fake_export):
+    with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
+        asked = _ask_many(pool, port, 20_000)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        answers = [one.result() for one in asked]
+        cut = [answer for status, answer in answers if status != 200]
+        assert cut == [{"error": "the server was ended before it had the answer"}] * len(cut)
+        assert {status for status, _ in answers} <= {200, 503} and len(cut) > 5
+        assert process.wait(20) == 1
+        said = f"t2t-server: error: ended; of the requests taken in, {len(cut)} were cut off\n"
+        assert process.stderr.read() == said
+
+
+@pytest.mark.slow
+def test_an_answer_that_nobody_takes_is_told_at_the_end(fake_export):
+    with command(fake_export, "--time_limit=2") as (process, port), socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", port))
+        text = "a " * 999
+        row = {"inputs": text, "outputs": text}
+        body = json.dumps({"signature_name": "microworld_ende/attention", "instances": [row] * 3})  # 30 MB of answer
+        raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        assert raw.recv(10) == b"HTTP/1.1 2"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 1
+        assert process.stderr.read().endswith("error: ended; of the requests taken in, 1 was cut off\n")
 
 
 def test_a_folder_that_is_no_export(fake_export, tmp_path):
@@ -383,14 +486,15 @@ def test_help_does_not_wait_for_tensorflow():
 
 
 def test_many_who_hang_up_leave_the_server_whole(port):
-    def hang_up():
-        with socket.create_connection(("127.0.0.1", port), 10) as raw:
-            body = '{"signature_name": "microworld_ende", "instances": ["slow 200"]}'
+    body = json.dumps({"signature_name": "microworld_ende", "instances": [SLOW]})
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            raw = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10))
             raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-
-    threads = [threading.Thread(target=hang_up) for _ in range(30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        while _metrics(port)["t2t_queue_rows"] < 30:
+            time.sleep(0.005)
     assert predict(port, "microworld_ende", "a")[0] == 200
+    end = time.monotonic() + 20
+    while rows := _metrics(port)["t2t_queue_rows"]:
+        assert time.monotonic() < end, f"{rows} rows are still counted"
+        time.sleep(0.05)

@@ -112,6 +112,7 @@ def decode_wav(content: tf.Tensor, sample_rate: int) -> tf.Tensor:
     checks = [
         check((rate >= lowest) & (rate <= highest), f"a WAV file of less than {lowest} or more than {highest} Hz"),
         check(tf.shape(samples)[0] > 0, "a WAV file without samples"),
+        check(tf.reduce_all(tf.math.is_finite(samples)), "a WAV file with samples that are not finite"),
     ]
     with tf.control_dependencies(checks):
         samples = tf.reduce_mean(samples, axis=1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
+from t2t_lite.runs.replacing import check_not_inside, replaced
 from t2t_lite.runs.run import Run
 
 _DESCRIPTION = ("hparams.json", "operative_config.gin", "run.json")
@@ -39,21 +40,18 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     if count and count > len(steps):
         found = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
         raise UserError(f"--n={count}: {found}; give --n={len(steps)} or less")
+    check_not_inside("--averaged_dir", averaged_dir)
     if averaged_dir.exists() and not (averaged_dir / _MARK).exists():
         raise UserError(f"--averaged_dir: {averaged_dir} is there and was not made by t2t-avg-all; give another folder")
     steps = steps[-(count or 0) :]
 
     model = run.build_model()
     _average(model, Checkpoints(output_dir, model), steps)
-    unfinished = averaged_dir.with_name(averaged_dir.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
-        shutil.copyfile(path, unfinished / path.name)
-    (unfinished / _MARK).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
-    Checkpoints(unfinished, model).save(steps[-1])
-    shutil.rmtree(averaged_dir, ignore_errors=True)
-    unfinished.rename(averaged_dir)
+    with replaced(averaged_dir) as unfinished:
+        for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
+            shutil.copyfile(path, unfinished / path.name)
+        (unfinished / _MARK).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
+        Checkpoints(unfinished, model).save(steps[-1])
     return steps
 
 

@@ -35,7 +35,7 @@ _HEADERS = {
 }
 
 
-def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> ASGIApp:
+def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> "App":
     """The ASGI application that serves a model."""
     server = _Server(model, limits, plan)
     models = "/v1/models/{name}"
@@ -52,7 +52,7 @@ def make_app(model: ExportedModel, limits: Limits, plan: BatchPlan) -> ASGIApp:
     handlers: dict[Any, Any] = {RequestError: _refused, HTTPException: _http_error, Exception: _broken}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=server.lifespan)
     app.router.redirect_slashes = False
-    return _Headers(app)
+    return App(app)
 
 
 class _Server:
@@ -128,7 +128,8 @@ class _Server:
         answered = await self._batching.answer(question.signature, question.rows)
         wait, model = 1000 * answered.wait_seconds, 1000 * answered.batch_seconds
         timing = {"Server-Timing": f"wait;dur={wait:.1f}, model;dur={model:.1f}"}
-        return Response(rest.render(question, answered.answers), media_type="application/json", headers=timing)
+        content = await asyncio.to_thread(rest.render, question, answered.answers)  # attention may be megabytes
+        return Response(content, media_type="application/json", headers=timing)
 
     def _check_model(self, request: Request) -> None:
         name, version = request.path_params["name"], request.path_params.get("version", self._model.version)
@@ -138,15 +139,16 @@ class _Server:
             raise RequestError(404, f"no version '{version[:100]}'; this server has {self._model.version}")
 
     def _check_rows(self, question: rest.Question) -> None:
-        if len(question.rows) > self._limits.instances:
-            raise RequestError(413, f"{len(question.rows):,} inputs in one request; at most {self._limits.instances}")
+        most = min(self._limits.instances, self._limits.queue)  # more than the queue ever holds can only wait for ever
+        if len(question.rows) > most:
+            raise RequestError(413, f"{len(question.rows):,} inputs in one request; at most {most}")
         for i, row in enumerate(question.rows):
             try:
                 check_input(self._model.kind(question.signature), row["inputs"], self._limits)
                 if "outputs" in row:
                     check_input("text", row["outputs"], self._limits)
             except RequestError as e:
-                raise RequestError(e.status, f"input {i + 1} of {len(question.rows)}: {e}") from e
+                raise e.of_input(i, len(question.rows)) from e
 
     async def _body(self, request: Request) -> bytes:
         """The request's body, no larger than the limit and within the time."""
@@ -179,24 +181,40 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Headers:
-    """Adds the headers that every response has."""
+class App:
+    """Adds the headers that every response has, and answers requests that are cut off when the server ends.
+
+    Attributes:
+      cut_off: how many these were.
+    """
 
     def __init__(self, app: ASGIApp):
         self._app = app
+        self.cut_off = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on."""
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
                 message["headers"] = [*message["headers"], *more]
             # Where garbage came behind a request, uvicorn has said 400 already and takes no other answer.
             with contextlib.suppress(h11.LocalProtocolError):
                 await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            if scope["type"] != "http":
+                raise
+            self.cut_off += 1
+            if not started:
+                refusal = _json({"error": "the server was ended before it had the answer"}, 503)
+                await refusal(scope, receive, send_with_headers)
 
 
 async def _refused(request: Request, error: RequestError) -> Response:

@@ -81,10 +81,15 @@ class Batching:
         if signature not in self._gathering:
             self._gathering.add(signature)
             self._start(self._gather(signature))
+        answers = [one.answer for one in waiting]
         try:
-            answers = await asyncio.wait_for(asyncio.gather(*(one.answer for one in waiting)), seconds)
-        except asyncio.TimeoutError as e:
-            raise RequestError(504, f"no answer within {seconds:g} seconds") from e
+            _, pending = await asyncio.wait(answers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            # A list: asyncio logs errors that nobody looked at.
+            for i, error in [(i, answer.exception()) for i, answer in enumerate(answers) if answer.done()]:
+                if error:
+                    raise error.of_input(i, len(rows)) if isinstance(error, RequestError) else error
+            if pending:
+                raise RequestError(504, f"no answer within {seconds:g} seconds")
         finally:
             for one in waiting:
                 if not one.answer.done() or one.answer.cancelled():  # nobody waits for it any more
@@ -92,7 +97,7 @@ class Batching:
                     with contextlib.suppress(ValueError):
                         queue.remove(one)
         slowest = max(waiting, key=lambda one: one.wait_seconds + one.batch_seconds)
-        return Answered(answers, slowest.wait_seconds, slowest.batch_seconds)
+        return Answered([answer.result() for answer in answers], slowest.wait_seconds, slowest.batch_seconds)
 
     async def close(self) -> None:
         """Waits for the batches that are being computed."""

@@ -2,6 +2,7 @@
 
 Sizes are read off headers, so that a small file which would unfold to gigabytes is refused before it does."""
 
+import re
 import struct
 
 from t2t_lite.serving.limits import Limits, RequestError
@@ -11,6 +12,8 @@ _JPEG = b"\xff\xd8"
 # Markers of JPEG that start a frame and so hold its size: C0 to CF without C4, C8, CC, which hold tables.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment behind them
+_NO_FILLER = re.compile(rb"[^\xff]")
+_MOST_PARTS = 1000  # chunks or segments looked at, as in data/wav.py: files have tens of them at most
 
 
 def check_input(kind: str, value: bytes, limits: Limits) -> None:
@@ -48,19 +51,16 @@ def _png_size(value: bytes) -> tuple[int, int] | None:
 def _jpeg_size(value: bytes) -> tuple[int, int] | None:
     """Width and height, from the first frame."""
     at = 2
-    while at + 9 <= len(value):
-        if value[at] != 0xFF:
+    for _ in range(_MOST_PARTS):
+        found = _NO_FILLER.search(value, at + 1)
+        if value[at : at + 1] != b"\xff" or not found or found.end() + 7 > len(value):
             return None
-        marker = value[at + 1]
-        if marker == 0xFF:  # a filler
-            at += 1
-        elif marker in _ALONE:
-            at += 2
-        elif marker in _FRAMES:
-            height, width = struct.unpack(">HH", value[at + 5 : at + 9])
+        marker, at = ord(found[0]), found.end()
+        if marker in _FRAMES:
+            height, width = struct.unpack(">HH", value[at + 3 : at + 7])
             return width, height
-        else:
-            at += 2 + struct.unpack(">H", value[at + 2 : at + 4])[0]
+        if marker not in _ALONE:
+            at += struct.unpack(">H", value[at : at + 2])[0]
     return None
 
 
@@ -77,7 +77,9 @@ def _wav_seconds(value: bytes) -> float | None:
     if value[:4] != b"RIFF" or value[8:12] != b"WAVE":
         return None
     at, bytes_a_second = 12, 0
-    while at + 8 <= len(value):
+    for _ in range(_MOST_PARTS):
+        if at + 8 > len(value):
+            return None
         name, size = value[at : at + 4], struct.unpack("<I", value[at + 4 : at + 8])[0]
         if name == b"fmt " and size >= 16 and at + 24 <= len(value):
             rate, channels, bits = (

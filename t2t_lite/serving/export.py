@@ -8,8 +8,6 @@ import dataclasses
 import functools
 import inspect
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import muted
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
+from t2t_lite.runs.replacing import check_not_inside, replaced
 from t2t_lite.runs.run import Run
 from t2t_lite.serving.signatures import Signatures
 from t2t_lite.serving.tokenizer import Tokenizer
@@ -104,7 +103,9 @@ def check_replaceable(export_dir: Path) -> None:
     there = next(path for path in (export_dir, *export_dir.absolute().parents) if path.exists())
     if not there.is_dir():
         raise UserError(f"--export_dir: {there} is a file; give a folder")
-    if export_dir.is_dir() and any(export_dir.iterdir()) and not (export_dir / DESCRIPTION).is_file():
+    check_not_inside("--export_dir", export_dir)
+    whole = all((export_dir / name).is_file() for name in (DESCRIPTION, "saved_model.pb"))
+    if export_dir.is_dir() and any(export_dir.iterdir()) and not whole:
         raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
 
 
@@ -133,23 +134,13 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
 
 def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
     """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
-    unfinished, before = (export_dir.with_name(export_dir.name + ending) for ending in (".unfinished", ".before"))
-    try:
-        for folder in (unfinished, before):
-            shutil.rmtree(folder, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+    with replaced(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(root, str(unfinished), dict(signatures), options)
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
         text = json.dumps({**description, "bytes": size}, indent=2) + "\n"
         (unfinished / DESCRIPTION).write_text(text, encoding="utf8")
-        if export_dir.exists():
-            export_dir.rename(before)
-        os.replace(unfinished, export_dir)
-        return size
-    finally:
-        for folder in (unfinished, before):
-            shutil.rmtree(folder, ignore_errors=True)
+    return size
 
 
 def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:

@@ -28,3 +28,7 @@ class RequestError(Exception):
         super().__init__(text)
         self.status = status
         self.headers = headers
+
+    def of_input(self, i: int, count: int) -> "RequestError":
+        """The same refusal, which says that it is of the i-th of so many inputs."""
+        return RequestError(self.status, f"input {i + 1} of {count}: {self}", self.headers)

@@ -1,5 +1,6 @@
 """Runs the server: loads the model, listens, and ends in good order."""
 
+import asyncio
 import contextlib
 import io
 import signal
@@ -9,6 +10,7 @@ import wave
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -20,6 +22,7 @@ from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
 _BACKLOG = 2048  # connections that wait to be accepted
+_CONNECTIONS = 512  # at once; requests on more are 503. Systems allow a process 1024 open files
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,15 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
     """Serves an export until SIGTERM or Ctrl-C, then answers what it has taken in and returns.
 
     Raises:
-      UserError: the folder is no export, or the address cannot be had.
+      UserError: the folder is no export, the address cannot be had, or not every request was answered in the end.
     """
     with _bind(address) as listening:
         model = ExportedModel(export_dir)
         _say(f"{model.name}, step {model.version}: {len(model.about['problems'])} problems; first answers ...")
         warm_up(model, plan.threads)
+        app = make_app(model, limits, plan)
         config = uvicorn.Config(
-            make_app(model, limits, plan),
+            app,
             http="h11",
             log_level="error",  # warnings tell of clients' broken HTTP
             access_log=False,
@@ -49,7 +53,8 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
             ws="none",
             lifespan="on",
             backlog=_BACKLOG,
-            timeout_graceful_shutdown=int(limits.answer_seconds) + 5,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=int(2 * limits.answer_seconds) + 5,  # a body may take as long as its answer
         )
         # uvicorn ends in good order at the first signal and then raises it again, for these handlers.
         for one in (signal.SIGTERM, signal.SIGINT):
@@ -57,8 +62,36 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
         listening.listen(_BACKLOG)
         host, port = listening.getsockname()[:2]
         _say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C ends it")
-        uvicorn.Server(config).run(sockets=[listening])
+        server = _Uvicorn(config)
+        server.run(sockets=[listening])
+    if count := app.cut_off + server.unsent:
+        raise UserError(f"ended; of the requests taken in, {count} {'was' if count == 1 else 'were'} cut off")
     _say("ended; every request was answered")
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends in good order also where a second Ctrl-C cuts off what is being answered.
+
+    Attributes:
+      unsent: connections whose answers nobody took until the end.
+    """
+
+    unsent = 0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Takes a signal."""
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            for task in list(self.server_state.tasks):
+                task.get_loop().call_soon_threadsafe(task.cancel)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends what there is."""
+        await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn would let the application be cancelled, which tells so with a traceback
+            await self.lifespan.shutdown()
+            await asyncio.sleep(0.1)  # as uvicorn waits for connections to close
+        self.unsent = len(self.server_state.connections)
 
 
 def warm_up(model: ExportedModel, threads: int) -> None:

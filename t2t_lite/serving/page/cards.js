@@ -13,6 +13,12 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+const painters = new WeakMap(); // what paints a canvas: again when the colours change
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  for (const canvas of document.querySelectorAll("canvas")) painters.get(canvas)?.();
+});
+
 const languages = new Intl.DisplayNames(["en"], { type: "language" });
 
 /** The English name of a language's code. */
@@ -150,9 +156,8 @@ function attended(given, grid, { weights, output_pieces, input_pieces }) {
   }
   const columns = input_pieces.map(readable);
   const canvas = make("canvas", { role: "img", ariaLabel: describe(weights, rows, columns) });
-  const paint = () => drawHeatMap(canvas, weights, rows, columns);
-  paint();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  painters.set(canvas, () => drawHeatMap(canvas, weights, rows, columns));
+  painters.get(canvas)();
   const across = columns.some(Boolean) ? "the input" : "time";
   return [
     hint(`Each line is a piece of the answer; across, ${across}.`),

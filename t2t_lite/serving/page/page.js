@@ -8,12 +8,14 @@ const $ = (id) => document.getElementById(id);
 const KINDS = { text: "a sentence", image: "a picture", audio: "a sound" };
 const BASE64 = 4 / 3;
 const ENVELOPE = 1000; // bytes of a request beside its input
+const SIDE = 1024; // pixels at most of a picture that the page draws anew: as PNG below 5 MB
 const SPECTROGRAM_RATE = 16000; // where the problem names none
 
 let about; // export.json and the server's limits
+let started = null; // the promise of them
 let last; // the question to try again
 let turn = 0; // questions so far: answers to an older one are dropped
-let recording = null;
+let recording = null; // {stop}, also while the microphone is asked for
 
 class Trouble extends Error {}
 
@@ -124,7 +126,9 @@ async function attempt(work) {
   }
 }
 
+/** Shows what was given in place of what was; whose addresses, which keep files in memory, are given up. */
 function show(...children) {
+  for (const old of $("given").querySelectorAll("img, audio")) URL.revokeObjectURL(old.src);
   $("given").replaceChildren(...children);
   $("given").hidden = children.length === 0;
 }
@@ -135,18 +139,23 @@ async function askText() {
     $("text").focus();
     throw new Trouble("Type a sentence first, or choose a picture or a sound.");
   }
+  await ready();
   show();
   await ask({ kind: "text", text, instance: async () => text });
 }
 
 async function askFile(file) {
+  await ready();
   const kind = await kindOf(file);
-  const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
   problemsFor(kind);
-  if (file.size > most) {
-    throw new Trouble(`${file.name || "This"} has ${megabytes(file.size)}; this server takes files of up to ${megabytes(most)}.`);
-  }
   await (kind === "image" ? askPicture(file) : askSound(file));
+}
+
+/** Throws a Trouble where a file, or what was made of it, does not fit into a request. */
+function checkSize(blob, name) {
+  const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
+  if (blob.size <= most) return;
+  throw new Trouble(`${name || "This"} has ${megabytes(blob.size)}; this server takes files of up to ${megabytes(most)}.`);
 }
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -163,13 +172,16 @@ async function askPicture(file) {
   const picture = new Image();
   picture.alt = "The picture that was given";
   picture.src = URL.createObjectURL(file);
-  try {
-    await picture.decode();
-  } catch {
-    throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
-  }
   const known = file.type === "image/png" || file.type === "image/jpeg";
-  const blob = known ? file : await redrawn(picture);
+  let blob;
+  try {
+    blob = await picture.decode().then(() => (known ? file : redrawn(picture))).catch(() => null);
+    if (!blob) throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
+    checkSize(blob, file.name);
+  } catch (error) {
+    URL.revokeObjectURL(picture.src);
+    throw error;
+  }
   picture.classList.toggle("small", picture.naturalWidth <= 64);
   const size = `${picture.naturalWidth} × ${picture.naturalHeight} pixels`;
   show(make("figure", {}, picture, make("figcaption", { textContent: `${file.name || "picture"}, ${size}` })));
@@ -177,14 +189,19 @@ async function askPicture(file) {
   await ask({ kind: "image", picture, instance: async () => instance });
 }
 
-/** A picture of a form that the server does not read, as PNG. */
+/** A picture of a form that the server does not read, as PNG and not too large; null where it cannot be drawn. */
 async function redrawn(picture) {
-  const canvas = make("canvas", { width: picture.naturalWidth, height: picture.naturalHeight });
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+  const sides = [picture.naturalWidth, picture.naturalHeight];
+  const [width, height] = sides.map((side) => Math.ceil(side * Math.min(1, SIDE / Math.max(...sides))));
+  const canvas = make("canvas", { width, height });
+  const c = canvas.getContext("2d");
+  c.imageSmoothingQuality = "high";
+  c.drawImage(picture, 0, 0, width, height);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
 async function askSound(file) {
+  checkSize(file, file.name);
   const [, first] = problemsFor("audio")[0];
   const rate = first.sample_rate || SPECTROGRAM_RATE;
   let samples;
@@ -210,7 +227,9 @@ async function askSound(file) {
     instance: async (problem) => {
       const wanted = problem.sample_rate || SPECTROGRAM_RATE;
       const own = wanted === rate ? samples : await decode(file, wanted);
-      return { b64: await base64(new Blob([await toWav(file, own, wanted)])) };
+      const wav = new Blob([await toWav(file, own, wanted)]);
+      checkSize(wav, file.name);
+      return { b64: await base64(wav) };
     },
   });
 }
@@ -229,11 +248,15 @@ async function toggleRecording() {
     recording.stop();
     return;
   }
+  recording = { stop() {} }; // a second press at once does nothing
   try {
+    await ready();
     recording = await record(about.limits.sound_seconds, (seconds) => {
       $("record-label").textContent = `Stop (${clock(seconds)})`;
     });
-  } catch {
+  } catch (error) {
+    recording = null;
+    if (error instanceof Trouble) throw error;
     throw new Trouble("The microphone cannot be used: is there one, and may this page use it?");
   }
   $("record").ariaPressed = "true";
@@ -266,17 +289,30 @@ function listen() {
   });
   $("record").addEventListener("click", () => attempt(toggleRecording));
   $("retry").addEventListener("click", () => attempt(last));
-  document.addEventListener("paste", (event) => giveFile(event.clipboardData.files[0]));
+  document.addEventListener("paste", (event) => {
+    const [file, text] = [event.clipboardData.files[0], event.clipboardData.getData("text/plain")];
+    if (!file || (text && text !== file.name)) return; // office programs give a picture of the text, too
+    event.preventDefault();
+    giveFile(file);
+  });
   const dropping = (yes) => (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return; // text goes where it is dropped
     event.preventDefault();
     $("drop").hidden = !yes;
+    if (!yes) giveFile(event.dataTransfer.files[0]);
   };
   document.addEventListener("dragover", dropping(true));
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").hidden = true; });
-  document.addEventListener("drop", (event) => {
-    dropping(false)(event);
-    giveFile(event.dataTransfer.files[0]);
+  document.addEventListener("drop", dropping(false));
+}
+
+/** What everything else needs: that the start has been made, or is made now where it has failed before. */
+function ready() {
+  started ??= start().catch((error) => {
+    started = null;
+    throw error;
   });
+  return started;
 }
 
 /** Learns what the server has, and shows only what it can be asked. */
@@ -299,4 +335,4 @@ async function start() {
 }
 
 listen();
-attempt(start);
+attempt(ready);
