@@ -156,7 +156,7 @@ class TestImageFolder:
                 np.testing.assert_allclose(picture[5, 5] * 255, wanted[path.name[0]], atol=4)
 
     def test_good_files_are_stored_as_they_are(self, pictures, tmp_path):
-        from t2t_lite.data.encoding import image_bytes
+        from t2t_lite.data.picture_files import image_bytes
 
         for path in (pictures / "train" / "cat" / "a.png", pictures / "train" / "dog" / "b.JPG"):
             assert image_bytes(path) == path.read_bytes()
@@ -189,7 +189,7 @@ class TestImageFolder:
 
     def test_photos_of_telephones_and_of_odd_programs_are_stored_as_they_are(self, pictures, tmp_path):
         """One with a second picture behind the first, one whose EXIF data are none. A link to nowhere is no matter."""
-        from t2t_lite.data.encoding import image_bytes
+        from t2t_lite.data.picture_files import image_bytes
 
         noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         first, second = PilImage.fromarray(noise), PilImage.new("RGB", (8, 8))

@@ -12,7 +12,8 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from t2t_lite.data import given
-from t2t_lite.data.encoding import given_picture, image_bytes, pcm16
+from t2t_lite.data.encoding import pcm16
+from t2t_lite.data.picture_files import given_picture, image_bytes
 from t2t_lite.errors import UserError
 from t2t_lite.problems.sounds import read_sound
 
@@ -118,7 +119,7 @@ class TestPictures:
         (tmp_path / "a.webp").write_bytes(saved(picture, "WEBP", lossless=True, exact=True))
         content = given_picture(tmp_path / "a.webp")
         np.testing.assert_array_equal(decode_picture(content), seen_by_pillow(saved(picture)))
-        monkeypatch.setattr("t2t_lite.data.encoding.MAX_PIXELS", 30)
+        monkeypatch.setattr("t2t_lite.data.picture_files.MAX_PIXELS", 30)
         with pytest.raises(UserError, match=r"a.webp: 5 x 7 pixels, of which there may be 30"):
             given_picture(tmp_path / "a.webp")
 

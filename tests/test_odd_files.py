@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from PIL import Image as PilImage
 
-from t2t_lite.data.encoding import image_bytes
 from t2t_lite.data.generate import generate
+from t2t_lite.data.picture_files import image_bytes
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams

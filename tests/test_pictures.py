@@ -8,8 +8,8 @@ import tensorflow as tf
 from PIL import Image as PilImage
 
 from t2t_lite import registry
-from t2t_lite.data.encoding import image_bytes
 from t2t_lite.data.generate import generate
+from t2t_lite.data.picture_files import image_bytes
 from t2t_lite.data.pictures import Draw, read_pictures
 from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams

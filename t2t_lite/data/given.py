@@ -5,7 +5,7 @@ Refused inputs are `tf.errors.InvalidArgumentError`; the text says what was expe
 
 import tensorflow as tf
 
-from t2t_lite.data.encoding import JPEG, MAX_PIXELS, PNG
+from t2t_lite.data.picture_files import JPEG, MAX_PIXELS, PNG
 from t2t_lite.data.wav import read_wav
 
 _EXIF_BYTES = 1 << 18  # of a JPEG file, in which its orientation must stand
@@ -53,7 +53,7 @@ def _decode_png(content: tf.Tensor) -> tf.Tensor:
 
 
 def _on_white(colours: tf.Tensor, opacity: tf.Tensor) -> tf.Tensor:
-    """To the bit what Pillow's alpha_composite gives, with which pictures are stored (encoding.py)."""
+    """To the bit what Pillow's alpha_composite gives, with which pictures are stored (picture_files.py)."""
     colours, opacity = tf.cast(colours, tf.int32), tf.cast(opacity, tf.int32)
     return tf.cast((colours * opacity + 255 * (255 - opacity) + 127) // 255, tf.uint8)
 

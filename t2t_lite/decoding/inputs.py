@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.data.encoding import given_picture
+from t2t_lite.data.picture_files import given_picture
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Text
