@@ -158,9 +158,9 @@ def snake_case(name: str) -> str:
 
 def _import_file(path: Path) -> None:
     loaded = sys.modules.get(path.stem)
-    if loaded is not None:
-        if getattr(loaded, "__file__", None) == str(path):
-            return
+    if getattr(loaded, "__file__", None) == str(path):
+        return
+    if loaded is not None or path.stem in sys.stdlib_module_names:
         raise UserError(f"--t2t_usr_dir: {path}: a module named '{path.stem}' already exists; rename the file")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
@@ -168,12 +168,12 @@ def _import_file(path: Path) -> None:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         del sys.modules[path.stem]
         raise UserError(f"--t2t_usr_dir: {_where(e, path)}: {type(e).__name__}: {e}") from e
 
 
-def _where(error: Exception, path: Path) -> str:
+def _where(error: BaseException, path: Path) -> str:
     """The last line of the user's own files that the error passed through, as FILE:LINE."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"

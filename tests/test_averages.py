@@ -188,6 +188,11 @@ class TestAvgAll:
         assert json.loads((tmp_path / "scores.json").read_text())["step"] == 6
         assert (folder / "vocab.session.model").read_bytes() == (run_dir / "vocab.session.model").read_bytes()
         assert call(decoder, folder, "--problem=session_pictures", "--show=1") == 0
+        train = ["--problem=session_pictures", "--hparams_set=session_tiny", "--train_steps=9"]
+        assert call(trainer, folder, *train) == 1
+        assert "a run of averaged weights, without an optimizer; to train on from it, give another folder and " in (
+            capsys.readouterr().err
+        )
 
     def test_takes_all_checkpoints_into_the_runs_own_folder_and_replaces_what_it_made(self, run_dir, call, tmp_path):
         folder = tmp_path / "run"

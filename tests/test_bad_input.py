@@ -137,6 +137,16 @@ class TestDatagen:
         told = ["problem 'session_pictures': split 'train' has no examples"]
         assert not fails(datagen, "--problem=session_pictures", "--num_workers=1", phrases=told)
 
+    def test_splits_that_training_needs(self, fails, monkeypatch, problems, tmp_path):
+        flags = ["--problem=session_pictures", "--num_workers=1"]
+        monkeypatch.setattr(problems.SessionPictures, "splits", ("training", "dev"))
+        told = ["problem 'session_pictures': splits are ('training', 'dev'); the first must be 'train'"]
+        assert not fails(datagen, *flags, phrases=told)
+        monkeypatch.setattr(problems.SessionPictures, "splits", ("train",))
+        assert datagen.main([*flags, f"--data_dir={tmp_path}/data"]) == 0
+        told = ["problem 'session_pictures' has no split 'dev'; it has train"]
+        fails(trainer, "--problem=session_pictures", *TRAIN, phrases=told)
+
     def test_an_example_of_the_wrong_kind(self, fails, monkeypatch, problems, tmp_path):
         monkeypatch.setattr(problems.SessionPictures, "convert", lambda *_: {"inputs": problems.picture("red")})
         told = ["problem 'session_pictures', split 'train', example 0: not a dict with 'inputs' and 'targets'"]

@@ -170,6 +170,32 @@ def test_an_unknown_name_gets_the_nearest_and_status_1(usr):
     )
 
 
+def test_what_is_registered_and_is_not_what_it_should_be(usr, tmp_path):
+    (tmp_path / "usr" / "usr_wrong.py").write_text(WRONG)
+    train = ["trainer", *usr, "--train_steps=1", "--hparams_set=usr_set"]
+    fails(1, "--hparams_set: 'wrong_name' fails: ", *train, "--problem=usr_copy", "--hparams_set=wrong_name")
+    fails(1, "'no_return' must return HParams, not NoneType", *train, "--problem=usr_copy", "--hparams_set=no_return")
+    fails(1, "--problem: 'no_problem' is registered as a problem, but is no subclass", *train, "--problem=no_problem")
+
+
+WRONG = """
+from t2t_lite import registry
+from t2t_lite.hparams import HParams
+
+@registry.hparams_sets.register
+def wrong_name():
+    return HParams(hidden_sizes=64)
+
+@registry.hparams_sets.register
+def no_return():
+    HParams()
+
+@registry.problems.register
+class NoProblem:
+    pass
+"""
+
+
 def test_missing_folders_and_files_are_told_before_the_work(usr, tmp_path):
     evaluate = ["eval", *usr, "--problem=usr_copy"]
     decode = ["decoder", *usr, "--problem=usr_copy"]

@@ -70,6 +70,15 @@ def test_replace_refuses_wrong_types():
         HParams().replace(seed=True)
 
 
+def test_a_set_of_the_users_own_is_checked_as_overrides_are():
+    assert HParams(dropout="0.1").dropout == 0.1
+    with pytest.raises(UserError, match=r"hidden_size=64\.5: expected a whole number"):
+        HParams(hidden_size=64.5)
+    for name in ("seed", "decay_steps", "audio_frame_ms", "audio_mels", "audio_width"):
+        with pytest.raises(UserError, match=f"{name}=-1"):
+            HParams(**{name: -1})
+
+
 def test_every_bound_is_of_a_field_and_every_set_is_valid():
     from t2t_lite.hparams import hparams
 

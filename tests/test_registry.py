@@ -130,6 +130,7 @@ def test_a_users_folder_is_imported_and_its_files_see_each_other(tmp_path):
         ("x = 1\nimport no_such_module\n", 2, "ModuleNotFoundError: No module named 'no_such_module'"),
         ("def f():\n    return 1 / 0\n\nf()\n", 2, "ZeroDivisionError: division by zero"),
         ("x = (\n", 1, "SyntaxError: '(' was never closed"),
+        ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3"),
         (
             USER_PROBLEM.format(name="Same") + "registry.problems.register(Same)\n",
             9,
@@ -162,6 +163,10 @@ def test_missing_empty_and_clashing_folders(tmp_path):
         registry.import_usr_dirs([str(tmp_path / "none")])
     with pytest.raises(UserError, match="--t2t_usr_dir: no Python file in"):
         registry.import_usr_dirs([str(tmp_path)])
+    (tmp_path / "imaplib.py").write_text("")  # a module of Python's own that nothing here has imported
+    with pytest.raises(UserError, match="a module named 'imaplib' already exists; rename the file"):
+        registry.import_usr_dirs([str(tmp_path)])
+    (tmp_path / "imaplib.py").unlink()
     (tmp_path / "json.py").write_text("")
     with pytest.raises(UserError, match=r"json\.py: a module named 'json' already exists; rename the file"):
         registry.import_usr_dirs([str(tmp_path)])

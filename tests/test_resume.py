@@ -238,7 +238,8 @@ def test_what_may_change_may_change(whole, flags, session_problems, tmp_path, ca
     """More steps, another cadence, other checkpoints kept, another metric: the run goes on."""
     shutil.copytree(whole, tmp_path / "run")
     others = ["--train_steps=25", "--eval_every=5", "--save_every=7", "--keep_checkpoints=1", "--keep_best=accuracy"]
-    stop = ["--early_stop_metric=loss", "--early_stop_patience=1"]
-    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *others, *stop]) == 0
+    stop = ["--early_stop_metric=loss", "--early_stop_patience=1", "--profile_steps=2,3"]
+    memory = ["--hparams=dropout=0.1,seed=4,accumulate_steps=2,max_bad_steps=3"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *others, *stop, *memory]) == 0
     assert "going on from step 24" in capsys.readouterr().err
     assert finished_steps(tmp_path / "run") == {25}

@@ -174,7 +174,7 @@ def test_a_run_that_goes_back_to_a_checkpoint_has_every_line_once(run_dir, train
     assert len(after) == 10
     assert after == before
     restarts = [e.step for e in events(stopped) if e.session_log.status == tf.compat.v1.SessionLog.START]
-    assert restarts == [4]  # TensorBoard forgets what earlier files say of this step and later ones
+    assert restarts == [1, 4]  # TensorBoard forgets what earlier files say of this step and later ones
 
 
 class TestFlagsAreChecked:
@@ -184,11 +184,16 @@ class TestFlagsAreChecked:
         assert f"--profile_steps={steps}: expected A,B: two whole numbers" in capsys.readouterr().err
 
     def test_steps_to_profile_that_are_not_trained(self, tmp_path):
-        told = "--profile_steps=3,9: expected A,B with A <= B among the steps 4 to 20"
-        with pytest.raises(UserError, match=told):
-            Profiler(tmp_path, (3, 9), start_step=3, train_steps=20)
-        with pytest.raises(UserError, match="--profile_steps=4,21"):
-            Profiler(tmp_path, (4, 21), start_step=3, train_steps=20)
+        for steps in ((4, 21), (5, 4), (0, 3)):
+            told = f"--profile_steps={steps[0]},{steps[1]}: expected A,B with A <= B among the steps 1 to 20"
+            with pytest.raises(UserError, match=told):
+                Profiler(tmp_path, steps, start_step=3, train_steps=20)
+
+    def test_steps_to_profile_that_were_trained_before_are_passed_over(self, tmp_path):
+        with Profiler(tmp_path, (3, 9), start_step=3, train_steps=20) as profiler:
+            for step in range(4, 21):
+                profiler.begin(step)
+        assert not list(tmp_path.iterdir())
 
     def test_a_problem_to_evaluate_that_is_not_trained(self, train, tmp_path, capsys):
         flags = ["--problem=session_tones,session_reverse", "--eval_problems=session_pictures"]

@@ -14,7 +14,7 @@ from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.bin import command
-from t2t_lite.errors import did_you_mean
+from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
@@ -133,7 +133,13 @@ def _watch(flags: FlagValues, evaluated: Collection[str]) -> Watch:
 
 def resolve_hparams(flags: FlagValues) -> HParams:
     """Returns the hparams of the run: set, gin files, gin bindings, --hparams."""
-    start = registry.hparams_sets.get(flags.hparams_set)()
+    make = registry.hparams_sets.get(flags.hparams_set)
+    try:
+        start = make()
+    except TypeError as e:
+        raise UserError(f"--hparams_set: '{flags.hparams_set}' fails: {e}") from e
+    if not isinstance(start, HParams):
+        raise UserError(f"--hparams_set: '{flags.hparams_set}' must return HParams, not {type(start).__name__}")
     files = [file for value in flags.gin_file for file in value.split(",")]
     return gin_config.resolve(start, files, flags.gin_param, flags.hparams)
 

@@ -44,6 +44,8 @@ class Job:
         for split in problem.splits:
             if not re.fullmatch(r"\w+", split):
                 raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
+        if problem.splits[:1] != ("train",):
+            raise UserError(f"problem '{problem.name}': splits are {problem.splits}; the first must be 'train'")
         problem.resolve(self.raw_dir)
         self.resolved = problem.declaration()
 

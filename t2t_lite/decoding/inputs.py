@@ -36,12 +36,10 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
 
 def what(problem: Problem) -> str:
     """What a line must be, in words."""
-    kinds = {
-        "language": "a sentence",
-        "image": "the path of a picture",
-        "audio": "the path of a sound, such as a WAV or FLAC file",
-    }
-    return kinds[problem.inputs.modality]
+    if isinstance(problem.inputs, Text):
+        return "a sentence"
+    sound = isinstance(problem.inputs, Audio)
+    return "the path of a sound, such as a WAV or FLAC file" if sound else "the path of a picture"
 
 
 def size(problem: Problem, text: str) -> int:

@@ -1,11 +1,12 @@
 """Gin: `--gin_file` and `--gin_param` set `hparams.hidden_size = 64`, and any gin configurable of the user's."""
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util  # noqa: F401, gin uses it without importing it
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,33 @@ def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str
 
 
 def operative_config(hparams: HParams) -> str:
-    """Returns a gin file that brings about these hparams, and whatever else gin has configured so far in this run."""
+    """Returns a gin file that brings about these hparams, and binds whatever else gin was told in this run."""
     lines = [f"hparams.{name} = {value!r}" for name, value in dataclasses.asdict(hparams).items()]
-    return "\n".join(["# Every hparam of the run.", *lines, "", _gin().operative_config_str()]).rstrip() + "\n"
+    return "\n".join([_gin().config_str(), "# Every hparam of the run.", *lines]).lstrip() + "\n"
+
+
+def adopt(path: Path) -> None:
+    """Binds configurables of the user's own as a run's file says, for what later commands build of them.
+
+    Raises:
+      UserError: the file is there and wrong.
+    """
+    if path.exists():
+        gin = _gin()
+        gin.clear_config()
+        _parse(functools.partial(gin.parse_config_file, str(path), skip_unknown=True), str(path))
+
+
+@contextlib.contextmanager
+def preserved() -> Iterator[None]:
+    """What gin is told inside is forgotten on leaving."""
+    gin = _gin()
+    before = gin.config_str()
+    try:
+        yield
+    finally:
+        gin.clear_config()
+        gin.parse_config(before, skip_unknown=True)
 
 
 @functools.cache

@@ -97,6 +97,8 @@ class HParams:
         return dataclasses.replace(self, **convert_fields(HParams, changes, "hparams"))
 
     def __post_init__(self) -> None:
+        for name, value in convert_fields(HParams, vars(self), "hparams").items():
+            object.__setattr__(self, name, value)
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise UserError(f"hparams: {name}={getattr(self, name)} must be at least {least}")
@@ -183,6 +185,9 @@ _AT_LEAST = {
     "image_width": 1,
     "image_strides": 0,
     "audio_blocks": 1,
+    "audio_width": 1,
+    "audio_mels": 1,
+    "audio_frame_ms": 1,
     "categorical_width": 1,
     "mixture_cap": 0,
     "mixture_temperature": 1,
@@ -194,6 +199,8 @@ _AT_LEAST = {
     "depthwise_rate": 0,
     "norm_rate": 0,
     "warmup_steps": 0,
+    "decay_steps": 0,
+    "seed": 0,
     "adam_epsilon": 0,
     "clip_norm": 0,
     "weight_decay": 0,

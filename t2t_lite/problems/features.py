@@ -1,7 +1,10 @@
-"""What an input or a target is made of: its modality and what that modality needs to know."""
+"""What an input or a target is made of, and the modality through which it enters or leaves the network.
+
+`modality` names a registered modality net, one of the user's own for instance, that takes what the feature stores.
+"""
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 # What the network sees of a picture's shorter side where there are pixels to spare, as 224 of 256 in ImageNet practice.
 CROPPED = 7 / 8
@@ -15,8 +18,7 @@ class Text:
     vocab_size: int = 8192  # pieces, the paper's 8k; smaller where the text does not fill it
     symbols: tuple[str, ...] = ()  # words that the vocabulary keeps whole, such as "(NP"; all who share it add theirs
     max_length: int = 256  # tokens with the end token; longer examples are not trained on, and cut in decoding
-
-    modality: ClassVar[str] = "language"
+    modality: str = "language"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Image:
 
     rows: int = 32  # what the network sees
     columns: int = 32
-
-    modality: ClassVar[str] = "image"
+    modality: str = "image"
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Audio:
 
     sample_rate: int = 16000  # samples a second
     max_seconds: float = 20.0  # longer examples are left out of training
-
-    modality: ClassVar[str] = "audio"
+    modality: str = "audio"
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Label:
     """One class of a fixed list, given by name. Stored as its index."""
 
     classes: tuple[str, ...] = ()  # empty: datagen collects the names from the training split, sorted
-
-    modality: ClassVar[str] = "categorical"
+    modality: str = "categorical"
 
 
 Feature = Text | Image | Audio | Label
@@ -57,7 +56,10 @@ Feature = Text | Image | Audio | Label
 
 def to_dict(feature: Feature) -> dict[str, Any]:
     """A JSON-able form that `from_dict` reads back."""
-    return {"kind": type(feature).__name__, **asdict(feature)}
+    values = asdict(feature)
+    if feature.modality == type(feature).modality:
+        del values["modality"]
+    return {"kind": type(feature).__name__, **values}
 
 
 def from_dict(stored: dict[str, Any]) -> Feature:

@@ -33,7 +33,7 @@ class Problem:
       languages: of inputs and targets, as codes such as "en", where both are known; an export tells them to its users.
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
         "cer", "tree", "cider_d" (evaluation/metrics.py).
-      splits: the splits that exist; the first is trained on.
+      splits: the splits that exist: "train", and "dev" for evaluations, are needed for training.
       random_flip: in training, left and right of a picture change places half of the time. Not where that changes the
         answer, as it does of digits, or of a caption that says "left".
       version: raise it when the examples change; it is written into the manifest.
@@ -109,6 +109,8 @@ def get_problem(name: str) -> Problem:
     """
     registered, dot, source = name.partition(".")
     problem_class = registry.problems.get(registered)
+    if not (isinstance(problem_class, type) and issubclass(problem_class, Problem)):
+        raise UserError(f"--problem: '{registered}' is registered as a problem, but is no subclass of Problem")
     takes_source = problem_class.needs_source and not problem_class.source
     if dot and not (takes_source and source.replace("-", "_").isidentifier()):
         raise UserError(

@@ -10,10 +10,9 @@ import numpy as np
 from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.replacing import check_not_inside, replaced
-from t2t_lite.runs.run import Run
+from t2t_lite.runs.run import AVERAGED, Run
 
 _DESCRIPTION = ("hparams.json", "operative_config.gin", "run.json")
-_MARK = "averaged.json"  # which checkpoints were averaged; a folder without it is not ours to replace
 
 
 def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None = None) -> list[int]:
@@ -41,7 +40,7 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
         found = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
         raise UserError(f"--n={count}: {found}; give --n={len(steps)} or less")
     check_not_inside("--averaged_dir", averaged_dir)
-    if averaged_dir.exists() and not (averaged_dir / _MARK).exists():
+    if averaged_dir.exists() and not (averaged_dir / AVERAGED).exists():
         raise UserError(f"--averaged_dir: {averaged_dir} is there and was not made by t2t-avg-all; give another folder")
     steps = steps[-(count or 0) :]
 
@@ -50,7 +49,7 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     with replaced(averaged_dir) as unfinished:
         for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
             shutil.copyfile(path, unfinished / path.name)
-        (unfinished / _MARK).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
+        (unfinished / AVERAGED).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
         Checkpoints(unfinished, model).save(steps[-1])
     return steps
 

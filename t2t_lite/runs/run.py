@@ -23,14 +23,16 @@ from t2t_lite import registry
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
-from t2t_lite.errors import UserError
-from t2t_lite.hparams import HParams
+from t2t_lite.errors import UnknownNameError, UserError
+from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.runs.checkpoints import finished_steps
 
 _GIN = "operative_config.gin"
+AVERAGED = "averaged.json"  # in a run of averaged weights: which checkpoints these are of
+_MAY_CHANGE = ("accumulate_steps", "max_bad_steps")  # hparams on which a run's weights do not depend, rounding aside
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Run:
         model_name: str,
         datasets: Mapping[str, Dataset],
         rates: Mapping[str, float],
-        gin_config: str = "",
+        gin_text: str = "",
     ) -> "Run":
         """Writes a new run into its folder, or finds the same run there.
 
@@ -70,8 +72,13 @@ class Run:
         declarations = {name: dataset.problem.declaration() for name, dataset in datasets.items()}
         data = {name: _checksum(dataset) for name, dataset in datasets.items()}
         run = cls(folder, hparams, model_name, declarations, vocabularies, dict(rates), data)
+        if (folder / AVERAGED).exists():
+            raise UserError(
+                f"--output_dir: {folder} is a run of averaged weights, without an optimizer; to train on from it, give "
+                f"another folder and --warm_start_from={folder}"
+            )
         if (folder / "run.json").exists() and finished_steps(folder):
-            differences = run._differences(cls.open(folder)) + _gin_differences(folder, gin_config)
+            differences = run._differences(cls._read(folder)) + _gin_differences(folder, gin_text)
             if differences:
                 raise UserError(
                     f"--output_dir: {folder} holds a run with other settings: {'; '.join(differences)}. "
@@ -80,7 +87,7 @@ class Run:
             return run
         folder.mkdir(parents=True, exist_ok=True)
         hparams.save(folder / "hparams.json")
-        write_atomically(folder / _GIN, gin_config.encode("utf8"))
+        write_atomically(folder / _GIN, gin_text.encode("utf8"))
         for dataset in datasets.values():
             for name, vocabulary in dataset.vocabularies.items():
                 write_atomically(vocabulary_path(folder, name), vocabulary.model)
@@ -90,11 +97,17 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Reads the run in a folder.
+        """Reads the run in a folder, and gives gin the bindings that it was trained with.
 
         Raises:
           UserError: there is none.
         """
+        run = cls._read(folder)
+        gin_config.adopt(folder / _GIN)
+        return run
+
+    @classmethod
+    def _read(cls, folder: Path) -> "Run":
         try:
             stored = json.loads((folder / "run.json").read_text(encoding="utf8"))
         except FileNotFoundError:
@@ -118,7 +131,8 @@ class Run:
     def _differences(self, stored: "Run") -> list[str]:
         """What differs from the stored run, a phrase each."""
         mine, theirs = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
-        found = [f"{key} is {mine[key]}, was {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        changed = [key for key in mine if mine[key] != theirs[key] and key not in _MAY_CHANGE]
+        found = [f"{key} is {mine[key]}, was {theirs[key]}" for key in changed]
         if mine["decay_steps"] != theirs["decay_steps"]:
             found.append(f"the {self.hparams.schedule} schedule ends at decay_steps, which is --train_steps unless set")
         if self.model_name != stored.model_name:
@@ -140,7 +154,10 @@ class Run:
         """The problems trained, with their declarations."""
         found = {}
         for name, declaration in self.declarations.items():
-            found[name] = get_problem(name)
+            try:
+                found[name] = get_problem(name)
+            except UnknownNameError as e:
+                raise UserError(f"{self.folder}: {e} (was it trained with --t2t_usr_dir? give it again)") from e
             found[name].adopt(declaration)
         return found
 
@@ -208,7 +225,7 @@ def _checksum(dataset: Dataset) -> str:
     return f"{zlib.crc32(json.dumps(shards).encode()):08x}"
 
 
-def _gin_differences(folder: Path, gin_config: str) -> list[str]:
+def _gin_differences(folder: Path, gin_text: str) -> list[str]:
     """The bindings of the user's own configurables that differ; those of hparams are compared as hparams."""
 
     def bindings(text: str) -> set[str]:
@@ -219,7 +236,7 @@ def _gin_differences(folder: Path, gin_config: str) -> list[str]:
         stored = bindings((folder / _GIN).read_text(encoding="utf8"))
     except (OSError, ValueError) as e:
         raise UserError(f"{folder / _GIN}: cannot read the gin configuration of the run: {e}") from e
-    mine = bindings(gin_config)
+    mine = bindings(gin_text)
     return [f"gin has '{line}'" for line in sorted(mine - stored)] + [
         f"gin had '{line}'" for line in sorted(stored - mine)
     ]

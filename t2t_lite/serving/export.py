@@ -111,7 +111,7 @@ def check_replaceable(export_dir: Path) -> None:
 
 def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     """What `export.json` tells of a problem, which gives each input so many answers."""
-    kinds = {"language": "text", "image": "image", "audio": "audio"}
+    kinds = {Text: "text", Image: "image", Audio: "audio"}
     grid = None
     if isinstance(problem.inputs, Image):
         blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
@@ -119,7 +119,7 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     source, target = problem.languages or (None, None)
     of_text = "tree" if "tree" in problem.metrics else "text"
     return {
-        "inputs": kinds.get(problem.inputs.modality, problem.inputs.modality),
+        "inputs": kinds[type(problem.inputs)],
         "outputs": "class" if isinstance(problem.targets, Label) else of_text,
         "command": problem.command,
         "description": (inspect.getdoc(type(problem)) or "").partition("\n")[0],

@@ -54,7 +54,7 @@ def dry_run(
     print("\nforward FLOPs a position (a product and a sum are two), attention scores and image and audio nets aside")
     for part, count in flops_per_position(net, hparams).items():
         print(f"  {part:32} {count:>15,}")
-    print("\nmemory, an estimate")
+    print("\nmemory, an estimate, what image and audio nets keep aside")
     for part, count in memory_bytes(net, hparams, datasets).items():
         print(f"  {part:32} {count / 2**20:>11,.1f} MiB")
     print("\nmixture")

@@ -23,16 +23,16 @@ class Profiler:
       train_steps: the step at which training ends.
 
     Raises:
-      UserError: the run does not train these steps.
+      UserError: the run does not train these steps. Those that it trained before it was stopped are passed over.
     """
 
     def __init__(self, folder: Path, steps: tuple[int, int] | None, start_step: int, train_steps: int):
         self._folder = folder
         self._first, self._last = steps or (0, 0)
         self._running = False
-        if steps and not start_step < self._first <= self._last <= train_steps:
+        if steps and not 1 <= self._first <= self._last <= train_steps:
             given = f"--profile_steps={self._first},{self._last}"
-            raise UserError(f"{given}: expected A,B with A <= B among the steps {start_step + 1} to {train_steps}")
+            raise UserError(f"{given}: expected A,B with A <= B among the steps 1 to {train_steps}")
 
     def __enter__(self) -> "Profiler":
         return self
@@ -42,7 +42,7 @@ class Profiler:
 
     def begin(self, step: int) -> None:
         """To be called before each step with its number, from 1; starts and ends the profile."""
-        if step == self._first:
+        if step == self._first:  # never of a run that goes on after it
             tf.profiler.experimental.start(str(self._folder))
             self._running = True
         elif step == self._last + 1:

@@ -58,10 +58,9 @@ class Scalars:
         except (OSError, tf.errors.OpError) as e:
             raise self._error(e) from e
         self._add_event(0, file_version="brain.Event:2")
-        if start_step:
-            # TensorBoard then forgets what earlier files say of this step and later ones.
-            restart = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-            self._add_event(start_step + 1, session_log=restart)
+        # TensorBoard then forgets what earlier files say of this step and later ones.
+        restart = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        self._add_event(start_step + 1, session_log=restart)
 
     def __enter__(self) -> "Scalars":
         return self

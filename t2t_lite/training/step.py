@@ -198,7 +198,7 @@ class TrainStep:
             raise UserError(
                 f"{where}, as at all of the last {most} steps (max_bad_steps); the batch has {_shapes(batch)}, "
                 f"of the training split the examples {examples}{', ...' if examples.count(',') >= 19 else ''}. "
-                "Look at these, or lower learning_rate"
+                "Look at these, or lower learning_rate in another --output_dir, with --warm_start_from"
             )
         self.tell(f"{where}; step skipped, {int(self._guard.skipped)} in all")
 
@@ -210,7 +210,7 @@ class TrainStep:
             tokens, parts = self._hparams.batch_tokens, self._hparams.accumulate_steps
             raise UserError(
                 f"problem '{problem}': memory does not suffice for a batch of {_shapes(batch) or 'its longest'}; "
-                f"lower batch_tokens={tokens} or batch_max_examples, or raise accumulate_steps={parts}"
+                f"raise accumulate_steps={parts}, or lower batch_tokens={tokens} or batch_max_examples in a new run"
             ) from e
 
 

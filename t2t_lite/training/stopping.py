@@ -52,8 +52,9 @@ class Metric(NamedTuple):
 class _Best:
     """The best value of a metric so far."""
 
-    def __init__(self, metric: Metric):
+    def __init__(self, metric: Metric, problems: Collection[str]):
         self.metric = metric
+        self._of = metric.problem or ", ".join(sorted(problems))
         self.step: int | None = None
         self.value: float | None = None
         self.worse = 0  # evaluations since that were no better
@@ -68,11 +69,11 @@ class _Best:
         return False
 
     def state(self) -> dict[str, Any]:
-        return {"metric": str(self.metric), "step": self.step, "value": self.value, "worse": self.worse}
+        return {"metric": str(self.metric), "of": self._of, "step": self.step, "value": self.value, "worse": self.worse}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a stored state; that of another metric says nothing of this one."""
-        if state.get("metric") == str(self.metric):
+        """Takes up a stored state, unless it is of another metric, or of the mean of other problems."""
+        if (state.get("metric"), state.get("of")) == (str(self.metric), self._of):
             self.step, self.value, self.worse = state["step"], state["value"], state["worse"]
 
 
@@ -97,9 +98,9 @@ class Watch:
         early_stop_patience: int = 1,
     ):
         self.evaluated = 0  # the step of the last evaluation
-        self._best = _Best(Metric.parse("keep_best", keep_best, problems))
+        self._best = _Best(Metric.parse("keep_best", keep_best, problems), problems)
         stop = Metric.parse("early_stop_metric", early_stop_metric, problems) if early_stop_metric else None
-        self._stop = _Best(stop) if stop else None
+        self._stop = _Best(stop, problems) if stop else None
         self._patience = early_stop_patience
 
     @property

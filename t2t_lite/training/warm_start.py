@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
+from t2t_lite.hparams import gin_config
 from t2t_lite.problems.features import Text
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
@@ -35,8 +36,9 @@ def warm_start(model: Any, run: Run, source: Path) -> str:
       UserError: there is no such run or checkpoint, or a problem of the old run is not registered.
     """
     folder, step = _find(source)
-    old_run = Run.open(folder)
-    with tf.device("CPU:0"):  # two models need not fit on an accelerator
+    # Two models need not fit on an accelerator.
+    with gin_config.preserved(), tf.device("CPU:0"):
+        old_run = Run.open(folder)
         old = old_run.build_model()
         step = Checkpoints(folder, old).restore_weights(step)
     changed = _nets_of_changed_vocabularies(model, run, old_run)
