@@ -6,6 +6,7 @@ Refused inputs are `tf.errors.InvalidArgumentError`; the text says what was expe
 import tensorflow as tf
 
 from t2t_lite.data.picture_files import JPEG, MAX_PIXELS, PNG
+from t2t_lite.data.tensors import bytes_at, check
 from t2t_lite.data.wav import read_wav
 
 _EXIF_BYTES = 1 << 18  # of a JPEG file, in which its orientation must stand
@@ -14,34 +15,23 @@ _ORIENTATION = 0x0112
 _RATES = (2000, 400_000)  # Hz, of sounds: a lower one would become gigabytes at the rate that is wanted
 
 
-def check(condition: tf.Tensor, message: str) -> tf.Operation:
-    """Refuses an input in the graph: `assertion failed: [MESSAGE]`."""
-    return tf.debugging.Assert(condition, [message])
-
-
-def _bytes_at(content: tf.Tensor, place: int, count: int) -> tf.Tensor:
-    """Bytes near the beginning of a file, zeros where it is shorter."""
-    head = tf.strings.join([tf.strings.substr(content, 0, place + count), bytes(place + count)])
-    return tf.strings.substr(head, place, count)
-
-
 def decode_picture(content: tf.Tensor) -> tf.Tensor:
     """PNG or JPEG bytes () -> uint8 (rows, columns, 3): upright, on white where it is transparent.
 
     Palettes, grey, 16 bits a channel and CMYK become RGB. Turned is what the EXIF data of a JPEG file say.
     """
-    is_png, is_jpeg = _bytes_at(content, 0, len(PNG)) == PNG, _bytes_at(content, 0, len(JPEG)) == JPEG
+    is_png, is_jpeg = bytes_at(content, 0, len(PNG)) == PNG, bytes_at(content, 0, len(JPEG)) == JPEG
     with tf.control_dependencies([check(is_png | is_jpeg, "not a PNG or JPEG picture")]):
         pixels = tf.cond(is_png, lambda: _decode_png(content), lambda: _decode_jpeg(content))
     return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def _decode_png(content: tf.Tensor) -> tf.Tensor:
-    size = tf.io.decode_raw(_bytes_at(content, 16, 8), tf.uint8)  # after the name IHDR
+    size = tf.io.decode_raw(bytes_at(content, 16, 8), tf.uint8)  # after the name IHDR
     bytes_ = tf.reshape(tf.cast(size, tf.int64), [2, 4])
     with tf.control_dependencies([_check_size(tf.reduce_sum(bytes_ * [1 << 24, 1 << 16, 1 << 8, 1], axis=1))]):
         # Of grey in 1, 2 or 4 bits TensorFlow gets the opacity wrong.
-        depth, kind = _bytes_at(content, 24, 1), _bytes_at(content, 25, 1)
+        depth, kind = bytes_at(content, 24, 1), bytes_at(content, 25, 1)
         few_bits = (kind == b"\0") & (depth != b"\x08") & (depth != b"\x10")
         pixels = tf.cond(
             few_bits,

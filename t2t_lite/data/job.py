@@ -131,7 +131,8 @@ class Job:
         known = self.problem.count(self.train, self.raw_dir)
         for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
             found.meet(number, item)
-            self.check_broken(self.train, found.broken, found.count, ended=False)
+            if isinstance(item, UserError):
+                self.check_broken(self.train, found.broken, found.count, ended=False)
         found.count = known or found.count
         return found
 

@@ -11,6 +11,7 @@ from t2t_lite.data.job import Job
 from t2t_lite.data.store import SplitWriter, Store
 from t2t_lite.data.survey import Survey
 from t2t_lite.data.workers import Workers
+from t2t_lite.errors import UserError
 from t2t_lite.progress import counting, say
 
 
@@ -48,7 +49,8 @@ class Local:
             for number, item in enumerate(job.examples(job.train)):
                 if found.meet(number, item):
                     yield number, item
-                check_broken()
+                elif isinstance(item, UserError):  # of other items nothing is known yet
+                    check_broken()
 
         with counting(f"{job.name}, {job.train}: first look") as add:
             for answers in self._workers.map(partial(encoding.extract, job.spec, job.train, found.keys), wanted()):

@@ -6,6 +6,17 @@ from t2t_lite.data import lengths
 from t2t_lite.data.vocabulary import END
 
 
+def check(condition: tf.Tensor, message: str) -> tf.Operation:
+    """Refuses an input in the graph: `assertion failed: [MESSAGE]`."""
+    return tf.debugging.Assert(condition, [message])
+
+
+def bytes_at(content: tf.Tensor, place: int, count: int) -> tf.Tensor:
+    """Bytes near the beginning of a file, zeros where it is shorter."""
+    head = tf.strings.join([tf.strings.substr(content, 0, place + count), bytes(place + count)])
+    return tf.strings.substr(head, place, count)
+
+
 def pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
     """Ragged ids (B, None) to int32 (B, edge): cut, ended and padded."""
     ends = tf.fill([ids.nrows(), 1], tf.constant(END, tf.int64))

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from t2t_lite.data.tensors import bytes_at, check
+
 _INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # formats; of the last the true one stands further behind
 _HEADER, _CHUNK = 12, 8  # bytes of "RIFF", a size, "WAVE"; and of a chunk's name and size
 _MOST_CHUNKS = 1000  # that are looked at: files have a handful, and each takes 0.1 ms
@@ -28,18 +30,18 @@ def read_wav(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Raises:
       tf.errors.InvalidArgumentError: it is none, or its samples are of another kind (A-law, ADPCM); in the graph.
     """
-    is_wav = (_text(content, 0, 4) == b"RIFF") & (_text(content, 8, 4) == b"WAVE")
-    with tf.control_dependencies([tf.debugging.Assert(is_wav, ["not a WAV file"])]):
+    is_wav = (bytes_at(content, 0, 4) == b"RIFF") & (bytes_at(content, 8, 4) == b"WAVE")
+    with tf.control_dependencies([check(is_wav, "not a WAV file")]):
         format_at, data_at, data_size = _chunks(content)
     whole = (format_at > 0) & (data_at > 0)
-    with tf.control_dependencies([tf.debugging.Assert(whole, ["a WAV file that is cut off or damaged"])]):
+    with tf.control_dependencies([check(whole, "a WAV file that is cut off or damaged")]):
         kind, bits = _number(content, format_at, 2), _number(content, format_at + 14, 2)
     kind = tf.where(kind == _EXTENSIBLE, _number(content, format_at + 24, 2), kind)
     channels, rate = _number(content, format_at + 2, 2), _number(content, format_at + 4, 4)
     matches = tf.stack([(kind == known) & (bits == width) for known, width in _STORED])
     checks = [
-        tf.debugging.Assert(tf.reduce_any(matches), ["a WAV file of samples that are no integers or floats"]),
-        tf.debugging.Assert(channels > 0, ["a WAV file of no channels"]),
+        check(tf.reduce_any(matches), "a WAV file of samples that are no integers or floats"),
+        check(channels > 0, "a WAV file of no channels"),
     ]
     with tf.control_dependencies(checks):
         frame = tf.cast(channels * bits // 8, tf.int32)
@@ -69,11 +71,6 @@ def _chunks(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     zero = tf.zeros([], tf.int32)
     start = (tf.constant(_HEADER), zero, zero, zero)
     return tf.while_loop(unfinished, step, start, maximum_iterations=_MOST_CHUNKS)[1:]
-
-
-def _text(content: tf.Tensor, place: int, count: int) -> tf.Tensor:
-    """Bytes near the beginning, fewer where the file is shorter."""
-    return tf.strings.substr(tf.strings.join([content, bytes(_HEADER)]), place, count)
 
 
 def _number(content: tf.Tensor, place: tf.Tensor, count: int) -> tf.Tensor:

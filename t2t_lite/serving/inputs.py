@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from t2t_lite.data import lengths
-from t2t_lite.data.given import check, decode_picture, decode_wav
+from t2t_lite.data.given import decode_picture, decode_wav
 from t2t_lite.data.pictures import read_pictures
-from t2t_lite.data.tensors import pad_text
+from t2t_lite.data.tensors import check, pad_text
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.serving.tokenizer import Tokenizer
 

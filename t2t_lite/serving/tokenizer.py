@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_text
 
-from t2t_lite.data.given import check
+from t2t_lite.data.tensors import check
 from t2t_lite.data.vocabulary import END, ESCAPE, PAD, SPACE, Vocabulary
 
 

@@ -83,7 +83,7 @@ def train(
     for dataset in datasets.values():
         metrics.check(dataset.problem)  # now, not when hours of training are to be scored
     for name in plan.eval_problems:
-        datasets[name].split("dev")
+        datasets[name].split("dev")  # it must have one
     mixture = TrainingMixture(names, datasets, hparams)
     run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
