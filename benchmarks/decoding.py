@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from compare import ratio
 
-from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.decoding.search import END
 from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.models.multi_model import MultiModel

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from t2t_lite.data.generate import generate
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.datagen.generate import generate
 
 PAIRS, REPETITIONS = 200_000, 3
 _LETTERS = "etaoinshrdlcumwfgypbvk"

@@ -44,7 +44,7 @@ def train(problem: str, data_dir: str, folder: str) -> dict[str, tuple[float, fl
 
 def read(dataset: Any, hparams: Any) -> tuple[float, float]:
     """Seconds of the core's work that a batch of training takes, and the share of padding in texts and sounds."""
-    from t2t_lite.training.monitor import padding
+    from t2t_lite.monitoring.monitor import padding
 
     batches = iter(dataset.batches("train", hparams, shuffle=True, repeat=True))
     for _ in range(FIRST_BATCHES):

@@ -14,7 +14,7 @@ import socket
 import string
 import sys
 
-from serving import MODEL, PREDICT, ask, b64, jpeg, png, wav
+from serving_helpers import MODEL, PREDICT, ask, b64, jpeg, png, wav
 
 TEXT, IMAGE, AUDIO = "microworld_ende", "microworld_image", "microworld_speech"
 SIGNATURES = [TEXT, IMAGE, AUDIO, "microworld_caption", "microworld_parsing", f"{TEXT}/attention", f"{AUDIO}/attention"]

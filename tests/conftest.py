@@ -9,6 +9,7 @@ import pytest
 from t2t_lite import registry
 from t2t_lite.bin import datagen
 
+USR = str(Path(__file__).parent / "usr")
 USR_SESSION = str(Path(__file__).parent / "usr_session")
 
 
@@ -27,7 +28,7 @@ def _registered():
 def tiny_problems():
     """The problems of usr/, as a module."""
     with registry.problems.temporary():
-        registry.import_usr_dirs([str(Path(__file__).parent / "usr")])
+        registry.import_usr_dirs([USR])
         yield sys.modules["tiny_problems"]
     del sys.modules["tiny_problems"]
 

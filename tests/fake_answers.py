@@ -11,7 +11,7 @@ import sys
 import types
 from pathlib import Path
 
-from t2t_lite.decoding import files, live
+from t2t_lite.decoding import files, interactive
 from t2t_lite.decoding.answer import Answer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
@@ -52,6 +52,6 @@ if __name__ == "__main__":
         FakeAnswerer.die_after = int(arguments[2]) if len(arguments) > 2 else FakeAnswerer.die_after
         files.decode_file(answerer, PROBLEM, source=Path(arguments[0]), target=Path(arguments[1]), return_scores=False)
     elif way == "pipe":
-        live.decode_pipe(answerer, PROBLEM, return_scores=False)
+        interactive.decode_pipe(answerer, PROBLEM, return_scores=False)
     else:
-        live.decode_interactive(answerer, PROBLEM, return_scores=False)
+        interactive.decode_interactive(answerer, PROBLEM, return_scores=False)

@@ -1,6 +1,6 @@
 """Trains a small model in ways that must agree, and keeps what came out.
 
-A process of its own for tests/test_devices.py: a CPU is divided into devices once, before TensorFlow starts.
+A process of its own for tests/training/test_devices.py: a CPU is divided into devices once, before TensorFlow starts.
 
     python replicas.py FOLDER STEPS CASE...     a CASE is REPLICAS or REPLICAS:HPARAMS, as 2:accumulate_steps=2
 """

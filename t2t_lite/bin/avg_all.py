@@ -29,7 +29,7 @@ def body(flags: FlagValues) -> None:
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     averaged_dir = Path(flags.averaged_dir).expanduser() if flags.averaged_dir else output_dir / "averaged"
     import_tensorflow()
-    from t2t_lite.runs.average import average_checkpoints
+    from t2t_lite.runs.average_checkpoints import average_checkpoints
 
     steps = average_checkpoints(output_dir, averaged_dir, flags.n)
     print(f"averaged the checkpoints of the steps {', '.join(map(str, steps))} into {averaged_dir}")

@@ -60,7 +60,7 @@ def body(flags: FlagValues) -> None:
     data_dir = Path(flags.data_dir).expanduser()
     raw_root = Path(flags.tmp_dir).expanduser() if flags.tmp_dir else data_dir / "raw"
     beam_options = shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None
-    from t2t_lite.data.generate import generate
+    from t2t_lite.datagen.generate import generate
 
     generate(names, data_dir, raw_root, flags.num_workers, flags.t2t_usr_dir, max_bad, beam_options)
 

@@ -63,16 +63,16 @@ def body(flags: FlagValues) -> None:
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     import_tensorflow()
-    from t2t_lite.decoding import decode, files, live
+    from t2t_lite.decoding import decode, files, interactive
 
     names = [problem.name for problem in problems]
     answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint, flags.brackets)
     if flags.show:
         decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:
-        live.decode_interactive(answerer, problems[0], return_scores=flags.return_scores)
+        interactive.decode_interactive(answerer, problems[0], return_scores=flags.return_scores)
     elif piped:
-        live.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
+        interactive.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
         files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
 

@@ -18,8 +18,8 @@ from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
-from t2t_lite.training.interrupt import StopSignals
-from t2t_lite.training.stopping import Watch
+from t2t_lite.training.early_stopping import Watch
+from t2t_lite.training.stop_signals import StopSignals
 
 
 def define(flags: FlagValues) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from t2t_lite.data.picture_files import image_bytes
 from t2t_lite.data.records import framed, serialize
-from t2t_lite.data.tally import Tally
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.datagen.split_stats import Tally
 from t2t_lite.errors import UserError
+from t2t_lite.media.picture_files import image_bytes
 from t2t_lite.problems.features import CROPPED, Audio, Feature, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem
 

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from t2t_lite.data import bucketing, lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
-from t2t_lite.data.given import decode_picture
 from t2t_lite.data.manifest import Manifest, Split
-from t2t_lite.data.pictures import Draw, read_pictures
-from t2t_lite.data.tensors import decode_audio, pad_text
 from t2t_lite.data.verify import wrong_shard
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
+from t2t_lite.media.crop_pictures import Draw, read_pictures
+from t2t_lite.media.decode_inputs import decode_picture
+from t2t_lite.media.tensors import decode_audio, pad_text
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import say

@@ -11,9 +11,9 @@ from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value
 from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.answer import Answer, faults
-from t2t_lite.decoding.beam import BeamDecoder
+from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.decoding.greedy import GreedyDecoder
+from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.decoding.inputs import read_input
 from t2t_lite.decoding.sampling import SamplingDecoder
 from t2t_lite.decoding.search import Decoder

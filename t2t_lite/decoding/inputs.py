@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.data.picture_files import given_picture
 from t2t_lite.errors import UserError
+from t2t_lite.media.picture_files import given_picture
+from t2t_lite.media.sound_files import read_sound
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Text
-from t2t_lite.problems.sounds import read_sound
 
 
 def read_input(problem: Problem, text: str, place: str = "") -> Any:

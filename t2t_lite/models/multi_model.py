@@ -168,7 +168,7 @@ class MultiModel(keras.Model):
         Args:
           problem: the problem's name.
           batch: `inputs` and `targets` as data/reading.py gives them; `weights` (B,), where there are, are 0 for
-            examples that only fill up (data/slices.py).
+            examples that only fill up (data/batch_shards.py).
           noise: the seed (2,) of dropout and gating noise in training, None otherwise.
         """
         targets = batch["targets"]

@@ -26,7 +26,7 @@ class Image:
     """A picture: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3). Stored as PNG or JPEG bytes.
 
     It keeps its aspect: it is stored so that it covers a little more than the network sees, and cropped when it is
-    read, in training at a random place, otherwise in the middle (`data/pictures.py`).
+    read, in training at a random place, otherwise in the middle (`media/crop_pictures.py`).
     """
 
     rows: int = 32  # what the network sees

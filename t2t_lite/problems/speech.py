@@ -7,10 +7,10 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
+from t2t_lite.media.sound_files import read_sound
 from t2t_lite.problems.features import Audio, Text
 from t2t_lite.problems.files import read_table, split_file
 from t2t_lite.problems.problem import Problem
-from t2t_lite.problems.sounds import read_sound
 
 _LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves where there is no dev.tsv) with lines sound file<TAB>text"
 

@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t2t_lite.serving import rest
 from t2t_lite.serving.batching import Batching, BatchPlan
-from t2t_lite.serving.checks import check_input
+from t2t_lite.serving.input_checks import check_input
 from t2t_lite.serving.limits import Limits, RequestError
-from t2t_lite.serving.measures import Measures
 from t2t_lite.serving.model import ExportedModel
+from t2t_lite.serving.server_metrics import Measures
 
 _PAGE = Path(__file__).parent / "page"
 _MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from t2t_lite.serving.limits import Limits, RequestError
-from t2t_lite.serving.measures import Measures
 from t2t_lite.serving.model import ATTENTION
 from t2t_lite.serving.rest import Answer, Row
+from t2t_lite.serving.server_metrics import Measures
 
 Predict = Callable[[str, dict[str, list[bytes]]], dict[str, np.ndarray]]
 

@@ -26,7 +26,7 @@ from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import muted
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
-from t2t_lite.runs.replacing import check_not_inside, replaced
+from t2t_lite.runs.replace_folder import check_not_inside, replaced
 from t2t_lite.runs.run import Run
 from t2t_lite.serving.signatures import Signatures
 from t2t_lite.serving.tokenizer import Tokenizer

@@ -3,8 +3,8 @@
 import tensorflow as tf
 import tensorflow_text
 
-from t2t_lite.data.tensors import check
 from t2t_lite.data.vocabulary import END, ESCAPE, PAD, SPACE, Vocabulary
+from t2t_lite.media.tensors import check
 
 
 class Tokenizer(tf.Module):

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from t2t_lite.data.batch_shards import largest_batch, slice_batch
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.slices import largest_batch, slice_batch
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.modalities.modality import cross_entropy
 from t2t_lite.progress import say
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.guard import Guard
+from t2t_lite.training.loss_scale import Guard
 from t2t_lite.training.schedule import learning_rate
 
 Batch = Mapping[str, tf.Tensor]

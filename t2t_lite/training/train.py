@@ -11,21 +11,21 @@ from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
+from t2t_lite.monitoring.monitor import Monitor
+from t2t_lite.monitoring.profiler import Profiler
+from t2t_lite.monitoring.sample_outputs import Samples
 from t2t_lite.problems import Problem
 from t2t_lite.progress import say
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.draw import problem_draw
-from t2t_lite.training.interrupt import StopSignals
+from t2t_lite.training.early_stopping import Watch
 from t2t_lite.training.mixture import TrainingMixture
-from t2t_lite.training.monitor import Monitor
 from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.profile import Profiler
-from t2t_lite.training.samples import Samples
+from t2t_lite.training.sampler import problem_draw
 from t2t_lite.training.schedule import learning_rate
 from t2t_lite.training.step import TrainStep
-from t2t_lite.training.stopping import Watch
+from t2t_lite.training.stop_signals import StopSignals
 from t2t_lite.training.warm_start import warm_start
 
 

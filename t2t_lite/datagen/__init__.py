@@ -1,0 +1,1 @@
+"""Generating records: raw files to vocabularies, TFRecord shards and a manifest."""

@@ -1,0 +1,162 @@
+"""One problem on its way into records: what every way of generating it must know."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import itertools
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import t2t_lite
+from t2t_lite.data import encoding
+from t2t_lite.data.vocabulary import vocabulary_path
+from t2t_lite.datagen import error_budget
+from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.errors import UserError
+from t2t_lite.problems.features import Feature, Label, Text
+from t2t_lite.problems.problem import Problem
+
+
+class Job:
+    """A problem, its raw files, and where its records go.
+
+    Args:
+      problem: as registered; it is resolved here.
+      data_dir: where records go.
+      raw_root: the raw files; a problem NAME.SOURCE reads the folder SOURCE in it.
+      max_bad: the share of a split's examples that may be broken.
+
+    Raises:
+      UserError: the raw files are missing or wrong.
+    """
+
+    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float):
+        self.problem = problem
+        self.data_dir = data_dir
+        self.raw_dir = raw_root / problem.source if problem.source else raw_root
+        self.max_bad = max_bad
+        self.declared = problem.declaration()
+        for split in problem.splits:
+            if not re.fullmatch(r"\w+", split):
+                raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
+        if problem.splits[:1] != ("train",):
+            raise UserError(f"problem '{problem.name}': splits are {problem.splits}; the first must be 'train'")
+        problem.resolve(self.raw_dir)
+        self.resolved = problem.declaration()
+
+    @property
+    def name(self) -> str:
+        """The problem's name."""
+        return self.problem.name
+
+    @property
+    def train(self) -> str:
+        """The split that is trained on."""
+        return self.problem.splits[0]
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """{"inputs": ..., "targets": ...}"""
+        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+
+    @property
+    def texts(self) -> dict[str, Text]:
+        """The text features by key."""
+        return {key: feature for key, feature in self.features.items() if isinstance(feature, Text)}
+
+    @property
+    def open_labels(self) -> list[str]:
+        """The features whose classes have still to be collected."""
+        return [key for key, feature in self.features.items() if isinstance(feature, Label) and not feature.classes]
+
+    @property
+    def spec(self) -> encoding.Spec:
+        """What workers must know."""
+        declaration = json.dumps(self.problem.declaration())
+        return encoding.Spec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
+
+    @property
+    def source(self) -> dict[str, str]:
+        """Where the examples come from, for the manifest."""
+        kind = type(self.problem)
+        description = (kind.__doc__ or "").strip().split("\n")[0]
+        raw_dir = str(self.raw_dir) if self.raw_dir.is_dir() else ""
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "description": description, "raw_dir": raw_dir}
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the records depend on; of the raw files, those of a problem on the user's own, who may mend them."""
+        try:
+            code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
+        except (TypeError, OSError):  # defined where there is no file, as on Python's command line
+            code = 0
+        vocabularies = {}
+        for name in sorted({text.vocab for text in self.texts.values()}):
+            path = vocabulary_path(self.data_dir, name)
+            vocabularies[name] = zlib.crc32(path.read_bytes()) if path.exists() else None
+        made_by = {"code": code, "version": t2t_lite.__version__, "shards": self.problem.shards}
+        raw = {"raw_dir": str(self.raw_dir), "raw_files": self._raw_files}
+        return {"resolved": self.resolved, "vocabularies": vocabularies, **raw, **made_by}
+
+    @functools.cached_property
+    def _raw_files(self) -> int:
+        """A checksum of the names, sizes and times of train.*, dev.*, test.* and what is in folders of such names."""
+        if not self.problem.needs_source:
+            return 0
+        crc = 0
+        for top in sorted(os.listdir(self.raw_dir)):
+            if top.partition(".")[0] not in ("train", "dev", "test"):
+                continue
+            folders = sorted(os.walk(self.raw_dir / top)) or [(str(self.raw_dir), [], [top])]
+            for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
+                with contextlib.suppress(OSError):  # a link that leads nowhere
+                    stat = os.stat(path)
+                    crc = zlib.crc32(
+                        f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf8", "surrogateescape"), crc
+                    )
+        return crc
+
+    def examples(self, split: str) -> Iterator[Any]:
+        """The raw items of a split."""
+        return iter(self.problem.examples(split, self.raw_dir))
+
+    def look(self) -> Survey:
+        """Counts the items of the training split, and keeps some."""
+        found = Survey.of([], [], 0)
+        known = self.problem.count(self.train, self.raw_dir)
+        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
+            found.meet(number, item)
+            if isinstance(item, UserError):
+                self.check_broken(self.train, found.broken, found.count, ended=False)
+        found.count = known or found.count
+        return found
+
+    def check_splits(self) -> None:
+        """Raises UserError where a split has no files or no examples: now, not after hours of work on those before."""
+        for split in self.problem.splits:
+            self.check_not_empty(split, sum(1 for _ in itertools.islice(self.examples(split), 1)))
+
+    def set_classes(self, key: str, names: set[str]) -> None:
+        """Gives a label that was declared without classes those that were met."""
+        feature = self.features[key]
+        assert isinstance(feature, Label)
+        setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))
+
+    def shards(self, split: str) -> int:
+        """How many shards a split of many examples gets."""
+        return self.problem.shards if split == self.train else 1
+
+    def check_broken(self, split: str, found: list[tuple[int, str]], items: int, ended: bool = True) -> None:
+        """Raises UserError where too many examples are broken; see `broken.check`."""
+        error_budget.check(split, found, items, self.max_bad, ended, error_budget.report_path(self.data_dir, self.name))
+
+    def check_not_empty(self, split: str, examples: int) -> None:
+        """Raises UserError where a split has no examples."""
+        if not examples:
+            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}")

@@ -1,0 +1,1 @@
+"""Picture and sound files: decoding, cropping, drawing."""

@@ -1,0 +1,1 @@
+"""What a training run shows and logs: the display, scalars, TensorBoard, profiles."""

@@ -1,0 +1,79 @@
+"""What the model answers to a few dev examples of each problem, for a person to read, look at and hear."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from t2t_lite.data.reading import Dataset
+from t2t_lite.decoding.decode import answer_batch, show
+from t2t_lite.decoding.greedy_search import GreedyDecoder
+from t2t_lite.hparams import HParams
+from t2t_lite.monitoring import scalar_writer
+from t2t_lite.problems.features import Audio, Image, Text
+
+_COUNT = 2  # examples of each problem: decoding them must not take long beside the evaluation
+
+
+class Samples:
+    """Decodes the same few dev examples of each problem whenever it is asked.
+
+    Args:
+      model: the model in training.
+      datasets: the problems.
+      hparams: the resolved hparams.
+    """
+
+    def __init__(self, model: Any, datasets: Mapping[str, Dataset], hparams: HParams):
+        self.decoder = GreedyDecoder(model)
+        self._datasets = datasets
+        self._hparams = hparams
+        self._batches: dict[str, dict[str, tf.Tensor]] = {}
+
+    def __call__(self) -> list[Any]:
+        """Values for TensorBoard: a table of inputs, targets and outputs a problem; at the first call also the inputs.
+
+        Those that are no text, as pictures and sounds: they are the same every time.
+        """
+        values = []
+        for name, dataset in self._datasets.items():
+            if not dataset.split("dev").examples:
+                continue
+            if name not in self._batches:
+                self._batches[name] = self._examples(dataset)
+                values += _input_values(dataset, self._batches[name])
+            batch = self._batches[name]
+            values.append(scalar_writer.text_value(f"dev/{name}/samples", self._table(dataset, batch)))
+        return values
+
+    def _examples(self, dataset: Dataset) -> dict[str, tf.Tensor]:
+        """The first batch of the dev split that has as many examples as are wanted, or the first of all."""
+        small = self._hparams.replace(batch_max_examples=_COUNT, batch_tokens=1 << 20, batch_multipliers="")
+        with dataset.reading():
+            return next(iter(dataset.batches("dev", small)))
+
+    def _table(self, dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> str:
+        """Markdown."""
+        # An untrained model never ends an answer: twice the length of the target is enough to see that.
+        limit = 2 * batch["targets"].shape[1] if isinstance(dataset.problem.targets, Text) else 0
+        lines = ["| input | target | output |", "|---|---|---|"]
+        for row, answer in enumerate(answer_batch(self.decoder, dataset, batch, limit)):
+            number = int(batch["index"][row])
+            cells = [show(dataset, key, batch, row, number) for key in ("inputs", "targets")]
+            cells.append(answer.text + ("" if answer.finished else " [length limit]"))
+            lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+        return "\n".join(lines)
+
+
+def _input_values(dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[Any]:
+    """The pictures or sounds of a batch."""
+    name, feature = dataset.problem.name, dataset.problem.inputs
+    values = []
+    for row, value in enumerate(batch["inputs"].numpy()):
+        tag = f"dev/{name}/input_{int(batch['index'][row])}"
+        if isinstance(feature, Image):
+            values.append(scalar_writer.image_value(tag, value))
+        elif isinstance(feature, Audio):
+            sound = value[: int(batch["inputs_length"][row])]
+            values.append(scalar_writer.audio_value(tag, sound, feature.sample_rate))
+    return values

@@ -1,0 +1,487 @@
+"""Datagen and reading: what is stored comes back, whole, in order, in batches of the size asked for."""
+
+import dataclasses
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import conftest
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from t2t_lite import registry
+from t2t_lite.data.encoding import pcm16
+from t2t_lite.data.reading import Dataset
+from t2t_lite.data.records import read_records
+from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.datagen.generate import generate
+from t2t_lite.errors import UserError
+from t2t_lite.hparams import HParams
+from t2t_lite.problems import Label, Problem, Text
+from t2t_lite.problems.problem import get_problem
+
+USR_DIR = conftest.USR
+NAMES = ["tiny_reverse", "tiny_pictures", "tiny_sounds"]
+HPARAMS = HParams(batch_tokens=200, batch_max_examples=16)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def problems(tiny_problems):
+    return tiny_problems
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generate(NAMES, folder, folder, num_workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def raw():
+    """{(problem, split): raw examples}"""
+    found = {}
+    for name in NAMES:
+        problem = get_problem(name)
+        for split in problem.splits:
+            found[name, split] = [problem.convert(item) for item in problem.examples(split, Path())]
+    return found
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def read(dataset, split, hparams=HPARAMS, **kwargs):
+    with dataset.reading():
+        return [{k: v.numpy() for k, v in batch.items()} for batch in dataset.batches(split, hparams, **kwargs)]
+
+
+def in_order(batches, key):
+    """{index: value} of all batches."""
+    return {int(i): value for batch in batches for i, value in zip(batch["index"], batch[key], strict=True)}
+
+
+class TestVocabulary:
+    def test_gives_back_any_text(self):
+        vocabulary = Vocabulary.train(["the red house", "das rote Haus", "123 \u2581 45"] * 20, 400)
+        rng = random.Random(0)
+        alphabet = " ab\n\t\r\0\u2581\U0010ffff01<>/s日🙂\u3000\u2028\ufeffé\u0301\ufffdthe"
+        texts = ["".join(rng.choices(alphabet, k=rng.randint(0, 9))) for _ in range(2000)]
+        for text in [*texts, "", " ", "  a  ", "</s>", "<pad>", "<unk>", "<0x41>", "\u2581\U0010ffff0", "a\r\nb\n"]:
+            ids = vocabulary.encode(text)
+            assert vocabulary.decode(ids) == text
+            assert not {0, 1, 2} & set(ids)
+
+    def test_decode_stops_at_the_end_token_and_ignores_padding(self):
+        vocabulary = Vocabulary.train(["red house"] * 9, 400)
+        ids = vocabulary.encode("red")
+        assert vocabulary.decode([0, *ids, 99999, 1, *ids, 0, 0]) == "red"
+        assert vocabulary.decode(np.array(ids, np.int32)) == "red"
+
+    def test_same_text_gives_the_same_vocabulary(self):
+        texts = ["one two three", "four five six"] * 50
+        assert Vocabulary.train(texts, 400).checksum == Vocabulary.train(iter(texts), 400).checksum
+        assert Vocabulary.train(texts, 400).checksum != Vocabulary.train([*texts[:-1], "seven"], 400).checksum
+
+    def test_size_is_kept_to(self):
+        assert Vocabulary.train([" ".join(str(n * n) + chr(97 + n % 26) for n in range(999))] * 3, 300).size <= 300
+        with pytest.raises(UserError, match="vocab_size=200 is too small"):
+            Vocabulary.train(["red house"], 200)
+        with pytest.raises(UserError, match="no text"):
+            Vocabulary.train([], 300)
+
+
+def test_datagen_needs_no_tensorflow_in_its_workers():
+    code = "import sys, t2t_lite.datagen.generate, t2t_lite.problems; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class TestGenerate:
+    def test_files_do_not_depend_on_the_number_of_workers(self, data_dir, tmp_path):
+        generate(NAMES, tmp_path, data_dir, num_workers=3, usr_dirs=[USR_DIR])
+        assert files_of(tmp_path) == files_of(data_dir)
+
+    def test_names_and_counts(self, data_dir):
+        names = set(files_of(data_dir))
+        assert {"tiny_reverse-train-00009-of-00010", "tiny_reverse-dev-00000-of-00001", "vocab.tiny.model"} <= names
+        assert "tiny_pictures-train-00000-of-00001" in names  # too few for ten shards
+        assert not [name for name in names if "incomplete" in name]
+        split = Dataset.open(data_dir, "tiny_reverse").split("train")
+        assert split.examples == 400
+        assert sum(split.positions.values()) + split.too_long == 400
+        assert split.too_long > 0
+
+    def test_what_is_whole_is_passed_over(self, data_dir, capsys):
+        before = {path: path.stat().st_mtime_ns for path in data_dir.iterdir()}
+        generate(NAMES, data_dir, "no such folder", num_workers=1)
+        assert {path: path.stat().st_mtime_ns for path in data_dir.iterdir()} == before
+        assert "tiny_reverse: already generated" in capsys.readouterr().err
+
+    def test_a_lost_shard_or_another_declaration_generates_again(self, tmp_path, monkeypatch, capsys):
+        generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        before = files_of(tmp_path)
+        (tmp_path / "tiny_sounds-train-00003-of-00010").unlink()
+        (tmp_path / "tiny_sounds-train-00000-of-00077").write_bytes(b"left by an older version")
+        generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        assert files_of(tmp_path) == before
+        monkeypatch.setattr(registry.problems.get("tiny_sounds"), "version", "2")
+        generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+        assert Dataset.open(tmp_path, "tiny_sounds").manifest.declaration["version"] == "2"
+        assert "00003-of-00010: missing" in capsys.readouterr().err
+
+    def test_vocabulary_is_shared_and_stays(self, data_dir, tmp_path):
+        generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
+        alone = vocabulary_path(tmp_path, "tiny").read_bytes()
+        assert alone != vocabulary_path(data_dir, "tiny").read_bytes()  # which was built from two problems
+        generate(["tiny_pictures"], tmp_path, tmp_path, num_workers=1)
+        assert vocabulary_path(tmp_path, "tiny").read_bytes() == alone
+        both = [Dataset.open(tmp_path, name).vocabularies["tiny"].checksum for name in NAMES[:2]]
+        assert both[0] == both[1]
+
+    def test_vocabulary_is_built_from_an_even_sample(self, tmp_path, monkeypatch):
+        seen = []
+
+        def train(texts, size, symbols):
+            seen.append(list(texts))
+            return Vocabulary(Vocabulary.load(vocabulary_path(tmp_path, "kept")).model)
+
+        vocabulary_path(tmp_path, "kept").write_bytes(Vocabulary.train(["red house"], 300).model)
+        monkeypatch.setattr("t2t_lite.datagen.generate._SAMPLE_BYTES", 20_000)
+        monkeypatch.setattr("t2t_lite.datagen.build_vocabularies.Vocabulary.train", train)
+        for folder in ("a", "b"):
+            generate(["tiny_reverse"], tmp_path / folder, tmp_path, num_workers=1)
+        assert seen[0] == seen[1]
+        assert 14_000 < sum(len(text) + 100 for text in seen[0]) <= 20_000
+        assert len(seen[0]) < 150  # of 800
+        problem = get_problem("tiny_reverse")
+        place = {example["inputs"]: n for n, example in enumerate(problem.examples("train", tmp_path))}
+        assert 100 < np.mean([place[text] for text in seen[0][::2]]) < 300  # of 400
+
+    def test_sizes_of_one_vocabulary_must_agree(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(registry.problems.get("tiny_pictures"), "targets", Text(vocab="tiny", vocab_size=300))
+        with pytest.raises(UserError, match="'tiny' is declared with different sizes: 8192 by 'tiny_reverse', 300 by"):
+            generate(NAMES, tmp_path, tmp_path, num_workers=1)
+
+    def test_classes_are_collected_from_the_training_split(self, data_dir, tmp_path, monkeypatch):
+        assert Dataset.open(data_dir, "tiny_sounds").problem.targets.classes == ("go", "no", "yes")
+        monkeypatch.setattr(registry.problems.get("tiny_sounds"), "extra_class", "maybe")
+        with pytest.raises(UserError, match=r"'tiny_sounds', split 'dev', example 10, targets: no class 'maybe'"):
+            generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+    def test_interruption_leaves_nothing_that_looks_whole(self, tmp_path, error):
+        @registry.problems.register(name=f"interrupted_{error.__name__}")
+        class Interrupted(Problem):
+            inputs, targets = Text(vocab="tiny"), Label(("a",))
+            fails = False
+
+            def examples(self, split, raw_dir):
+                yield from ({"inputs": "red", "targets": "a"} for _ in range(300))
+                if split == "dev":
+                    raise error
+
+        name = f"interrupted_{error.__name__}"
+        with pytest.raises(error):
+            generate([name], tmp_path, tmp_path, num_workers=1)
+        assert [file for file in files_of(tmp_path) if not file.endswith(".incomplete")] == ["vocab.tiny.model"]
+        with pytest.raises(UserError, match=f"run t2t-datagen --problem={name} --data_dir={tmp_path}"):
+            Dataset.open(tmp_path, name)
+
+    def test_a_worker_that_dies_is_an_error_and_no_hang(self, tmp_path):
+        with pytest.raises(UserError, match="a worker process died"):
+            generate(["tiny_deadly"], tmp_path, tmp_path, num_workers=2, usr_dirs=[USR_DIR])
+
+    def test_an_error_in_a_worker_arrives(self, tmp_path):
+        with pytest.raises(UserError, match="unknown problem 'tiny_reverse'"):
+            generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=2)  # without usr_dirs
+
+    @pytest.mark.parametrize(
+        ("inputs", "example", "message"),
+        [
+            (Text(), None, "split 'train' has no examples|no text to build"),
+            (Text(), {"inputs": 7, "targets": "a"}, "split 'train', example 0, inputs: expected text, got int"),
+            (Text(), {"inputs": "x"}, "example 0: not a dict with 'inputs' and 'targets'"),
+            (Label(("b",)), {"inputs": "c", "targets": "a"}, "inputs: no class 'c'"),
+            (registry.problems, {"inputs": np.zeros((3, 2)), "targets": "a"}, "expected a mono waveform"),
+        ],
+    )
+    def test_bad_examples_are_named(self, tmp_path, inputs, example, message):
+        from t2t_lite.problems import Audio
+
+        feature = Audio() if inputs is registry.problems else inputs
+
+        class Bad(Problem):
+            inputs, targets = feature, Label(("a",))
+
+            def examples(self, split, raw_dir):
+                return [] if example is None else [example]
+
+        with registry.problems.temporary():
+            registry.problems.register(Bad)
+            vocabulary_path(tmp_path, "subwords").write_bytes(Vocabulary.train(["red house"], 300).model)
+            with pytest.raises(UserError, match=message):
+                generate(["bad"], tmp_path, tmp_path, num_workers=1)
+        assert list(files_of(tmp_path)) == ["vocab.subwords.model"]
+
+
+def test_waveforms_that_cannot_be_stored():
+    assert pcm16(np.array([-1.0, 0.5, 2.0])).tolist() == [-32768, 16384, 32767]
+    for bad in (np.array([np.nan]), np.zeros(0), np.zeros(3, np.int32), np.array(["x"])):
+        with pytest.raises(UserError):
+            pcm16(bad)
+
+
+class TestRoundTrip:
+    def test_text(self, data_dir, raw):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        decode = dataset.vocabularies["tiny"].decode
+        for split in ("train", "dev"):
+            batches = read(dataset, split, HPARAMS)
+            for key in ("inputs", "targets"):
+                texts = {i: decode(ids) for i, ids in in_order(batches, key).items()}
+                wanted = [example[key] for example in raw["tiny_reverse", split]]
+                assert sorted(texts) == list(range(len(wanted)))
+                for i, text in enumerate(wanted):
+                    ids = dataset.vocabularies["tiny"].encode(text)
+                    assert texts[i] == (text if len(ids) < 40 else decode(ids[:39]))
+        assert any(len(dataset.vocabularies["tiny"].encode(e["inputs"])) >= 40 for e in raw["tiny_reverse", "dev"])
+
+    def test_pictures_and_their_captions(self, data_dir, raw):
+        dataset = Dataset.open(data_dir, "tiny_pictures")
+        batches = read(dataset, "dev")
+        pictures, captions = in_order(batches, "inputs"), in_order(batches, "targets")
+        for i, example in enumerate(raw["tiny_pictures", "dev"]):
+            assert pictures[i].shape == (4, 6, 3)
+            assert pictures[i].dtype == np.float32
+            assert 0 <= pictures[i].min() <= pictures[i].max() <= 1
+            if example["inputs"].shape == (4, 6, 3):
+                np.testing.assert_allclose(pictures[i], example["inputs"] / 255, atol=1e-6)
+            else:  # resized
+                np.testing.assert_allclose(pictures[i].mean(), example["inputs"].mean() / 255, atol=0.05)
+            assert dataset.vocabularies["tiny"].decode(captions[i]) == example["targets"]
+
+    def test_sounds_and_their_classes(self, data_dir, raw):
+        dataset = Dataset.open(data_dir, "tiny_sounds")
+        batches = read(dataset, "dev")
+        sounds, sizes, labels = (in_order(batches, key) for key in ("inputs", "inputs_length", "targets"))
+        assert len(sounds) == 10
+        cut = 0
+        for i, example in enumerate(raw["tiny_sounds", "dev"]):
+            samples = example["inputs"] / (32768 if example["inputs"].dtype == np.int16 else 1)
+            size = min(len(samples), 8000)
+            cut += len(samples) > size
+            assert sizes[i] == size
+            np.testing.assert_allclose(sounds[i][:size], samples[:size], atol=1 / 32768)
+            assert not sounds[i][size:].any()
+            assert dataset.problem.targets.classes[labels[i]] == example["targets"]
+        assert cut  # some are longer than the maximum
+        for batch in batches:
+            assert batch["inputs"].shape[1] % 640 == 0
+            assert batch["inputs_length"].max() <= batch["inputs"].shape[1]
+
+
+class TestBatches:
+    def test_are_bucketed_and_padded(self, data_dir):
+        batches = read(Dataset.open(data_dir, "tiny_reverse"), "dev", shuffle=False)
+        assert [b["index"].tolist() for b in batches] == [
+            b["index"].tolist() for b in read(Dataset.open(data_dir, "tiny_reverse"), "dev", shuffle=False)
+        ]
+        for batch in batches:
+            assert sorted(batch["index"]) == list(batch["index"])
+            sides = batch["inputs"].shape[1], batch["targets"].shape[1]
+            assert set(sides) <= {*range(4, 16), *range(16, 32, 2), 32, 36, 40}
+            assert len(batch["index"]) <= min(16, 200 // max(sides))
+            for ids in (*batch["inputs"], *batch["targets"]):
+                end = ids.tolist().index(1)
+                assert 0 not in ids[:end]
+                assert not ids[end + 1 :].any()
+        assert len({len(b["index"]) for b in batches}) > 2
+        assert len({b["inputs"].shape[1] for b in batches}) > 2
+
+    def test_one_long_example_makes_a_batch_however_few_tokens_are_allowed(self, data_dir):
+        batches = read(Dataset.open(data_dir, "tiny_reverse"), "dev", HPARAMS.replace(batch_tokens=3))
+        assert {len(b["index"]) for b in batches} == {1}
+        assert len(batches) == 90
+
+    @pytest.mark.parametrize("cached", [True, False])
+    def test_each_epoch_of_training_has_every_example_that_fits_once(self, data_dir, monkeypatch, cached):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        stored = dataset.split("train")
+        if not cached:
+            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", stored.bytes // 2)
+        decode = dataset.vocabularies["tiny"].decode
+        epochs = []
+        whole = {i: decode(ids) for i, ids in in_order(read(dataset, "train"), "inputs").items()}
+        stream = iter(dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=3))
+        for _ in range(2):
+            texts = []
+            while len(texts) < stored.examples - stored.too_long:
+                batch = next(stream)
+                texts += [decode(ids) for ids in batch["inputs"].numpy()]
+                assert [whole[i] for i in batch["index"].numpy()] == texts[-len(batch["index"]) :]
+            epochs.append(texts)
+        assert sorted(epochs[0]) == sorted(epochs[1])
+        assert len(epochs[0]) == 400 - stored.too_long
+        assert set(epochs[0]) <= set(whole.values())
+        assert epochs[0] != epochs[1]
+
+    @pytest.mark.parametrize("cached", [True, False])
+    def test_seed_alone_draws_the_order_and_skip_is_exact(self, data_dir, monkeypatch, cached):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        if not cached:
+            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
+
+        def first(number, **kwargs):
+            batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, **kwargs).take(number)
+            return [(b["inputs"].numpy().tolist(), b["targets"].numpy().tolist()) for b in batches]
+
+        once = first(200, seed=1)  # about three epochs
+        assert first(200, seed=1) == once
+        assert first(20, seed=2) != once[:20]
+        assert first(5) == first(5, seed=HPARAMS.seed)
+        for skip in (1, 130):
+            assert first(10, seed=1, skip=skip) == once[skip : skip + 10]
+
+    def test_skip_of_an_evaluation(self, data_dir):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        every = [b["index"].tolist() for b in read(dataset, "dev")]
+        assert [b["index"].tolist() for b in read(dataset, "dev", skip=3)] == every[3:]
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("cached", [True, False])
+    def test_the_number_of_threads_changes_nothing(self, data_dir, monkeypatch, name, cached):
+        dataset = Dataset.open(data_dir, name)
+        if not cached:
+            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
+        found = []
+        for threads in (1, 2, 16):
+            monkeypatch.setattr("t2t_lite.data.reading._THREADS", threads)
+            batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=6).take(40)
+            found.append([{key: value.numpy() for key, value in batch.items()} for batch in batches])
+        assert len(found[0]) == 40
+        for other in found[1:]:
+            for expected, batch in zip(found[0], other, strict=True):
+                assert expected.keys() == batch.keys()
+                for key, value in expected.items():
+                    np.testing.assert_array_equal(batch[key], value)
+
+    @pytest.mark.parametrize("name", ["tiny_pictures", "tiny_reverse"])
+    def test_a_global_seed_changes_nothing(self, data_dir, name):
+        dataset, found = Dataset.open(data_dir, name), []
+        try:
+            for seed in (None, 0, 7):
+                tf.random.set_seed(seed)
+                batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, seed=6).take(5)
+                found.append([batch["index"].numpy().tolist() for batch in batches])
+        finally:
+            tf.random.set_seed(None)
+        assert found[0] == found[1] == found[2]
+
+    def test_skipping_decodes_no_pictures(self, data_dir, monkeypatch):
+        """So that a run resumes at any batch in the time that it takes to read records."""
+        decoded = []
+
+        def decode(pictures, rows, columns, draw):
+            count = tf.py_function(lambda: decoded.append(1) or 0, [], tf.int32)
+            with tf.control_dependencies([count]):
+                return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
+
+        monkeypatch.setattr("t2t_lite.data.reading.read_pictures", decode)
+        monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
+        hparams = dataclasses.replace(HPARAMS, batch_max_examples=1)
+        dataset = Dataset.open(data_dir, "tiny_pictures")
+        for _ in dataset.batches("train", hparams, shuffle=True, repeat=True, skip=28).take(1):
+            pass
+        assert 1 <= len(decoded) <= 6  # of 29; some are read ahead
+
+    def test_left_out_examples_are_counted(self, data_dir, caplog):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        dataset.batches("train", HPARAMS, shuffle=True, repeat=True)
+        assert f"{dataset.split('train').too_long} of 400 examples are longer" in caplog.text
+
+    def test_training_on_nothing_but_too_long_examples(self, data_dir):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        dataset.manifest.splits["train"] = dataclasses.replace(dataset.split("train"), positions={})
+        with pytest.raises(UserError, match="longer than the maximum"):
+            dataset.batches("train", HPARAMS, repeat=True)
+
+
+class TestPadding:
+    @staticmethod
+    def translation(folder, pairs):
+        """Pairs of lines whose lengths are spread and related as those of sentences and their translations are."""
+        draw = random.Random(0)
+        folder.mkdir()
+        for split, number in (("train", pairs), ("dev", 5)):
+            lengths = [max(2, round(draw.lognormvariate(2.6, 0.5))) for _ in range(number)]
+            others = [max(1, round(length * draw.gauss(1.05, 0.15))) for length in lengths]
+            for language, words in (("aa", lengths), ("bb", others)):
+                lines = (" ".join(draw.choices("abcdefgh", k=length)) for length in words)
+                (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
+
+    def test_is_a_tenth_at_most_on_translation(self, tmp_path):
+        self.translation(tmp_path / "raw", 6000)
+        generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
+        dataset = Dataset.open(tmp_path / "data", "translate_files.raw")
+        hparams = HParams(batch_tokens=1024, batch_max_examples=64)
+        batches = read(dataset, "train", hparams, shuffle=True)
+        for key in ("inputs", "targets"):
+            padding = sum((batch[key] == 0).sum() for batch in batches) / sum(batch[key].size for batch in batches)
+            assert padding < 0.1
+        assert np.mean([len(batch["index"]) for batch in batches]) > 35
+
+    def test_small_splits_are_not_cut_into_small_batches(self, tmp_path):
+        self.translation(tmp_path / "raw", 300)
+        generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
+        hparams = HParams(batch_tokens=1024, batch_max_examples=64)
+        batches = read(Dataset.open(tmp_path / "data", "translate_files.raw"), "train", hparams, shuffle=True)
+        assert len(batches) <= 14
+        assert sum(len(batch["index"]) for batch in batches) == 300
+
+
+class TestDamage:
+    @pytest.fixture
+    def copy(self, data_dir, tmp_path):
+        for name, content in files_of(data_dir).items():
+            (tmp_path / name).write_bytes(content)
+        return tmp_path
+
+    def test_missing_and_changed_files_are_named(self, copy):
+        shard = copy / "tiny_reverse-train-00002-of-00010"
+        content = shard.read_bytes()
+        shard.write_bytes(content[:-1])
+        with pytest.raises(
+            UserError, match=f"{shard.name}: {len(content) - 1} bytes, the manifest says {len(content)}"
+        ):
+            Dataset.open(copy, "tiny_reverse")
+        shard.unlink()
+        with pytest.raises(UserError, match=f"{shard.name}: missing.*run t2t-datagen --problem=tiny_reverse"):
+            Dataset.open(copy, "tiny_reverse")
+        vocabulary_path(copy, "tiny").write_bytes(Vocabulary.train(["red house"], 300).model)
+        with pytest.raises(UserError, match=r"vocab.tiny.model: has changed since problem 'tiny_pictures'"):
+            Dataset.open(copy, "tiny_pictures")
+        vocabulary_path(copy, "tiny").unlink()
+        with pytest.raises(UserError, match=r"vocab.tiny.model: missing.*run t2t-datagen"):
+            Dataset.open(copy, "tiny_pictures")
+        (copy / "tiny_sounds.manifest.json").write_text("{}")
+        with pytest.raises(UserError, match="not a manifest"):
+            Dataset.open(copy, "tiny_sounds")
+
+    def test_damaged_record_names_its_file_and_its_place(self, copy):
+        shard = copy / "tiny_reverse-train-00004-of-00010"
+        records = list(read_records(shard))
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 255
+        shard.write_bytes(content)
+        places = [16 * n + sum(map(len, records[:n])) for n in range(len(records))]
+        number = max(n for n, place in enumerate(places) if place <= len(content) // 2)
+        told = f"{shard.name}: damaged in record {number}, which begins at byte {places[number]}: .*run t2t-datagen"
+        with pytest.raises(UserError, match=told):
+            read(Dataset.open(copy, "tiny_reverse"), "train")
+
+    def test_unknown_split(self, data_dir):
+        with pytest.raises(UserError, match="no split 'test'; it has train, dev"):
+            Dataset.open(data_dir, "tiny_reverse").batches("test", HPARAMS)

@@ -1,0 +1,145 @@
+"""Two worker processes over loopback, through the command."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import conftest
+import numpy as np
+import pytest
+
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
+
+USR_DIR = conftest.USR_SESSION
+PATIENCE = 600  # seconds that a busy machine may take for any one thing
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def start(session_data):
+    """Starts the trainer as worker `index` of a cluster, or alone; whatever still runs at the end is killed."""
+    started = []
+
+    def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false"):
+        flags = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={output_dir}"]
+        flags += ["--problem=session_pictures", "--hparams_set=session_tiny", f"--hparams={hparams}"]
+        flags += [f"--train_steps={steps}", "--eval_every=5", "--eval_steps=1"]
+        environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+        if ports:
+            cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "t2t_lite.bin.trainer", *flags],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def free_ports():
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0))
+        b.bind(("127.0.0.1", 0))
+        return a.getsockname()[1], b.getsockname()[1]
+
+
+def finish(*processes):
+    """[(exit status, what was said)]"""
+    said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+def weights(folder, step):
+    model = Run.open(folder).build_model()
+    assert Checkpoints(folder, model).restore_weights() == step
+    return model.get_weights()
+
+
+def wait_for_checkpoint(run, workers):
+    before = time.monotonic()
+    while not list(run.glob("checkpoints/*.index")):
+        assert all(worker.poll() is None for worker in workers) and time.monotonic() - before < PATIENCE
+        time.sleep(0.2)
+
+
+def last_step(run):
+    return max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
+
+
+@pytest.mark.chosen
+def test_two_workers_train_as_one(start, tmp_path, session_problems):
+    ports = free_ports()
+    chief, other = finish(start(tmp_path / "chief", 5, ports, 0), start(tmp_path / "other", 5, ports, 1))
+    assert chief[0] == other[0] == 0, chief[1] + other[1]
+    assert "2 replicas, 1 on each of 2 workers" in chief[1] and "step 5 of 5" in chief[1]
+    assert not (tmp_path / "other").exists() and "step 5" not in other[1]
+    ((status, said),) = finish(start(tmp_path / "alone", 5))
+    assert status == 0, said
+    expected, found = weights(tmp_path / "alone", 5), weights(tmp_path / "chief", 5)
+    assert len(expected) > 20
+    for mine, theirs in zip(found, expected, strict=True):
+        assert np.linalg.norm(mine - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7 * theirs.size**0.5
+
+
+@pytest.mark.chosen
+def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(start, tmp_path):
+    run, ports = tmp_path / "run", free_ports()
+    chief, other = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
+    wait_for_checkpoint(run, [chief, other])
+    other.send_signal(signal.SIGKILL)
+    ((status, said),) = finish(chief)
+    assert status == 1
+    assert re.search(r"^t2t-trainer: error: another worker has ended.*start all of them again", said, re.MULTILINE), (
+        said
+    )
+    assert "Traceback" not in said
+    step = last_step(run)
+    ports = free_ports()
+    again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
+    assert [status for status, _ in again] == [0, 0], again
+    assert f"going on from step {step}" in again[0][1]
+
+
+@pytest.mark.parametrize("signalled", [pytest.param(0), pytest.param(1, marks=pytest.mark.chosen)])
+def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled):
+    run, ports = tmp_path / "run", free_ports()
+    workers = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
+    wait_for_checkpoint(run, workers)
+    workers[signalled].send_signal(signal.SIGTERM)
+    results = finish(*workers)
+    step = last_step(run)
+    for index, (status, said) in enumerate(results):
+        assert status == 143, said
+        by = "SIGTERM" if index == signalled else "SIGTERM to another worker"
+        assert f"stopped by {by}; step {step} is saved. To go on:" in said
+        assert "Traceback" not in said
+    ports = free_ports()
+    again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
+    assert [status for status, _ in again] == [0, 0], again
+    assert f"going on from step {step}" in again[0][1]
+
+
+@pytest.mark.chosen
+def test_workers_with_other_hparams_are_told(start, tmp_path):
+    ports = free_ports()
+    results = finish(
+        start(tmp_path / "a", 5, ports, 0), start(tmp_path / "b", 5, ports, 1, hparams="gating_noise=false,seed=3")
+    )
+    for status, said in results:
+        assert status == 1 and "worker 1 was started with other flags, hparams or data than worker 0" in said, said

@@ -1,0 +1,245 @@
+"""A run that is stopped, in whatever way and at whatever moment, goes on as if it had not been."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import conftest
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from t2t_lite.bin import decoder, trainer
+from t2t_lite.bin import eval as evaluator
+from t2t_lite.runs.checkpoints import finished_steps
+
+USR_DIR = conftest.USR_SESSION
+
+
+def contents(run_dir, step):
+    """What a checkpoint holds: {name: value}, and the host's state."""
+    prefix = run_dir / "checkpoints" / f"ckpt-{step}"
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    described = json.loads(prefix.with_suffix(".json").read_text())
+    return {name: reader.get_tensor(name) for name in names}, (described["state"], described["best"])
+
+
+def assert_same(expected_dir, found_dir, step):
+    expected, expected_state = contents(expected_dir, step)
+    found, found_state = contents(found_dir, step)
+    assert expected.keys() == found.keys() and len(found) > 100
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert found_state == expected_state
+
+
+def contents_of(run_dir):
+    """The names of the files of all checkpoints."""
+    folder = run_dir / "checkpoints"
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def unfinished(run_dir):
+    """Whether a checkpoint is being written, or was when the run was killed."""
+    names = contents_of(run_dir)
+    described = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+    return any(name.partition(".")[0].removesuffix("_temp") not in described for name in names)
+
+
+def _train(flags):
+    with contextlib.redirect_stderr(open(os.devnull, "w")):
+        sys.exit(trainer.main(flags))
+
+
+class Killer:
+    """Starts a training again and again and kills it; a start is a fork of a process that has imported TensorFlow."""
+
+    def __init__(self, run_dir, flags):
+        self.run_dir, self.flags, self.random = run_dir, [*flags, f"--output_dir={run_dir}"], random.Random(1)
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["t2t_lite.training.train", "t2t_lite.bin.trainer"])
+
+    def start(self):
+        process = self.context.Process(target=_train, args=(self.flags,), daemon=True)
+        process.start()
+        return process
+
+    def kill(self, while_writing):
+        """Kills a training after a random number of new checkpoints; returns whether it was hit while it wrote one."""
+        process = self.start()
+        before, wanted = max(finished_steps(self.run_dir), default=0), self.random.randrange(3)
+        deadline = time.monotonic() + 600  # a shared machine can be slow
+        while len([s for s in finished_steps(self.run_dir) if s > before]) < wanted and process.is_alive():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        if while_writing:
+            left = contents_of(self.run_dir)  # by the kill before
+            while process.is_alive() and not self.stopped_while_writing(process, left):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+        else:
+            time.sleep(self.random.random() * (0.2 if wanted else 5))
+        process.kill()
+        process.join()
+        return while_writing and unfinished(self.run_dir)  # what is left of an earlier kill does not count
+
+    def stopped_while_writing(self, process, left):
+        """Holds the process up where it is writing a checkpoint, at a random moment of that."""
+        if contents_of(self.run_dir) == left or not unfinished(self.run_dir):
+            return False
+        time.sleep(self.random.random() * 0.005)
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(0.02)
+        if unfinished(self.run_dir):
+            return True
+        os.kill(process.pid, signal.SIGCONT)
+        return False
+
+    def finish(self):
+        process = self.start()
+        process.join()
+        assert process.exitcode == 0
+
+
+def settings(data_dir, problem, *flags):
+    return [
+        *(f"--t2t_usr_dir={USR_DIR}", f"--data_dir={data_dir}", f"--problem={problem}", "--hparams_set=session_tiny"),
+        *("--hparams=dropout=0.1,seed=4", "--eval_steps=1", *flags),
+    ]
+
+
+@pytest.fixture(scope="module")
+def flags(session_data):
+    return settings(session_data, "session_pictures", "--train_steps=24", "--save_every=2", "--eval_every=6")
+
+
+@pytest.fixture(scope="module")
+def whole(flags, tmp_path_factory):
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    Killer(folder, flags).finish()
+    return folder
+
+
+def test_three_kills_change_nothing(whole, flags, tmp_path):
+    killer = Killer(tmp_path / "killed", flags)
+    assert sum(killer.kill(while_writing) for while_writing in (True, False, True)) == 2
+    killer.finish()
+    assert_same(whole, tmp_path / "killed", 24)
+
+
+@pytest.mark.slow
+def test_twenty_four_kills_change_nothing(session_data, tmp_path):
+    """On all kinds of data, with early stopping watched."""
+    stop = ["--early_stop_metric=session_reverse:accuracy", "--early_stop_patience=50"]
+    steps = ["--train_steps=120", "--save_every=2", "--eval_every=10", *stop]
+    flags = settings(session_data, "session", *steps)
+    Killer(tmp_path / "whole", flags).finish()
+    killer = Killer(tmp_path / "killed", flags)
+    assert sum(killer.kill(while_writing=number % 2 == 0) for number in range(24)) >= 10
+    killer.finish()
+    assert_same(tmp_path / "whole", tmp_path / "killed", 120)
+
+
+def test_a_signal_saves_and_names_the_command_that_goes_on(whole, flags, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "t2t_lite.bin.trainer",
+        *flags,
+        f"--output_dir={tmp_path}/a run",
+        "--save_every=3",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not finished_steps(tmp_path / "a run"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate()
+    assert process.returncode == 143, told
+    stopped, typed = told.splitlines()[-2:]
+    step = max(finished_steps(tmp_path / "a run"))
+    assert f"; step {step} is saved. To go on:" in stopped
+    assert "Traceback" not in told
+    assert shlex.split(typed) == command
+    done = subprocess.run(shlex.split(typed), stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0
+    assert f"going on from step {step}" in done.stderr
+    assert_same(whole, tmp_path / "a run", 24)
+
+
+def test_a_signal_breaks_an_evaluation_off(flags, session_problems, tmp_path, monkeypatch, capsys):
+    went_on = []
+
+    def evaluate(*_, before_batch, **__):
+        signal.raise_signal(signal.SIGTERM)
+        before_batch()
+        went_on.append(True)
+
+    monkeypatch.setattr("t2t_lite.training.train.evaluate", evaluate)
+    assert trainer.main([*flags, f"--output_dir={tmp_path}", "--train_steps=4", "--eval_every=2"]) == 143
+    assert not went_on
+    assert "stopped by SIGTERM; step 2 is saved" in capsys.readouterr().err
+
+
+class TestEarlyStopping:
+    FLAGS = ("--early_stop_metric=session_pictures:loss", "--early_stop_patience=2", "--hparams=learning_rate=0")
+
+    def test_says_so_and_is_remembered(self, flags, session_problems, tmp_path, capsys):
+        flags = [*flags, f"--output_dir={tmp_path}", *self.FLAGS, "--eval_every=1", "--save_every=50"]
+        told = "stopped early at step 3: session_pictures:loss has not improved for 2 evaluations"
+        assert trainer.main(flags) == 0
+        assert told in capsys.readouterr().err
+        # The best one, of step 1, is kept beside the last.
+        assert finished_steps(tmp_path) == {1, 3}
+        shared = [flag for flag in flags if flag.startswith(("--data_dir", "--problem"))]
+        assert evaluator.main([*shared, f"--output_dir={tmp_path}", "--checkpoint=best", "--eval_steps=1"]) == 0
+        assert "step 1\n" in capsys.readouterr().out
+        assert trainer.main(flags) == 0
+        assert told in capsys.readouterr().err
+        assert finished_steps(tmp_path) == {1, 3}
+
+
+class TestDamage:
+    @pytest.fixture
+    def damaged(self, whole, tmp_path):
+        """A run whose last checkpoint has lost its end."""
+        shutil.copytree(whole, tmp_path / "run")
+        path = tmp_path / "run" / "checkpoints" / "ckpt-24.data-00000-of-00001"
+        path.write_bytes(path.read_bytes()[:-1])
+        return tmp_path / "run"
+
+    def test_every_command_takes_the_checkpoint_before_and_says_so(
+        self, whole, damaged, flags, session_data, session_problems, capsys
+    ):
+        shared = [f"--data_dir={session_data}", f"--output_dir={damaged}", "--problem=session_pictures"]
+        told = "ckpt-24 is damaged (ckpt-24.data-00000-of-00001); ckpt-22 is used"
+        assert evaluator.main([*shared, "--eval_steps=1"]) == 0
+        said = capsys.readouterr()
+        assert told in said.err and "step 22" in said.out
+        assert decoder.main([*shared, "--show=1"]) == 0
+        assert told in capsys.readouterr().err
+        assert trainer.main([*flags, f"--output_dir={damaged}"]) == 0
+        said = capsys.readouterr().err
+        assert told in said and "going on from step 22" in said
+        assert_same(whole, damaged, 24)
+
+
+def test_what_may_change_may_change(whole, flags, session_problems, tmp_path, capsys):
+    """More steps, another cadence, other checkpoints kept, another metric: the run goes on."""
+    shutil.copytree(whole, tmp_path / "run")
+    others = ["--train_steps=25", "--eval_every=5", "--save_every=7", "--keep_checkpoints=1", "--keep_best=accuracy"]
+    stop = ["--early_stop_metric=loss", "--early_stop_patience=1", "--profile_steps=2,3"]
+    memory = ["--hparams=dropout=0.1,seed=4,accumulate_steps=2,max_bad_steps=3"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *others, *stop, *memory]) == 0
+    assert "going on from step 24" in capsys.readouterr().err
+    assert finished_steps(tmp_path / "run") == {25}
