@@ -34,3 +34,11 @@ def counting(label: str, unit: str = "examples") -> Iterator[Callable[[int], Non
 
         yield add
     say(text())
+
+
+def format_bytes(size: int) -> str:
+    """`1.5 GB`, `20 MB` or `3 kB`."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size / 1e3:.3g} kB"

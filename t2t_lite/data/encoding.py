@@ -1,197 +1,21 @@
-"""From raw examples to serialized records. Runs in datagen's worker processes and knows nothing of TensorFlow."""
+"""Encodes the value of a feature for storage: token ids, PNG or JPEG bytes, 16-bit PCM, class indices."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from t2t_lite.data.records import framed, serialize
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
-from t2t_lite.datagen.split_stats import Tally
 from t2t_lite.errors import UserError
-from t2t_lite.media.picture_files import image_bytes
-from t2t_lite.problems.features import CROPPED, Audio, Feature, Image, Label, Text
-from t2t_lite.problems.problem import Problem, get_problem
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a worker must know to take up a problem.
-
-    Attributes:
-      problem: its name.
-      raw_dir: the folder of its raw files.
-      data_dir: where the vocabularies are.
-      declaration: of the resolved problem, as JSON.
-    """
-
-    problem: str
-    raw_dir: str
-    data_dir: str
-    declaration: str
-
-
-@dataclass
-class Part:
-    """What became of some items that follow each other.
-
-    Attributes:
-      items: how many.
-      records: the examples as framed records, in order.
-      broken: (the item's number in the split, why it cannot be stored) of the rest.
-      tally: what is counted of the records.
-    """
-
-    items: int
-    records: list[bytes]
-    broken: list[tuple[int, str]]
-    tally: Tally
-
-
-def extract(
-    spec: Spec, split: str, keys: Sequence[str], items: Sequence[tuple[int, Any]]
-) -> list[tuple[int, list[Any] | UserError]]:
-    """Converts items and returns the raw values of some features, for vocabularies and classes.
-
-    Args:
-      spec: the problem.
-      split: which split the items are of.
-      keys: of "inputs", "targets".
-      items: (number in the split, what `Problem.examples` yielded).
-
-    Returns:
-      (number, the values) of each item; in place of the values, why a broken example has none.
-    """
-    problem = resolved_problem(spec)
-    found: list[tuple[int, list[Any] | UserError]] = []
-    for number, item in items:
-        try:
-            example = _convert(problem, split, number, item)
-            found.append((number, [_made(example[key]) for key in keys]))
-        except UserError as e:
-            found.append((number, e))
-        except Exception as e:
-            found.append((number, UserError(f"{_where(problem, split, number)}: {type(e).__name__}: {e}")))
-    return found
-
-
-def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
-    """Converts and serializes items, given as to `extract`."""
-    problem, vocabularies = resolved_problem(spec), _vocabularies(spec)
-    part = Part(len(items), [], [], Tally())
-    examples: dict[int, dict[str, Any]] = {}
-    for number, item in items:
-        try:
-            examples[number] = _convert(problem, split, number, item)
-        except UserError as e:
-            part.broken.append((number, str(e)))
-    features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
-    tokens = {key: _tokens(feature, key, examples, vocabularies) for key, feature in features.items()}
-    for number, example in examples.items():
-        stored: dict[str, bytes | list[int]] = {}
-        sizes = {}
-        try:
-            for key, feature in features.items():
-                ids = tokens[key].get(number)
-                if ids is not None:
-                    stored[key], sizes[key] = ids, len(ids)
-                    continue
-                try:
-                    stored[key], sizes[key] = encode_value(feature, _made(example[key]), vocabularies)
-                except Exception as e:
-                    reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
-                    raise UserError(f"{_where(problem, split, number)}, {key}: {reason}") from e
-        except UserError as e:
-            part.broken.append((number, str(e)))
-        else:
-            record = framed(serialize(stored))
-            part.records.append(record)
-            part.tally.count(features, sizes, len(record))
-    part.broken.sort()
-    return part
-
-
-def _made(value: Any) -> Any:
-    """A value that `Problem.convert` gave, which may be a function that makes it."""
-    return _encodable(value()) if callable(value) else value
-
-
-def _encodable(value: Any) -> Any:
-    """The value, unless it is a text that has no UTF-8, which sentencepiece fails at."""
-    if isinstance(value, str) and not value.isascii():
-        try:
-            value.encode("utf8")
-        except UnicodeEncodeError as e:
-            raise UserError(f"character {e.start + 1} of the text is half of a surrogate pair") from e
-    return value
-
-
-def _tokens(
-    feature: Feature, key: str, examples: dict[int, dict[str, Any]], vocabularies: dict[str, Vocabulary]
-) -> dict[int, list[int]]:
-    """The ids of one side of those examples where it is text, which is quicker than one by one."""
-    if not isinstance(feature, Text):
-        return {}
-    texts = {number: example[key] for number, example in examples.items() if isinstance(example[key], str)}
-    return dict(zip(texts, vocabularies[feature.vocab].encode_all(list(texts.values())), strict=True))
-
-
-@lru_cache(maxsize=16)
-def resolved_problem(spec: Spec) -> Problem:
-    """The problem that a worker is told of."""
-    problem = get_problem(spec.problem)
-    problem.resolve(Path(spec.raw_dir))
-    problem.adopt(json.loads(spec.declaration))
-    return problem
-
-
-@lru_cache(maxsize=16)
-def _vocabularies(spec: Spec) -> dict[str, Vocabulary]:
-    return load_vocabularies(resolved_problem(spec), Path(spec.data_dir))
-
-
-def forget() -> None:
-    """Drops what is kept of problems and vocabularies; their files may have changed since."""
-    resolved_problem.cache_clear()
-    _vocabularies.cache_clear()
+from t2t_lite.media.picture_files import CROP_SHARE, image_bytes
+from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.problem import Problem
 
 
 def load_vocabularies(problem: Problem, data_dir: Path) -> dict[str, Vocabulary]:
     """The vocabularies of a problem's text features, by name."""
     names = [feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)]
     return {name: Vocabulary.load(vocabulary_path(data_dir, name)) for name in dict.fromkeys(names)}
-
-
-def _where(problem: Problem, split: str, number: int) -> str:
-    return f"problem '{problem.name}', split '{split}', example {number}"
-
-
-def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, Any]:
-    """The example of an item.
-
-    Raises:
-      UserError: there is none; the text names the item, or the file and line that the problem names.
-    """
-    if isinstance(item, UserError):
-        raise item
-    try:
-        example = problem.convert(item)
-    except UserError:
-        raise
-    except Exception as e:
-        raise UserError(f"{_where(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
-    if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
-        raise UserError(f"{_where(problem, split, number)}: not a dict with 'inputs' and 'targets'")
-    for key in ("inputs", "targets"):
-        try:
-            _encodable(example[key])
-        except UserError as e:
-            raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
-    return example
 
 
 def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabulary]) -> tuple[bytes | list[int], int]:
@@ -202,7 +26,7 @@ def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabular
         ids = vocabularies[feature.vocab].encode(value)
         return ids, len(ids)
     if isinstance(feature, Image):
-        return image_bytes(value, (int(feature.rows / CROPPED), int(feature.columns / CROPPED))), 1
+        return image_bytes(value, (int(feature.rows / CROP_SHARE), int(feature.columns / CROP_SHARE))), 1
     if isinstance(feature, Audio):
         samples = pcm16(value)
         return samples.tobytes(), len(samples)

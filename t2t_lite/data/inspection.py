@@ -15,11 +15,11 @@ from t2t_lite.data.encoding import load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split
 from t2t_lite.data.records import DamageError, parse, read_records
 from t2t_lite.data.vocabulary import Vocabulary
-from t2t_lite.datagen.disk import gigabytes
 from t2t_lite.errors import UserError
 from t2t_lite.media.drawing import contact_sheet, spectrogram
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem
+from t2t_lite.progress import format_bytes
 
 _READ = 20_000  # examples of a split that statistics are made of, evenly from all files
 _WHOLE = 100  # of them pictures and sounds are kept, not only text and classes
@@ -126,7 +126,7 @@ class Inspection:
         for name, split in self.manifest.splits.items():
             more = f", {split.broken:,} broken ones left out" if split.broken else ""
             files = f"{len(split.shards)} file{'s' if len(split.shards) > 1 else ''}"
-            yield f"  {name:8}{split.examples:,} examples, {files}, {gigabytes(split.bytes)}{more}"
+            yield f"  {name:8}{split.examples:,} examples, {files}, {format_bytes(split.bytes)}{more}"
         for key, feature in self._features.items():
             yield f"  {key:8}{type(feature).__name__}, " + ", ".join(_described(feature))
 

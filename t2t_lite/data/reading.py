@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.data import bucketing, lengths
+from t2t_lite.data.decode_features import decode_audio, pad_text
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split
 from t2t_lite.data.verify import wrong_shard
@@ -18,7 +19,6 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
 from t2t_lite.media.crop_pictures import Draw, read_pictures
 from t2t_lite.media.decode_inputs import decode_picture
-from t2t_lite.media.tensors import decode_audio, pad_text
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import say

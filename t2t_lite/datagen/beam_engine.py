@@ -22,8 +22,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from t2t_lite import registry
-from t2t_lite.data import encoding
 from t2t_lite.data.manifest import Shard, write_atomically
+from t2t_lite.datagen import encode_examples
 from t2t_lite.datagen.first_pass import Survey
 from t2t_lite.datagen.job import Job
 from t2t_lite.datagen.shard_store import Progress, Store, incomplete, number_of_shards, shard_name
@@ -144,7 +144,7 @@ class _Counts(beam.CombineFn):
     def create_accumulator(self) -> Progress:
         return Progress()
 
-    def add_input(self, accumulator: Progress, numbered: tuple[int, encoding.Part]) -> Progress:
+    def add_input(self, accumulator: Progress, numbered: tuple[int, encode_examples.Part]) -> Progress:
         part = numbered[1]
         accumulator.items += part.items
         accumulator.tally.add(part.tally)
@@ -164,10 +164,10 @@ class _Counts(beam.CombineFn):
         return accumulator
 
 
-def _read(spec: encoding.Spec, usr_dirs: list[str], split: str) -> Iterator[Numbered]:
+def _read(spec: encode_examples.Spec, usr_dirs: list[str], split: str) -> Iterator[Numbered]:
     """The numbered items of a split, in chunks."""
     _known(usr_dirs, None)
-    items = enumerate(encoding.resolved_problem(spec).examples(split, Path(spec.raw_dir)))
+    items = enumerate(encode_examples.resolved_problem(spec).examples(split, Path(spec.raw_dir)))
     return iter(lambda: list(itertools.islice(items, _CHUNK)), [])
 
 
@@ -178,21 +178,21 @@ def _known(usr_dirs: list[str], chunk: Any) -> Any:
     return chunk
 
 
-def _look(spec: encoding.Spec, split: str, empty: Survey, chunk: Numbered) -> Survey:
+def _look(spec: encode_examples.Spec, split: str, empty: Survey, chunk: Numbered) -> Survey:
     """The survey of a chunk."""
     found = pickle.loads(pickle.dumps(empty))
     wanted = [(number, item) for number, item in chunk if found.meet(number, item)]
-    found.add(encoding.extract(spec, split, found.keys, wanted))
+    found.add(encode_examples.extract(spec, split, found.keys, wanted))
     return found
 
 
-def _encode(spec: encoding.Spec, split: str, chunk: Numbered) -> tuple[int, encoding.Part]:
+def _encode(spec: encode_examples.Spec, split: str, chunk: Numbered) -> tuple[int, encode_examples.Part]:
     """The number of a chunk's first item, and what became of the chunk."""
-    return chunk[0][0], encoding.encode(spec, split, chunk)
+    return chunk[0][0], encode_examples.encode(spec, split, chunk)
 
 
 def _dealt(
-    numbered: tuple[int, encoding.Part], stem: str, shards: int, progress: Progress
+    numbered: tuple[int, encode_examples.Part], stem: str, shards: int, progress: Progress
 ) -> Iterator[tuple[str, tuple[int, bytes]]]:
     """(path of a shard, (position in the split, records)) of a part: record n goes into shard n modulo their number."""
     first, part = numbered

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from t2t_lite.errors import UserError
+from t2t_lite.progress import format_bytes
 
 
 def check_space(data_dir: Path, needed: dict[str, int]) -> None:
@@ -19,9 +20,9 @@ def check_space(data_dir: Path, needed: dict[str, int]) -> None:
     """
     total, free = sum(needed.values()), shutil.disk_usage(data_dir).free
     if total > free:
-        each = ", ".join(f"{name} {gigabytes(size)}" for name, size in needed.items())
+        each = ", ".join(f"{name} {format_bytes(size)}" for name, size in needed.items())
         raise UserError(
-            f"--data_dir: {data_dir} has {gigabytes(free)} free, and the records need about {gigabytes(total)} "
+            f"--data_dir: {data_dir} has {format_bytes(free)} free, and the records need about {format_bytes(total)} "
             f"({each}): make room, or generate fewer problems at once"
         )
 
@@ -47,11 +48,3 @@ def alone(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def gigabytes(size: int) -> str:
-    """A number of bytes, as people say it."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size / 1e3:.3g} kB"

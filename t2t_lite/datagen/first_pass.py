@@ -52,7 +52,7 @@ class Survey:
         return bool(self.classes) or (bool(self.keys) and self.texts.wants(number))
 
     def add(self, answers: list[tuple[int, list[Any] | UserError]]) -> None:
-        """Takes what `encoding.extract` found in some items."""
+        """Takes what `encode_examples.extract` found in some items."""
         for number, values in answers:
             if isinstance(values, UserError):
                 self._leave_out(number, values)

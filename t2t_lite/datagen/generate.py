@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import t2t_lite
-from t2t_lite.data import encoding
+from t2t_lite.data.encoding import load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
-from t2t_lite.datagen import build_vocabularies, error_budget
+from t2t_lite.datagen import build_vocabularies, encode_examples, error_budget
 from t2t_lite.datagen.disk import alone, check_space
 from t2t_lite.datagen.first_pass import Survey
 from t2t_lite.datagen.job import Job
@@ -64,7 +64,7 @@ def generate(
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
-    encoding.forget()
+    encode_examples.forget()
     with alone(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
         jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
@@ -129,7 +129,7 @@ def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Survey:
 
 def _store(job: Job, store: Store, engine: Engine) -> None:
     """Writes the records of all splits, and then, as proof that they are whole, the manifest."""
-    checksums = {name: used.checksum for name, used in encoding.load_vocabularies(job.problem, job.data_dir).items()}
+    checksums = {name: used.checksum for name, used in load_vocabularies(job.problem, job.data_dir).items()}
     try:
         engine.store(job, store)
     except Exception as e:
@@ -173,7 +173,7 @@ def _described(progress: Progress) -> Split:
 
 def _estimate(job: Job, found: Survey) -> int:
     """Bytes that the records will take, judged by a few; without the splits that nobody has counted yet."""
-    part = encoding.encode(job.spec, job.train, list(found.items))
+    part = encode_examples.encode(job.spec, job.train, list(found.items))
     others = sum(job.problem.count(split, job.raw_dir) or 0 for split in job.problem.splits[1:])
     return (found.count + others) * sum(map(len, part.records)) // max(1, len(part.records))
 

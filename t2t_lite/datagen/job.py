@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import t2t_lite
-from t2t_lite.data import encoding
 from t2t_lite.data.vocabulary import vocabulary_path
-from t2t_lite.datagen import error_budget
+from t2t_lite.datagen import encode_examples, error_budget
 from t2t_lite.datagen.first_pass import Survey
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
@@ -76,10 +75,10 @@ class Job:
         return [key for key, feature in self.features.items() if isinstance(feature, Label) and not feature.classes]
 
     @property
-    def spec(self) -> encoding.Spec:
+    def spec(self) -> encode_examples.Spec:
         """What workers must know."""
         declaration = json.dumps(self.problem.declaration())
-        return encoding.Spec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
+        return encode_examples.Spec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
 
     @property
     def source(self) -> dict[str, str]:

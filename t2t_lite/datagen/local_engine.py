@@ -6,7 +6,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from t2t_lite.data import encoding
+from t2t_lite.datagen import encode_examples
 from t2t_lite.datagen.first_pass import Survey
 from t2t_lite.datagen.job import Job
 from t2t_lite.datagen.shard_store import SplitWriter, Store
@@ -53,7 +53,9 @@ class Local:
                     check_broken()
 
         with counting(f"{job.name}, {job.train}: first look") as add:
-            for answers in self._workers.map(partial(encoding.extract, job.spec, job.train, found.keys), wanted()):
+            for answers in self._workers.map(
+                partial(encode_examples.extract, job.spec, job.train, found.keys), wanted()
+            ):
                 found.add(answers)
                 check_broken()
                 add(len(answers))
@@ -75,7 +77,7 @@ class Local:
                 say(f"{job.name}, {split}: going on after {progress.items:,} examples")
             items = itertools.islice(enumerate(job.examples(split)), progress.items, None)
             with counting(f"{job.name}, {split}") as add:
-                for part in self._workers.map(partial(encoding.encode, job.spec, split), items):
+                for part in self._workers.map(partial(encode_examples.encode, job.spec, split), items):
                     writer.add(part)
                     job.check_broken(split, progress.broken, progress.items, ended=False)
                     add(part.items)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.data.encoding import Part
 from t2t_lite.data.manifest import Shard, manifest_path, sync, write_atomically
+from t2t_lite.datagen.encode_examples import Part
 from t2t_lite.datagen.split_stats import Tally
 
 _FLUSH_BYTES = 64 << 20  # what is held in memory before it is written; work that a kill undoes is no more than this,

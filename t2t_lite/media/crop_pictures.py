@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from t2t_lite.problems.features import CROPPED
+from t2t_lite.media.picture_files import CROP_SHARE
 
 
 class Draw(NamedTuple):
@@ -70,5 +70,5 @@ def _window(size: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
     wanted = tf.constant([rows, columns], tf.float32)
     # Pixels of the picture to one that the network sees, in the largest window.
     most = tf.reduce_min(tf.cast(size, tf.float32) / wanted)
-    scale = tf.minimum(most, tf.maximum(1.0, CROPPED * most))
+    scale = tf.minimum(most, tf.maximum(1.0, CROP_SHARE * most))
     return tf.clip_by_value(tf.cast(tf.round(scale * wanted), tf.int32), 1, size)

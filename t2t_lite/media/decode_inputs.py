@@ -5,8 +5,8 @@ Refused inputs are `tf.errors.InvalidArgumentError`; the text says what was expe
 
 import tensorflow as tf
 
+from t2t_lite.media.graph_bytes import bytes_at, check
 from t2t_lite.media.picture_files import JPEG, MAX_PIXELS, PNG
-from t2t_lite.media.tensors import bytes_at, check
 from t2t_lite.media.wav import read_wav
 
 _EXIF_BYTES = 1 << 18  # of a JPEG file, in which its orientation must stand

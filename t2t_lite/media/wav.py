@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from t2t_lite.media.tensors import bytes_at, check
+from t2t_lite.media.graph_bytes import bytes_at, check
 
 _INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # formats; of the last the true one stands further behind
 _HEADER, _CHUNK = 12, 8  # bytes of "RIFF", a size, "WAVE"; and of a chunk's name and size

@@ -6,9 +6,6 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# What the network sees of a picture's shorter side where there are pixels to spare, as 224 of 256 in ImageNet practice.
-CROPPED = 7 / 8
-
 
 @dataclass(frozen=True)
 class Text:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from t2t_lite.data import lengths
+from t2t_lite.data.decode_features import pad_text
 from t2t_lite.media.crop_pictures import read_pictures
 from t2t_lite.media.decode_inputs import decode_picture, decode_wav
-from t2t_lite.media.tensors import check, pad_text
+from t2t_lite.media.graph_bytes import check
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.serving.tokenizer import Tokenizer
 

@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.data import lengths
+from t2t_lite.data.decode_features import pad_text
 from t2t_lite.decoding.decode import make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.search import Start, fingerprints
-from t2t_lite.media.tensors import pad_text
 from t2t_lite.modalities.modality import Embedded
 from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.serving.preprocessing import read_inputs

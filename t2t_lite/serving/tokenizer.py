@@ -4,7 +4,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from t2t_lite.data.vocabulary import END, ESCAPE, PAD, SPACE, Vocabulary
-from t2t_lite.media.tensors import check
+from t2t_lite.media.graph_bytes import check
 
 
 class Tokenizer(tf.Module):

@@ -15,11 +15,10 @@ import pytest
 
 from t2t_lite import registry
 from t2t_lite.bin import datagen
-from t2t_lite.data import encoding
 from t2t_lite.data.manifest import Manifest
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import DamageError, framed, read_records
-from t2t_lite.datagen import disk
+from t2t_lite.datagen import disk, encode_examples
 from t2t_lite.datagen.generate import generate
 from t2t_lite.datagen.reservoir_sample import Sample
 from t2t_lite.datagen.shard_store import number_of_shards
@@ -179,7 +178,7 @@ class TestKilled:
                 (raw / name).write_text("\n".join(lines[first:]) + "\n", encoding="utf8")
 
         write()
-        encode, calls = encoding.encode, []
+        encode, calls = encode_examples.encode, []
 
         def interrupted(spec, split, items):
             calls.append(split)
@@ -187,7 +186,7 @@ class TestKilled:
                 raise KeyboardInterrupt
             return encode(spec, split, items)
 
-        monkeypatch.setattr(encoding, "encode", interrupted)
+        monkeypatch.setattr(encode_examples, "encode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
         assert [name for name in files_of(tmp_path / "data") if name.endswith("progress.incomplete")]
@@ -284,17 +283,17 @@ class TestMaxBad:
 
     def test_splits_that_were_done_are_held_to_it_too(self, tmp_path, translation, monkeypatch):
         raw = translation(*range(100, 200))
-        encode = encoding.encode
+        encode = encode_examples.encode
 
         def interrupted(spec, split, items):
             if split == "dev":
                 raise KeyboardInterrupt
             return encode(spec, split, items)
 
-        monkeypatch.setattr(encoding, "encode", interrupted)
+        monkeypatch.setattr(encode_examples, "encode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1, max_bad=0.5)
-        monkeypatch.setattr(encoding, "encode", encode)
+        monkeypatch.setattr(encode_examples, "encode", encode)
         with pytest.raises(UserError, match=r"100 of 1,000 examples of split 'train' are broken, --max_bad=1%"):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1, max_bad=0.01)
 

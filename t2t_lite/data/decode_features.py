@@ -1,20 +1,9 @@
-"""Values as they are stored or given, to the tensors of a batch: in graph mode."""
+"""Decodes stored features (token ids, PCM) into batch tensors, inside tf.data."""
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
 from t2t_lite.data.vocabulary import END
-
-
-def check(condition: tf.Tensor, message: str) -> tf.Operation:
-    """Refuses an input in the graph: `assertion failed: [MESSAGE]`."""
-    return tf.debugging.Assert(condition, [message])
-
-
-def bytes_at(content: tf.Tensor, place: int, count: int) -> tf.Tensor:
-    """Bytes near the beginning of a file, zeros where it is shorter."""
-    head = tf.strings.join([tf.strings.substr(content, 0, place + count), bytes(place + count)])
-    return tf.strings.substr(head, place, count)
 
 
 def pad_text(ids: tf.RaggedTensor, max_length: int, edge: tf.Tensor) -> tf.Tensor:
