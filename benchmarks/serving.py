@@ -150,7 +150,7 @@ def metric(port: int, name: str) -> float:
     return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.MULTILINE)))
 
 
-def alone(client: Client, asked: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
+def lock_folder(client: Client, asked: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
     """The answer to each question while nobody else asks, and the seconds of each problem's."""
     expected, seconds = [], collections.defaultdict(list)
     for question in asked:
@@ -173,7 +173,7 @@ def main() -> int:
     asked = [(name, value) for name in about["problems"] for value in questions(name, QUESTIONS)]
     process, port = start(flags.export_dir, flags.port)
     try:
-        expected, seconds_alone = alone(Client(port, about["name"]), asked)
+        expected, seconds_alone = lock_folder(Client(port, about["name"]), asked)
         names = ("t2t_batch_rows_sum", "t2t_batch_rows_count", "process_cpu_seconds_total")
         before = [metric(port, name) for name in names]
         load = Load(port, about["name"], asked, expected)

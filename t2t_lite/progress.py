@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 
 
-def say(line: str) -> None:
+def print_status(line: str) -> None:
     """Prints one line on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
-def counting(label: str, unit: str = "examples") -> Iterator[Callable[[int], None]]:
+def progress_counter(label: str, unit: str = "examples") -> Iterator[Callable[[int], None]]:
     """Gives a function that adds to a count; on leaving, unless by an error, says `LABEL: 1,234 examples, 567/s`."""
     count, start = 0, time.monotonic()
 
@@ -33,7 +33,7 @@ def counting(label: str, unit: str = "examples") -> Iterator[Callable[[int], Non
                 update(text())
 
         yield add
-    say(text())
+    print_status(text())
 
 
 def format_bytes(size: int) -> str:

@@ -20,12 +20,12 @@ def import_tensorflow() -> None:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with muted():  # some lines come before TensorFlow reads its level
+    with suppress_stderr():  # some lines come before TensorFlow reads its level
         import tensorflow  # noqa: F401
 
 
 @contextlib.contextmanager
-def muted() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """What C++ code writes on standard error inside is dropped, unless an exception leaves.
 
     The descriptor itself leads elsewhere meanwhile. Python's own sys.stderr, where it is not the descriptor (in a

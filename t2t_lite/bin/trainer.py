@@ -18,7 +18,7 @@ from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
-from t2t_lite.training.early_stopping import Watch
+from t2t_lite.training.early_stopping import EvaluationTracker
 from t2t_lite.training.stop_signals import StopSignals
 
 
@@ -124,11 +124,11 @@ def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
     return names
 
 
-def _watch(flags: FlagValues, evaluated: Collection[str]) -> Watch:
+def _watch(flags: FlagValues, evaluated: Collection[str]) -> EvaluationTracker:
     """What the flags say of the best checkpoint and of early stopping."""
     if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
         raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")
-    return Watch(evaluated, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
+    return EvaluationTracker(evaluated, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
 
 
 def resolve_hparams(flags: FlagValues) -> HParams:

@@ -11,7 +11,7 @@ from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 
 
-def slice_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict[str, tf.Tensor]:
+def shard_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict[str, tf.Tensor]:
     """Slice `number` of a batch that is cut into `parts`.
 
     All slices have ceil(B / parts) examples. Where the batch runs out, blank ones fill up; `weights` (B,) tells them

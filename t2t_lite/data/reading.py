@@ -17,11 +17,11 @@ from t2t_lite.data.verify import wrong_shard
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
-from t2t_lite.media.crop_pictures import Draw, read_pictures
+from t2t_lite.media.crop_pictures import CropSeed, decode_and_crop
 from t2t_lite.media.decode_inputs import decode_picture
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 _CACHE_BYTES = 200_000_000  # splits up to this size are kept in memory after the first pass
 _SHUFFLE_EXAMPLES = 100_000  # the shuffle buffer at most; it holds no more than _CACHE_BYTES either
@@ -56,7 +56,7 @@ class Dataset:
         problem = get_problem(name)
         manifest = Manifest.load(data_dir, name)
         if not manifest.declares(problem.declaration()):
-            say(
+            print_status(
                 f"{name}: stored by another declaration than its class has now, which stays; t2t-datagen stores it anew"
             )
         problem.adopt(manifest.declaration)
@@ -165,7 +165,9 @@ class Dataset:
         """
         feature = self.problem.inputs
         if isinstance(feature, Image):
-            return {"inputs": read_pictures(tf.constant(inputs), feature.rows, feature.columns, decode=decode_picture)}
+            return {
+                "inputs": decode_and_crop(tf.constant(inputs), feature.rows, feature.columns, decode=decode_picture)
+            }
         stored = [encode_value(feature, value, self.vocabularies)[0] for value in inputs]
         values = {
             "inputs": tf.ragged.constant(stored, tf.int64, ragged_rank=1)
@@ -251,7 +253,7 @@ class Dataset:
         values, draw = self._values(batch["record"]), None
         sizes = self._sizes(values)
         if "draw" in batch:
-            draw = Draw(batch["draw"], batch["index"], self.problem.random_flip)
+            draw = CropSeed(batch["draw"], batch["index"], self.problem.random_flip)
         parsed = {"index": batch["index"]} | self._assemble(values, sizes, edges, draw)
         if references:
             longest = tf.reduce_max(sizes["targets"])
@@ -263,7 +265,7 @@ class Dataset:
         values: dict[str, Any],
         sizes: dict[str, tf.Tensor],
         edges: list[int] | None = None,
-        draw: Draw | None = None,
+        draw: CropSeed | None = None,
     ) -> dict[str, tf.Tensor]:
         """Stored values (B,) to tensors, cut to the maximum and padded to the first edge that holds the longest.
 
@@ -279,7 +281,7 @@ class Dataset:
             if isinstance(feature, Text):
                 parsed[key] = pad_text(value, lengths.max_length(feature), edge)
             elif isinstance(feature, Image):
-                parsed[key] = read_pictures(value, feature.rows, feature.columns, draw)
+                parsed[key] = decode_and_crop(value, feature.rows, feature.columns, draw)
             elif isinstance(feature, Audio):
                 parsed[key] = decode_audio(value, lengths.max_length(feature), edge)
                 parsed[f"{key}_length"] = size

@@ -20,7 +20,7 @@ def serialize(values: dict[str, bytes | list[int]]) -> bytes:
     return _field(_FIRST, b"".join(entries))  # Example.features
 
 
-def framed(record: bytes) -> bytes:
+def frame_record(record: bytes) -> bytes:
     """A record as it stands in a TFRecord file: its length, the checksum of the length, the record, its checksum."""
     length = struct.pack("<Q", len(record))
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))

@@ -8,7 +8,7 @@ from t2t_lite.data.manifest import Manifest, Shard, Split, file_crc32, manifest_
 from t2t_lite.data.records import DamageError, read_records
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 _SHARD = re.compile(r"(.+)-\w+-\d{5}-of-\d{5}")
 
@@ -45,7 +45,7 @@ def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
         }
         wrong += [f"{data_dir / orphan}: extra: no manifest names it" for orphan in sorted(orphans)]
     for line in wrong[1:]:
-        say(line)
+        print_status(line)
     if wrong:
         more = f" (and {len(wrong) - 1} more, named above)" if len(wrong) > 1 else ""
         raise UserError(f"{wrong[0]}{more}; delete what is damaged or extra, and run t2t-datagen again")

@@ -24,11 +24,11 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from t2t_lite import registry
 from t2t_lite.data.manifest import Shard, write_atomically
 from t2t_lite.datagen import encode_examples
-from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
-from t2t_lite.datagen.shard_store import Progress, Store, incomplete, number_of_shards, shard_name
+from t2t_lite.datagen.shard_store import ShardStore, SplitProgress, incomplete, number_of_shards, shard_name
 from t2t_lite.errors import UserError
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 _CHUNK = 64  # items that are worked on together
 _import = threading.Lock()
@@ -36,7 +36,7 @@ _import = threading.Lock()
 Numbered = list[tuple[int, Any]]
 
 
-class Beam:
+class BeamEngine:
     """Surveys and stores problems by Beam pipelines.
 
     Args:
@@ -48,10 +48,10 @@ class Beam:
         self._options = list(options)
         self._usr_dirs = list(usr_dirs)
 
-    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> Survey:
-        """Looks at the training split; see `Local.survey`."""
-        say(f"{job.name}, {job.train}: first look, by Beam")
-        empty = Survey.of(texts, labels, size)
+    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> FirstPass:
+        """Looks at the training split; see `LocalEngine.survey`."""
+        print_status(f"{job.name}, {job.train}: first look, by Beam")
+        empty = FirstPass.of(texts, labels, size)
         answer = incomplete(job.data_dir / f"{job.name}.survey")
         with self._pipeline() as pipeline:
             (
@@ -62,18 +62,18 @@ class Beam:
             )
         return _answered(answer)
 
-    def store(self, job: Job, store: Store) -> None:
-        """Writes the shards of the splits that are missing; see `Local.store`."""
+    def store(self, job: Job, store: ShardStore) -> None:
+        """Writes the shards of the splits that are missing; see `LocalEngine.store`."""
         for split in job.problem.splits:
             if split not in store.splits or not store.splits[split].done:
-                say(f"{job.name}, {split}: by Beam")
+                print_status(f"{job.name}, {split}: by Beam")
                 store.splits[split] = self._store_split(job, split)
             progress = store.splits[split]
             job.check_broken(split, progress.broken, progress.items)
             job.check_not_empty(split, progress.tally.examples)
             store.save()
 
-    def _store_split(self, job: Job, split: str) -> Progress:
+    def _store_split(self, job: Job, split: str) -> SplitProgress:
         answer = incomplete(job.data_dir / f"{job.name}.answer")
         stem = str(job.data_dir / f"{job.name}-{split}")
         with self._pipeline() as pipeline:
@@ -118,53 +118,53 @@ class Beam:
 class _Surveys(beam.CombineFn):
     """Merges surveys."""
 
-    def __init__(self, empty: Survey):
+    def __init__(self, empty: FirstPass):
         self._empty = pickle.dumps(empty)
 
-    def create_accumulator(self) -> Survey:
+    def create_accumulator(self) -> FirstPass:
         return pickle.loads(self._empty)
 
-    def add_input(self, accumulator: Survey, found: Survey) -> Survey:
+    def add_input(self, accumulator: FirstPass, found: FirstPass) -> FirstPass:
         accumulator.merge(found)
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[Survey]) -> Survey:
+    def merge_accumulators(self, accumulators: Iterable[FirstPass]) -> FirstPass:
         merged = self.create_accumulator()
         for accumulator in accumulators:
             merged.merge(accumulator)
         return merged
 
-    def extract_output(self, accumulator: Survey) -> Survey:
+    def extract_output(self, accumulator: FirstPass) -> FirstPass:
         return accumulator
 
 
 class _Counts(beam.CombineFn):
     """Adds up what is known of parts, apart from their records."""
 
-    def create_accumulator(self) -> Progress:
-        return Progress()
+    def create_accumulator(self) -> SplitProgress:
+        return SplitProgress()
 
-    def add_input(self, accumulator: Progress, numbered: tuple[int, encode_examples.Part]) -> Progress:
+    def add_input(self, accumulator: SplitProgress, numbered: tuple[int, encode_examples.EncodedPart]) -> SplitProgress:
         part = numbered[1]
         accumulator.items += part.items
         accumulator.tally.add(part.tally)
         accumulator.broken += part.broken
         return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[Progress]) -> Progress:
-        merged = Progress(done=True)
+    def merge_accumulators(self, accumulators: Iterable[SplitProgress]) -> SplitProgress:
+        merged = SplitProgress(done=True)
         for accumulator in accumulators:
             merged.items += accumulator.items
             merged.tally.add(accumulator.tally)
             merged.broken += accumulator.broken
         return merged
 
-    def extract_output(self, accumulator: Progress) -> Progress:
+    def extract_output(self, accumulator: SplitProgress) -> SplitProgress:
         accumulator.broken.sort()
         return accumulator
 
 
-def _read(spec: encode_examples.Spec, usr_dirs: list[str], split: str) -> Iterator[Numbered]:
+def _read(spec: encode_examples.ProblemSpec, usr_dirs: list[str], split: str) -> Iterator[Numbered]:
     """The numbered items of a split, in chunks."""
     _known(usr_dirs, None)
     items = enumerate(encode_examples.resolved_problem(spec).examples(split, Path(spec.raw_dir)))
@@ -178,7 +178,7 @@ def _known(usr_dirs: list[str], chunk: Any) -> Any:
     return chunk
 
 
-def _look(spec: encode_examples.Spec, split: str, empty: Survey, chunk: Numbered) -> Survey:
+def _look(spec: encode_examples.ProblemSpec, split: str, empty: FirstPass, chunk: Numbered) -> FirstPass:
     """The survey of a chunk."""
     found = pickle.loads(pickle.dumps(empty))
     wanted = [(number, item) for number, item in chunk if found.meet(number, item)]
@@ -186,13 +186,13 @@ def _look(spec: encode_examples.Spec, split: str, empty: Survey, chunk: Numbered
     return found
 
 
-def _encode(spec: encode_examples.Spec, split: str, chunk: Numbered) -> tuple[int, encode_examples.Part]:
+def _encode(spec: encode_examples.ProblemSpec, split: str, chunk: Numbered) -> tuple[int, encode_examples.EncodedPart]:
     """The number of a chunk's first item, and what became of the chunk."""
     return chunk[0][0], encode_examples.encode(spec, split, chunk)
 
 
 def _dealt(
-    numbered: tuple[int, encode_examples.Part], stem: str, shards: int, progress: Progress
+    numbered: tuple[int, encode_examples.EncodedPart], stem: str, shards: int, progress: SplitProgress
 ) -> Iterator[tuple[str, tuple[int, bytes]]]:
     """(path of a shard, (position in the split, records)) of a part: record n goes into shard n modulo their number."""
     first, part = numbered
@@ -214,10 +214,10 @@ def _write(path: str, dealt: Iterable[tuple[int, bytes]]) -> Shard:
     return Shard(Path(path).name, len(content), zlib.crc32(content))
 
 
-def _answer_progress(path: Path, shards: list[Shard], progress: Progress) -> None:
+def _answer_progress(path: Path, shards: list[Shard], progress: SplitProgress) -> None:
     """Writes the progress of a split that is whole."""
     shards = sorted(shards, key=lambda shard: shard.name)
-    _answer(path, Progress(progress.items, progress.tally, progress.broken, shards, done=True))
+    _answer(path, SplitProgress(progress.items, progress.tally, progress.broken, shards, done=True))
 
 
 def _answer(path: Path, answer: Any) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
-from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Text, from_dict
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 
 def check_sizes(jobs: list[Job], data_dir: Path) -> None:
@@ -47,12 +47,12 @@ def missing(jobs: list[Job], data_dir: Path) -> dict[str, list[str]]:
         if path.exists():
             lacking = Vocabulary.load(path).lacks(_symbols(name, jobs))
             told = f", though it lacks {', '.join(lacking[:3])} and so on as pieces of their own" if lacking else ""
-            say(f"vocabulary '{name}': stays as it was built{told} ({path})")
+            print_status(f"vocabulary '{name}': stays as it was built{told} ({path})")
             del users[name]
     return users
 
 
-def build(name: str, jobs: list[Job], surveys: list[Survey], data_dir: Path) -> None:
+def build(name: str, jobs: list[Job], surveys: list[FirstPass], data_dir: Path) -> None:
     """Builds a vocabulary of the text that was sampled of the jobs that name it, in bounded memory.
 
     Raises:
@@ -71,7 +71,7 @@ def build(name: str, jobs: list[Job], surveys: list[Survey], data_dir: Path) -> 
         raise UserError(f"vocabulary '{name}' of {', '.join(job.name for job, _ in users)}: {e}") from e
     path = vocabulary_path(data_dir, name)
     write_atomically(path, vocabulary.model)
-    say(f"vocabulary '{name}': {vocabulary.size:,} pieces in {path}")
+    print_status(f"vocabulary '{name}': {vocabulary.size:,} pieces in {path}")
 
 
 def _keys(name: str, job: Job) -> list[str]:

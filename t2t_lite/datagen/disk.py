@@ -28,7 +28,7 @@ def check_space(data_dir: Path, needed: dict[str, int]) -> None:
 
 
 @contextlib.contextmanager
-def alone(data_dir: Path) -> Iterator[None]:
+def lock_folder(data_dir: Path) -> Iterator[None]:
     """Keeps every other t2t-datagen of this machine out of the folder, until this process leaves or dies.
 
     Raises:

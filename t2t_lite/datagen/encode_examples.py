@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.encoding import encode_value, load_vocabularies
-from t2t_lite.data.records import framed, serialize
+from t2t_lite.data.records import frame_record, serialize
 from t2t_lite.data.vocabulary import Vocabulary
-from t2t_lite.datagen.split_stats import Tally
+from t2t_lite.datagen.split_stats import SplitStats
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Text
 from t2t_lite.problems.problem import Problem, get_problem
 
 
 @dataclass(frozen=True)
-class Spec:
+class ProblemSpec:
     """What a worker must know to take up a problem.
 
     Attributes:
@@ -34,7 +34,7 @@ class Spec:
 
 
 @dataclass
-class Part:
+class EncodedPart:
     """What became of some items that follow each other.
 
     Attributes:
@@ -47,11 +47,11 @@ class Part:
     items: int
     records: list[bytes]
     broken: list[tuple[int, str]]
-    tally: Tally
+    tally: SplitStats
 
 
 def extract(
-    spec: Spec, split: str, keys: Sequence[str], items: Sequence[tuple[int, Any]]
+    spec: ProblemSpec, split: str, keys: Sequence[str], items: Sequence[tuple[int, Any]]
 ) -> list[tuple[int, list[Any] | UserError]]:
     """Converts items and returns the raw values of some features, for vocabularies and classes.
 
@@ -77,10 +77,10 @@ def extract(
     return found
 
 
-def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
+def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> EncodedPart:
     """Converts and serializes items, given as to `extract`."""
     problem, vocabularies = resolved_problem(spec), _vocabularies(spec)
-    part = Part(len(items), [], [], Tally())
+    part = EncodedPart(len(items), [], [], SplitStats())
     examples: dict[int, dict[str, Any]] = {}
     for number, item in items:
         try:
@@ -106,7 +106,7 @@ def encode(spec: Spec, split: str, items: Sequence[tuple[int, Any]]) -> Part:
         except UserError as e:
             part.broken.append((number, str(e)))
         else:
-            record = framed(serialize(stored))
+            record = frame_record(serialize(stored))
             part.records.append(record)
             part.tally.count(features, sizes, len(record))
     part.broken.sort()
@@ -139,7 +139,7 @@ def _tokens(
 
 
 @lru_cache(maxsize=16)
-def resolved_problem(spec: Spec) -> Problem:
+def resolved_problem(spec: ProblemSpec) -> Problem:
     """The problem that a worker is told of."""
     problem = get_problem(spec.problem)
     problem.resolve(Path(spec.raw_dir))
@@ -148,7 +148,7 @@ def resolved_problem(spec: Spec) -> Problem:
 
 
 @lru_cache(maxsize=16)
-def _vocabularies(spec: Spec) -> dict[str, Vocabulary]:
+def _vocabularies(spec: ProblemSpec) -> dict[str, Vocabulary]:
     return load_vocabularies(resolved_problem(spec), Path(spec.data_dir))
 
 

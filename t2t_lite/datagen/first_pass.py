@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from t2t_lite.datagen.reservoir_sample import Sample
+from t2t_lite.datagen.reservoir_sample import ReservoirSample
 from t2t_lite.errors import UserError
 
 _PER_TEXT = 100  # bytes that Python adds to a string
@@ -11,7 +11,7 @@ _LONGEST = 10_000  # characters of one text that a sample takes
 
 
 @dataclass
-class Survey:
+class FirstPass:
     """What was found in a split.
 
     Attributes:
@@ -22,8 +22,8 @@ class Survey:
       count: the number of items.
     """
 
-    texts: Sample
-    items: Sample
+    texts: ReservoirSample
+    items: ReservoirSample
     classes: dict[str, set[str]]
     keys: list[str]
     broken: list[tuple[int, str]]
@@ -32,7 +32,7 @@ class Survey:
     ENOUGH: ClassVar[int] = 32  # items to tell how large records become
 
     @classmethod
-    def of(cls, texts: list[str], labels: list[str], size: int) -> "Survey":
+    def of(cls, texts: list[str], labels: list[str], size: int) -> "FirstPass":
         """An empty one.
 
         Args:
@@ -40,7 +40,9 @@ class Survey:
           labels: the features to collect classes of.
           size: what the sample of text may take, in bytes.
         """
-        return cls(Sample(size), Sample(cls.ENOUGH), {key: set() for key in labels}, [*texts, *labels], [])
+        return cls(
+            ReservoirSample(size), ReservoirSample(cls.ENOUGH), {key: set() for key in labels}, [*texts, *labels], []
+        )
 
     def meet(self, number: int, item: Any) -> bool:
         """Counts an item; returns whether it is to be extracted: whether it may be in the sample or has a class."""
@@ -67,7 +69,7 @@ class Survey:
             texts = {key: value[:_LONGEST] for key, value in found.items() if isinstance(value, str)}
             self.texts.add(number, sum(len(text) + _PER_TEXT for text in texts.values()), texts)
 
-    def merge(self, other: "Survey") -> None:
+    def merge(self, other: "FirstPass") -> None:
         """Takes what was found in other items of the split."""
         self.texts.merge(other.texts)
         self.items.merge(other.items)

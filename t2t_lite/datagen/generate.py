@@ -9,20 +9,20 @@ import t2t_lite
 from t2t_lite.data.encoding import load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
 from t2t_lite.datagen import build_vocabularies, encode_examples, error_budget
-from t2t_lite.datagen.disk import alone, check_space
-from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.datagen.disk import check_space, lock_folder
+from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
-from t2t_lite.datagen.local_engine import Local
-from t2t_lite.datagen.shard_store import Progress, Store
-from t2t_lite.datagen.worker_pool import WorkerDied, Workers
+from t2t_lite.datagen.local_engine import LocalEngine
+from t2t_lite.datagen.shard_store import ShardStore, SplitProgress
+from t2t_lite.datagen.worker_pool import WorkerDied, WorkerPool
 from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import Problem, get_problems
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 if TYPE_CHECKING:
-    from t2t_lite.datagen.beam_engine import Beam
+    from t2t_lite.datagen.beam_engine import BeamEngine
 
-Engine = Union[Local, "Beam"]
+Engine = Union[LocalEngine, "BeamEngine"]
 
 MAX_BAD = 0.001  # the share of a split's examples that may be broken, unless told otherwise
 _SAMPLE_BYTES = 30_000_000  # of text, of all problems that share a vocabulary
@@ -65,7 +65,7 @@ def generate(
     except OSError as e:
         raise UserError(f"--data_dir: cannot make the folder {data_dir}: {e.strerror}") from e
     encode_examples.forget()
-    with alone(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
+    with lock_folder(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
         jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
         for job, store in zip(jobs, stores, strict=True):
@@ -77,18 +77,18 @@ def _engine(
 ) -> "contextlib.AbstractContextManager[Engine]":
     """What does the work: worker processes, or Beam."""
     if beam_options is None:
-        return Local(Workers(num_workers, usr_dirs))
+        return LocalEngine(WorkerPool(num_workers, usr_dirs))
     try:
-        from t2t_lite.datagen.beam_engine import Beam
+        from t2t_lite.datagen.beam_engine import BeamEngine
     except ImportError as e:
         raise UserError(f'--beam_options: Apache Beam cannot be imported ({e}): pip install "t2t_lite[beam]"') from e
-    return contextlib.nullcontext(Beam(beam_options, usr_dirs))
+    return contextlib.nullcontext(BeamEngine(beam_options, usr_dirs))
 
 
-def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[Store]:
+def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[ShardStore]:
     """All that comes before the first record: vocabularies, classes, a look at the disk; and what killed runs left."""
     build_vocabularies.check_sizes(jobs, data_dir)
-    stores = [Store(data_dir, job.name) for job in jobs]
+    stores = [ShardStore(data_dir, job.name) for job in jobs]
     fresh = []
     for job, store in zip(jobs, stores, strict=True):
         if store.resume(job.key):
@@ -108,7 +108,7 @@ def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[Store]:
     return stores
 
 
-def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Survey:
+def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> FirstPass:
     """Looks at a training split, for the vocabularies that are to be built and for classes.
 
     Raises:
@@ -127,7 +127,7 @@ def _survey(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Survey:
     return found
 
 
-def _store(job: Job, store: Store, engine: Engine) -> None:
+def _store(job: Job, store: ShardStore, engine: Engine) -> None:
     """Writes the records of all splits, and then, as proof that they are whole, the manifest."""
     checksums = {name: used.checksum for name, used in load_vocabularies(job.problem, job.data_dir).items()}
     try:
@@ -152,10 +152,10 @@ def _store(job: Job, store: Store, engine: Engine) -> None:
     store.discard()
     left_out = sum(len(progress.broken) for progress in store.splits.values())
     if left_out:
-        say(f"{job.name}: {left_out:,} broken examples are left out: {report} names them")
+        print_status(f"{job.name}: {left_out:,} broken examples are left out: {report} names them")
 
 
-def _described(progress: Progress) -> Split:
+def _described(progress: SplitProgress) -> Split:
     """A split for the manifest."""
     tally = progress.tally
     return Split(
@@ -171,7 +171,7 @@ def _described(progress: Progress) -> Split:
     )
 
 
-def _estimate(job: Job, found: Survey) -> int:
+def _estimate(job: Job, found: FirstPass) -> int:
     """Bytes that the records will take, judged by a few; without the splits that nobody has counted yet."""
     part = encode_examples.encode(job.spec, job.train, list(found.items))
     others = sum(job.problem.count(split, job.raw_dir) or 0 for split in job.problem.splits[1:])
@@ -185,11 +185,11 @@ def _is_whole(problem: Problem, data_dir: Path) -> bool:
         manifest = Manifest.load(data_dir, problem.name)
     except UserError as e:
         if path.exists():
-            say(f"{problem.name}: generating again, because {str(e).partition(': run ')[0]}")
+            print_status(f"{problem.name}: generating again, because {str(e).partition(': run ')[0]}")
         return False
     if not manifest.declares(problem.declaration()) or tuple(manifest.splits) != problem.splits:
-        say(f"{problem.name}: generating again, because its declaration has changed")
+        print_status(f"{problem.name}: generating again, because its declaration has changed")
         return False
-    Store(data_dir, problem.name).discard()  # a run that was killed between its last two steps leaves a note
-    say(f"{problem.name}: already generated (delete {path} to generate it again)")
+    ShardStore(data_dir, problem.name).discard()  # a run that was killed between its last two steps leaves a note
+    print_status(f"{problem.name}: already generated (delete {path} to generate it again)")
     return True

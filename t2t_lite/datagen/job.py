@@ -16,7 +16,7 @@ from typing import Any
 import t2t_lite
 from t2t_lite.data.vocabulary import vocabulary_path
 from t2t_lite.datagen import encode_examples, error_budget
-from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.problems.problem import Problem
@@ -75,10 +75,10 @@ class Job:
         return [key for key, feature in self.features.items() if isinstance(feature, Label) and not feature.classes]
 
     @property
-    def spec(self) -> encode_examples.Spec:
+    def spec(self) -> encode_examples.ProblemSpec:
         """What workers must know."""
         declaration = json.dumps(self.problem.declaration())
-        return encode_examples.Spec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
+        return encode_examples.ProblemSpec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
 
     @property
     def source(self) -> dict[str, str]:
@@ -125,11 +125,11 @@ class Job:
         """The raw items of a split."""
         return iter(self.problem.examples(split, self.raw_dir))
 
-    def look(self) -> Survey:
+    def look(self) -> FirstPass:
         """Counts the items of the training split, and keeps some."""
-        found = Survey.of([], [], 0)
+        found = FirstPass.of([], [], 0)
         known = self.problem.count(self.train, self.raw_dir)
-        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and Survey.ENOUGH):
+        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and FirstPass.ENOUGH):
             found.meet(number, item)
             if isinstance(item, UserError):
                 self.check_broken(self.train, found.broken, found.count, ended=False)

@@ -7,31 +7,31 @@ from types import TracebackType
 from typing import Any
 
 from t2t_lite.datagen import encode_examples
-from t2t_lite.datagen.first_pass import Survey
+from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
-from t2t_lite.datagen.shard_store import SplitWriter, Store
-from t2t_lite.datagen.worker_pool import Workers
+from t2t_lite.datagen.shard_store import ShardStore, SplitWriter
+from t2t_lite.datagen.worker_pool import WorkerPool
 from t2t_lite.errors import UserError
-from t2t_lite.progress import counting, say
+from t2t_lite.progress import print_status, progress_counter
 
 
-class Local:
+class LocalEngine:
     """Surveys and stores problems by worker processes.
 
-    Args: those of `Workers`.
+    Args: those of `WorkerPool`.
     """
 
-    def __init__(self, workers: Workers):
+    def __init__(self, workers: WorkerPool):
         self._workers = workers
 
-    def __enter__(self) -> "Local":
+    def __enter__(self) -> "LocalEngine":
         self._workers.__enter__()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._workers.__exit__(kind, error, trace)
 
-    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> Survey:
+    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> FirstPass:
         """Looks at the training split.
 
         Args:
@@ -40,7 +40,7 @@ class Local:
           labels: the features to collect classes of.
           size: what the sample of text may take, in bytes.
         """
-        found = Survey.of(texts, labels, size)
+        found = FirstPass.of(texts, labels, size)
 
         def check_broken() -> None:
             job.check_broken(job.train, found.broken, found.count, ended=False)
@@ -52,7 +52,7 @@ class Local:
                 elif isinstance(item, UserError):  # of other items nothing is known yet
                     check_broken()
 
-        with counting(f"{job.name}, {job.train}: first look") as add:
+        with progress_counter(f"{job.name}, {job.train}: first look") as add:
             for answers in self._workers.map(
                 partial(encode_examples.extract, job.spec, job.train, found.keys), wanted()
             ):
@@ -61,7 +61,7 @@ class Local:
                 add(len(answers))
         return found
 
-    def store(self, job: Job, store: Store) -> None:
+    def store(self, job: Job, store: ShardStore) -> None:
         """Writes what is missing of the shards.
 
         Raises:
@@ -74,9 +74,9 @@ class Local:
             if progress.done:
                 continue
             if progress.items:
-                say(f"{job.name}, {split}: going on after {progress.items:,} examples")
+                print_status(f"{job.name}, {split}: going on after {progress.items:,} examples")
             items = itertools.islice(enumerate(job.examples(split)), progress.items, None)
-            with counting(f"{job.name}, {split}") as add:
+            with progress_counter(f"{job.name}, {split}") as add:
                 for part in self._workers.map(partial(encode_examples.encode, job.spec, split), items):
                     writer.add(part)
                     job.check_broken(split, progress.broken, progress.items, ended=False)

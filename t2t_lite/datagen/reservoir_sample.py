@@ -7,7 +7,7 @@ from typing import Any
 _MASK = (1 << 64) - 1
 
 
-class Sample:
+class ReservoirSample:
     """Keeps the items whose keys are smallest, as many as their sizes allow. Keys are drawn from numbers alone.
 
     Whatever the order of `add`, and however many samples are merged, the same items give the same sample.
@@ -37,7 +37,7 @@ class Sample:
             self._size -= size
             self._bound = -key
 
-    def merge(self, other: "Sample") -> None:
+    def merge(self, other: "ReservoirSample") -> None:
         """Takes the items of another sample of the same limit."""
         self._bound = min(self._bound, other._bound)
         for _, number, size, item in other._kept:

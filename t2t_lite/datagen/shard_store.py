@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.manifest import Shard, manifest_path, sync, write_atomically
-from t2t_lite.datagen.encode_examples import Part
-from t2t_lite.datagen.split_stats import Tally
+from t2t_lite.datagen.encode_examples import EncodedPart
+from t2t_lite.datagen.split_stats import SplitStats
 
 _FLUSH_BYTES = 64 << 20  # what is held in memory before it is written; work that a kill undoes is no more than this,
 _FLUSH_SECONDS = 5.0  # or what was done in this time
@@ -21,7 +21,7 @@ Broken = list[tuple[int, str]]  # an example's number in its split, and what is 
 
 
 @dataclass
-class Progress:
+class SplitProgress:
     """How far a split has got.
 
     Attributes:
@@ -33,19 +33,19 @@ class Progress:
     """
 
     items: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: SplitStats = field(default_factory=SplitStats)
     broken: Broken = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     done: bool = False
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Progress":
+    def from_dict(cls, stored: dict[str, Any]) -> "SplitProgress":
         """The inverse of `dataclasses.asdict`, JSON in between."""
-        tally, shards = Tally.from_dict(stored["tally"]), [Shard(**shard) for shard in stored["shards"]]
+        tally, shards = SplitStats.from_dict(stored["tally"]), [Shard(**shard) for shard in stored["shards"]]
         return cls(stored["items"], tally, [(n, why) for n, why in stored["broken"]], shards, stored["done"])
 
 
-class Store:
+class ShardStore:
     """The files of one problem in the making.
 
     Shards grow under names that end in ".incomplete", and so does a note of how far they have got.
@@ -63,7 +63,7 @@ class Store:
         self._data_dir, self._problem = data_dir, problem
         self._key: dict[str, Any] = {}
         self._publishing = False
-        self.splits: dict[str, Progress] = {}
+        self.splits: dict[str, SplitProgress] = {}
         self.declaration: dict[str, Any] = {}
 
     def resume(self, key: dict[str, Any]) -> bool:
@@ -78,7 +78,7 @@ class Store:
         try:
             noted = json.loads(self._path.read_text(encoding="utf8"))
             self._key, self.declaration, self._publishing = noted["key"], noted["declaration"], noted["publishing"]
-            self.splits = {name: Progress.from_dict(split) for name, split in noted["splits"].items()}
+            self.splits = {name: SplitProgress.from_dict(split) for name, split in noted["splits"].items()}
         except (OSError, ValueError, KeyError, TypeError):
             self.splits = {}
         shards = [shard for split in self.splits.values() for shard in split.shards]
@@ -145,14 +145,14 @@ class SplitWriter:
       shards: how many, unless the split has few examples.
     """
 
-    def __init__(self, data_dir: Path, store: Store, problem: str, split: str, shards: int):
+    def __init__(self, data_dir: Path, store: ShardStore, problem: str, split: str, shards: int):
         self._data_dir, self._store, self._shards = data_dir, store, shards
         self._stem = f"{problem}-{split}"
-        self.progress = store.splits.setdefault(split, Progress())
+        self.progress = store.splits.setdefault(split, SplitProgress())
         self._waiting: list[bytes] = []
         self._bytes, self._flushed = 0, time.monotonic()
 
-    def add(self, part: Part) -> None:
+    def add(self, part: EncodedPart) -> None:
         """Takes the next part."""
         progress = self.progress
         progress.items += part.items
@@ -194,7 +194,7 @@ class SplitWriter:
         self._store.save()
 
 
-def number_of_shards(tally: Tally, wanted: int) -> int:
+def number_of_shards(tally: SplitStats, wanted: int) -> int:
     """How many shards a split gets: as many as are wanted, or one where it has few examples that take little."""
     enough = tally.examples >= _FULL * wanted or (tally.examples >= wanted and tally.bytes > _FLUSH_BYTES)
     return wanted if enough else 1

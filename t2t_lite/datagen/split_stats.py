@@ -8,7 +8,7 @@ from t2t_lite.problems.features import Feature
 
 
 @dataclass
-class Tally:
+class SplitStats:
     """What is counted of stored examples. Lengths are tokens without the end token, samples, or 1.
 
     Attributes:
@@ -43,7 +43,7 @@ class Tally:
         else:
             self.too_long += 1
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "SplitStats") -> None:
         """Adds what another one counted."""
         self.examples += other.examples
         self.bytes += other.bytes
@@ -55,7 +55,7 @@ class Tally:
             self.positions[length] = self.positions.get(length, 0) + number
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Tally":
+    def from_dict(cls, stored: dict[str, Any]) -> "SplitStats":
         """The inverse of `dataclasses.asdict`, JSON in between."""
         positions = {int(length): number for length, number in stored["positions"].items()}
         return cls(**{**stored, "positions": positions})

@@ -25,7 +25,7 @@ class WorkerDied(UserError):
     """A worker ended without an answer; what was done before it stays good."""
 
 
-class Workers:
+class WorkerPool:
     """Processes that keep the order of what they are given, so that results do not depend on their number.
 
     Each has a pipe and one chunk of work at a time. (The pools of the standard library share queues and locks, which
@@ -43,7 +43,7 @@ class Workers:
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> "WorkerPool":
         if self.number > 1:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy half of TensorFlow's threads
             previous = signal.signal(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.errors import UserError
-from t2t_lite.media.picture_files import given_picture
+from t2t_lite.media.picture_files import input_picture
 from t2t_lite.media.sound_files import read_sound
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Text
@@ -28,7 +28,7 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
             raise UserError(f"empty; expected {what(problem)}")
         path = Path(text).expanduser()
         return (
-            read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else given_picture(path)
+            read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else input_picture(path)
         )
     except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, a ~name that nobody has
         raise UserError(f"{place}: {e}" if place else str(e)) from e

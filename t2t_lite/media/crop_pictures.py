@@ -8,7 +8,7 @@ import tensorflow as tf
 from t2t_lite.media.picture_files import CROP_SHARE
 
 
-class Draw(NamedTuple):
+class CropSeed(NamedTuple):
     """What random windows are drawn from."""
 
     seed: tf.Tensor  # int64 (2,)
@@ -21,11 +21,11 @@ def _decode_stored(picture: tf.Tensor) -> tf.Tensor:
     return tf.io.decode_image(picture, channels=3, expand_animations=False)
 
 
-def read_pictures(
+def decode_and_crop(
     pictures: tf.Tensor,
     rows: int,
     columns: int,
-    draw: Draw | None = None,
+    draw: CropSeed | None = None,
     decode: Callable[[tf.Tensor], tf.Tensor] = _decode_stored,
 ) -> tf.Tensor:
     """Decodes pictures and cuts a window out of each, which is resized where it is not of the wanted size.

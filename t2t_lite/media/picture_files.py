@@ -13,7 +13,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from t2t_lite.errors import UserError
 
-# The share of a picture's shorter side that a crop takes where there are pixels to spare: 224 of 256 pixels on ImageNet.
+# The share of a picture's shorter side that a crop keeps where there are pixels to spare: 224 of 256 on ImageNet.
 CROP_SHARE = 7 / 8
 _LONGEST = 4  # a stored picture's sides are at most so many times what they must cover; more of a panorama is cut off
 MAX_PIXELS = 1 << 25  # of a picture that is to be answered
@@ -47,7 +47,7 @@ def image_bytes(value: Any, cover: tuple[int, int] | None = None) -> bytes:
         return _stored(_shrunk(_on_white(upright), cover), "JPEG" if is_jpeg else "PNG")
 
 
-def given_picture(value: Any) -> bytes:
+def input_picture(value: Any) -> bytes:
     """A picture that is to be answered, as the PNG or JPEG bytes that it is; another format is made PNG.
 
     Args:

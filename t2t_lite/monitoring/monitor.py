@@ -14,7 +14,7 @@ import tensorflow as tf
 from t2t_lite.data.reading import Dataset
 from t2t_lite.evaluation.report import format_report
 from t2t_lite.monitoring import scalar_writer
-from t2t_lite.monitoring.training_display import Progress
+from t2t_lite.monitoring.training_display import TrainingDisplay
 from t2t_lite.problems.features import Audio, Text
 
 Figures = Mapping[str, Any]  # names to floats; expert_load to {layer: one number an expert}
@@ -51,8 +51,8 @@ class Monitor:
     ):
         self._datasets = datasets
         file = None if shown else io.StringIO()
-        self._progress = Progress(train_steps, start_step, list(datasets), file=file)
-        self._scalars = scalar_writer.Scalars(folder, start_step, evaluated_step)
+        self._progress = TrainingDisplay(train_steps, start_step, list(datasets), file=file)
+        self._scalars = scalar_writer.ScalarWriter(folder, start_step, evaluated_step)
         self._loads: dict[str, np.ndarray] = {}  # what each expert got since the last evaluation
         self._waited = 0.0
         self._last = time.monotonic()
@@ -71,7 +71,7 @@ class Monitor:
         self._progress.message(text)
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
+    def input_wait(self) -> Iterator[None]:
         """Reading a batch belongs inside: its time counts as waiting for input."""
         start = time.monotonic()
         yield

@@ -15,7 +15,7 @@ from t2t_lite.problems.features import Audio, Image, Text
 _COUNT = 2  # examples of each problem: decoding them must not take long beside the evaluation
 
 
-class Samples:
+class SampleOutputs:
     """Decodes the same few dev examples of each problem whenever it is asked.
 
     Args:

@@ -28,10 +28,10 @@ _OF_ALL_PROBLEMS = ("learning_rate", "tokens_per_second", "step_seconds", "input
 _Event, _Summary = tf.compat.v1.Event, tf.compat.v1.Summary
 
 
-class Scalars:
+class ScalarWriter:
     """Writes scalars as JSON lines and as TensorBoard's events, a buffer at a time.
 
-        with Scalars(output_dir, start_step=0) as scalars:
+        with ScalarWriter(output_dir, start_step=0) as scalars:
             scalars.add(1, "train", "reverse", {"loss": 2.0, "accuracy": 0.1})
 
     Args:
@@ -62,7 +62,7 @@ class Scalars:
         restart = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self._add_event(start_step + 1, session_log=restart)
 
-    def __enter__(self) -> "Scalars":
+    def __enter__(self) -> "ScalarWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:

@@ -24,10 +24,10 @@ class _Row:
     accuracy: float | None = None
 
 
-class Progress:
+class TrainingDisplay:
     """Shows how training goes.
 
-        with Progress(1000, 0, ["image_shapes", "reverse"]) as progress:
+        with TrainingDisplay(1000, 0, ["image_shapes", "reverse"]) as progress:
             progress.update(1, "reverse", {"loss": 2.0, "accuracy": 0.1, "tokens": 512})
 
     Args:
@@ -69,7 +69,7 @@ class Progress:
             console = Console(file=self._file)
             self._live = Live(console=console, get_renderable=self._table, refresh_per_second=2, transient=False)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "TrainingDisplay":
         self._last_step = self._last_line = self._clock()
         if self._live:
             self._live.start()

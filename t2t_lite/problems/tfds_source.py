@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import Problem
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 from t2t_lite.quiet import import_tensorflow
 
 
@@ -53,7 +53,7 @@ class TfdsProblem(Problem):
         folder = os.environ.get("TFDS_DATA_DIR") or str(raw_dir / "tensorflow_datasets")
         builder = tfds.builder(self.dataset, data_dir=folder)
         if not builder.is_prepared():
-            say(f"{self.name}: tfds fetches and prepares '{self.dataset}' in {folder}")
+            print_status(f"{self.name}: tfds fetches and prepares '{self.dataset}' in {folder}")
             config = tfds.download.DownloadConfig(manual_dir=str(raw_dir))
             try:
                 builder.download_and_prepare(download_config=config)

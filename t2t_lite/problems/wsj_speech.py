@@ -12,7 +12,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio
 from t2t_lite.problems.files import read_lines
 from t2t_lite.problems.speech import SpeechFromFiles
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 # Folders of the LDC's discs: (corpus or any, set). Kaldi knows them as si284, dev93 and eval92.
 _SETS = {"train": ("", "si_tr_s"), "dev": ("wsj1", "si_dt_20"), "test": ("wsj0", "si_et_20")}
@@ -57,7 +57,9 @@ class SpeechWsj(SpeechFromFiles):
         if len(missing) == len(sounds):
             raise UserError(f"problem '{self.name}', split '{split}': no .dot, .ptx or text below {raw_dir}")
         if missing:
-            say(f"{self.name}, {split}: {len(missing)} recordings without transcript, such as {missing[0]}, left out")
+            print_status(
+                f"{self.name}, {split}: {len(missing)} recordings without transcript, such as {missing[0]}, left out"
+            )
         found = sorted(sounds.items())
         random.Random(0).shuffle(found)
         for utterance, path in found:

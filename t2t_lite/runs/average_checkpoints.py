@@ -9,7 +9,7 @@ import numpy as np
 
 from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
-from t2t_lite.runs.replace_folder import check_not_inside, replaced
+from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
 from t2t_lite.runs.run import AVERAGED, Run
 
 _DESCRIPTION = ("hparams.json", "operative_config.gin", "run.json")
@@ -46,7 +46,7 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
 
     model = run.build_model()
     _average(model, Checkpoints(output_dir, model), steps)
-    with replaced(averaged_dir) as unfinished:
+    with replace_folder(averaged_dir) as unfinished:
         for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
             shutil.copyfile(path, unfinished / path.name)
         (unfinished / AVERAGED).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")

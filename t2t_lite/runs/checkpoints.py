@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from t2t_lite.data.manifest import sync, write_atomically
 from t2t_lite.errors import UserError
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 from t2t_lite.runs.moving_average import load_moving_average
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -153,7 +153,7 @@ class Checkpoints:
                 passed.append(str(e))
                 continue
             if passed:
-                say(f"{self.folder}: {'; '.join(passed)}; ckpt-{step} is used")
+                print_status(f"{self.folder}: {'; '.join(passed)}; ckpt-{step} is used")
             return found
         if finished_steps(self.folder.parent):
             raise UserError(
@@ -161,7 +161,7 @@ class Checkpoints:
                 "another --output_dir"
             )
         if passed:
-            say(f"{self.folder}: {'; '.join(passed)}")
+            print_status(f"{self.folder}: {'; '.join(passed)}")
         return None
 
     def _write_tensors(self, step: int) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ def check_not_inside(flag: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
+def replace_folder(folder: Path) -> Iterator[Path]:
     """Yields an empty folder beside another, whose place it takes on leaving; on an error the other stays as it was.
 
     Where `folder` is a link to a folder, that folder is replaced and the link stays.

@@ -21,7 +21,7 @@ from t2t_lite.serving.batching import Batching, BatchPlan
 from t2t_lite.serving.input_checks import check_input
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
-from t2t_lite.serving.server_metrics import Measures
+from t2t_lite.serving.server_metrics import ServerMetrics
 
 _PAGE = Path(__file__).parent / "page"
 _MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
@@ -60,7 +60,7 @@ class _Server:
 
     def __init__(self, model: ExportedModel, limits: Limits, plan: BatchPlan):
         self._model, self._limits, self._plan = model, limits, plan
-        self._measures = Measures()
+        self._measures = ServerMetrics()
         self.files = {path.name: path.read_bytes() for path in _PAGE.iterdir() if path.suffix in _MEDIA_TYPES}
 
     @contextlib.asynccontextmanager
@@ -82,7 +82,7 @@ class _Server:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus's metrics."""
-        return Response(self._measures.render(), headers={"Content-Type": Measures.content_type})
+        return Response(self._measures.render(), headers={"Content-Type": ServerMetrics.content_type})
 
     async def about(self, request: Request) -> Response:
         """What the page has to know: the export's problems, its signatures, and the limits."""
@@ -138,7 +138,7 @@ class _Server:
         if version != self._model.version:
             raise RequestError(404, f"no version '{version[:100]}'; this server has {self._model.version}")
 
-    def _check_rows(self, question: rest.Question) -> None:
+    def _check_rows(self, question: rest.PredictRequest) -> None:
         most = min(self._limits.instances, self._limits.queue)  # more than the queue ever holds can only wait for ever
         if len(question.rows) > most:
             raise RequestError(413, f"{len(question.rows):,} inputs in one request; at most {most}")

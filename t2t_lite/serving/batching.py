@@ -15,7 +15,7 @@ import numpy as np
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ATTENTION
 from t2t_lite.serving.rest import Answer, Row
-from t2t_lite.serving.server_metrics import Measures
+from t2t_lite.serving.server_metrics import ServerMetrics
 
 Predict = Callable[[str, dict[str, list[bytes]]], dict[str, np.ndarray]]
 
@@ -54,7 +54,7 @@ class Batching:
     nobody waiting longer than a batch takes. All methods belong to the event loop's thread.
     """
 
-    def __init__(self, predict: Predict, plan: BatchPlan, limits: Limits, measures: Measures):
+    def __init__(self, predict: Predict, plan: BatchPlan, limits: Limits, measures: ServerMetrics):
         self._predict, self._plan, self._limits, self._measures = predict, plan, limits, measures
         self._queues: defaultdict[str, deque[_Waiting]] = defaultdict(deque)
         self._gathering: set[str] = set()

@@ -24,9 +24,9 @@ from t2t_lite.evaluation.report import format_comparison
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
-from t2t_lite.quiet import muted
+from t2t_lite.quiet import suppress_stderr
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
-from t2t_lite.runs.replace_folder import check_not_inside, replaced
+from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
 from t2t_lite.runs.run import Run
 from t2t_lite.serving.signatures import Signatures
 from t2t_lite.serving.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ def export_run(
     step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
 
     root = tf.Module()
-    with muted():
+    with suppress_stderr():
         root.tokenizers = {name: Tokenizer(vocabulary) for name, vocabulary in vocabularies.items()}
     needed = _needed(model, problems)
     stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
@@ -134,7 +134,7 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
 
 def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
     """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
-    with replaced(export_dir) as unfinished:
+    with replace_folder(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(root, str(unfinished), dict(signatures), options)
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())

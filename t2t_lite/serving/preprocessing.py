@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from t2t_lite.data import lengths
 from t2t_lite.data.decode_features import pad_text
-from t2t_lite.media.crop_pictures import read_pictures
+from t2t_lite.media.crop_pictures import decode_and_crop
 from t2t_lite.media.decode_inputs import decode_picture, decode_wav
 from t2t_lite.media.graph_bytes import check
 from t2t_lite.problems.features import Audio, Feature, Image, Text
@@ -37,7 +37,7 @@ def read_inputs(
         edge = lengths.positions(feature, tf.reduce_max(tf.minimum(sizes, most)))
         return {"inputs": pad_text(ids, most, edge)}, sizes > most
     if isinstance(feature, Image):
-        pictures = read_pictures(raw, feature.rows, feature.columns, decode=decode_picture)
+        pictures = decode_and_crop(raw, feature.rows, feature.columns, decode=decode_picture)
         return {"inputs": pictures}, tf.zeros_like(raw, tf.bool)
     assert isinstance(feature, Audio)
     rate = feature.sample_rate

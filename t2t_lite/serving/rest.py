@@ -23,7 +23,7 @@ _KEYS = ("signature_name", "instances", "inputs")
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictRequest:
     """A request as it was understood.
 
     Attributes:
@@ -37,7 +37,7 @@ class Question:
     by_columns: bool
 
 
-def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> Question:
+def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> PredictRequest:
     """Reads the body of a `:predict` request.
 
     Args:
@@ -62,11 +62,11 @@ def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> Question:
         raise RequestError(400, "give one of 'instances' (rows) and 'inputs' (columns)")
     name = _signature(request.get("signature_name"), signatures)
     if "instances" in request:
-        return Question(name, _rows(request["instances"], signatures[name]), by_columns=False)
-    return Question(name, _columns(request["inputs"], signatures[name]), by_columns=True)
+        return PredictRequest(name, _rows(request["instances"], signatures[name]), by_columns=False)
+    return PredictRequest(name, _columns(request["inputs"], signatures[name]), by_columns=True)
 
 
-def render(question: Question, answers: Sequence[Answer]) -> bytes:
+def render(question: PredictRequest, answers: Sequence[Answer]) -> bytes:
     """Writes the answers, one a row, as the body of a response. Numbers that are not finite become null."""
     # In pieces of one row: json.dumps lets no other thread run until it is done.
     if question.by_columns:

@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from t2t_lite.errors import UserError
-from t2t_lite.quiet import muted
+from t2t_lite.quiet import suppress_stderr
 from t2t_lite.serving.app import make_app
 from t2t_lite.serving.batching import BatchPlan
 from t2t_lite.serving.limits import Limits, RequestError
@@ -104,7 +104,7 @@ def warm_up(model: ExportedModel, threads: int) -> None:
         with contextlib.suppress(RequestError):
             model.predict(name, {argument: [values[argument]] for argument in model.signatures[name]})
 
-    with ThreadPoolExecutor(threads) as pool, muted():
+    with ThreadPoolExecutor(threads) as pool, suppress_stderr():
         list(pool.map(answer, model.signatures))
 
 

@@ -8,7 +8,7 @@ _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
-class Measures:
+class ServerMetrics:
     """The metrics of one server."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"

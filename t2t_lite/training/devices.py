@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 
 _START_SECONDS = 600  # that a worker waits for the others to start
 _ALONE = 2**20  # numbers; larger tensors are added up each by itself, smaller ones as one
@@ -315,11 +315,11 @@ def _open_cluster(cluster: Cluster, gpus: Sequence[Any], worker_gpu: int) -> Dev
     if gpus and worker_gpu:
         tf.config.set_visible_devices(gpus[:worker_gpu], "GPU")
     others = ", ".join(address for i, address in enumerate(cluster.workers) if i != cluster.index)
-    say(f"worker {cluster.index} of {len(cluster.workers)}: waiting for {others}")
+    print_status(f"worker {cluster.index} of {len(cluster.workers)}: waiting for {others}")
 
     def give_up() -> None:
         # TensorFlow waits in C++, where no exception reaches it.
-        say(f"t2t-trainer: error: after {_START_SECONDS} s not all of these workers have started: {others}")
+        print_status(f"t2t-trainer: error: after {_START_SECONDS} s not all of these workers have started: {others}")
         os._exit(1)
 
     timer = threading.Timer(_START_SECONDS, give_up)

@@ -77,7 +77,7 @@ class _Best:
             self.step, self.value, self.worse = state["step"], state["value"], state["worse"]
 
 
-class Watch:
+class EvaluationTracker:
     """Follows the evaluations of a run: the best checkpoint, and early stopping.
 
     Args:

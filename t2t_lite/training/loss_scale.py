@@ -8,7 +8,7 @@ _FIRST_SCALE, _LARGEST_SCALE = 2.0**15, 2.0**24
 _DOUBLE_AFTER = 2000  # good steps in a row
 
 
-class Guard(tf.Module):
+class LossScale(tf.Module):
     """Counts the steps that are skipped, and for float16 scales the loss so that small gradients do not become zero.
 
     The scale is halved when a gradient overflows and doubled after 2,000 steps without that. It is a part of the

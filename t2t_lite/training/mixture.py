@@ -33,7 +33,7 @@ class TrainingMixture:
       rates: as registered, or as `mixture_rates` puts in their place; problems named alone share equally.
       proportional: the number of training examples, at most `mixture_cap` of them.
       temperature: the same to the power of 1 / `mixture_temperature`.
-      adaptive: as "rates" to begin with; then the losses weigh in (`draw.AdaptiveDraw`).
+      adaptive: as "rates" to begin with; then the losses weigh in (`draw.AdaptiveSampler`).
     With `mixture_unit="tokens"` these are shares of the tokens trained on: the share of steps is divided by the tokens
     that a batch has.
 

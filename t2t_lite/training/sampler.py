@@ -10,17 +10,17 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 
 
-def problem_draw(hparams: HParams, rates: Mapping[str, float]) -> "ProblemDraw":
+def make_sampler(hparams: HParams, rates: Mapping[str, float]) -> "ProblemSampler":
     """The draw that `hparams.mixture` asks for.
 
     Args:
       hparams: mixture and seed are read.
       rates: {problem: rate}, summing to 1.
     """
-    return (AdaptiveDraw if hparams.mixture == "adaptive" else ProblemDraw)(rates, hparams.seed)
+    return (AdaptiveSampler if hparams.mixture == "adaptive" else ProblemSampler)(rates, hparams.seed)
 
 
-class ProblemDraw:
+class ProblemSampler:
     """Draws the problem of each step by given rates.
 
     Args:
@@ -63,7 +63,7 @@ class ProblemDraw:
         self._edges = np.cumsum([self.rates[name] for name in self.names])
 
 
-class AdaptiveDraw(ProblemDraw):
+class AdaptiveSampler(ProblemSampler):
     """Draws the problems by their moving losses: the worse one stands, the more it is trained.
 
         rate of p = given rate of p * exp(m(p)) / sum over problems of the same

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from t2t_lite.data.batch_shards import largest_batch, slice_batch
+from t2t_lite.data.batch_shards import largest_batch, shard_batch
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.modalities.modality import cross_entropy
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.loss_scale import Guard
+from t2t_lite.training.loss_scale import LossScale
 from t2t_lite.training.schedule import learning_rate
 
 Batch = Mapping[str, tf.Tensor]
@@ -54,14 +54,14 @@ class TrainStep:
 
     def __init__(self, devices: Devices, copies: Sequence[tuple[Any, Any]]):
         self.devices = devices
-        self.tell: Callable[[str], None] = say
+        self.tell: Callable[[str], None] = print_status
         self.expert_sums = np.zeros([0, 3, 0])
         self._models = [model for model, _ in copies]
         self._optimizers = [optimizer for _, optimizer in copies]
         self._hparams = self._models[0].hparams
         for optimizer in self._optimizers:
-            optimizer.guard = Guard(self._hparams)  # checkpoints keep it as a part of the optimizer
-        self._guard: Guard = self._optimizers[0].guard
+            optimizer.guard = LossScale(self._hparams)  # checkpoints keep it as a part of the optimizer
+        self._guard: LossScale = self._optimizers[0].guard
 
     def share(self) -> int:
         """Gives weights and optimizer of the first replica, as a checkpoint left them, to all. Returns the step."""
@@ -113,7 +113,7 @@ class TrainStep:
                 figures[f"expert_dropped/{layer}"] = 1.0 - float(served.sum()) / max(sent, 1)
         return figures
 
-    def try_longest(self, dataset: Dataset) -> None:
+    def try_largest_batch(self, dataset: Dataset) -> None:
         """Computes gradients of a problem's largest batch and drops them: what does not fit into memory fails here.
 
         Raises:
@@ -168,7 +168,7 @@ class TrainStep:
 
     def _forward(self, model: Any, problem: str, batch: Batch, step: int, number: int) -> _Pass:
         """The pass over slice `number` of the batch."""
-        part = slice_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
+        part = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
         noise = tf.constant([self._hparams.seed, step], tf.int32)
         if number:
             noise = tf.random.experimental.stateless_fold_in(noise, number)

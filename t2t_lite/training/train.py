@@ -13,16 +13,16 @@ from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.monitoring.monitor import Monitor
 from t2t_lite.monitoring.profiler import Profiler
-from t2t_lite.monitoring.sample_outputs import Samples
+from t2t_lite.monitoring.sample_outputs import SampleOutputs
 from t2t_lite.problems import Problem
-from t2t_lite.progress import say
+from t2t_lite.progress import print_status
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.early_stopping import Watch
+from t2t_lite.training.early_stopping import EvaluationTracker
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.sampler import problem_draw
+from t2t_lite.training.sampler import make_sampler
 from t2t_lite.training.schedule import learning_rate
 from t2t_lite.training.step import TrainStep
 from t2t_lite.training.stop_signals import StopSignals
@@ -54,7 +54,7 @@ def train(
     output_dir: Path,
     plan: Plan,
     devices: Devices,
-    watch: Watch,
+    watch: EvaluationTracker,
     stop: StopSignals,
 ) -> None:
     """Trains one model on all the problems, from the run's last checkpoint if there is one.
@@ -91,7 +91,7 @@ def train(
 
     models = devices.build(run.build_model)
     if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
-        say(warm_start(models[0], run, plan.warm_start_from))
+        print_status(warm_start(models[0], run, plan.warm_start_from))
     optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
     net, optimizer = models[0], optimizers[0]
     train_step = TrainStep(devices, list(zip(models, optimizers, strict=True)))
@@ -101,16 +101,16 @@ def train(
     stop.saved_step = start
     watch.restore(state.get("watch", {}))
     if start > last or start == last == watch.evaluated:
-        say(f"step {start} is reached already; a larger --train_steps trains on")
+        print_status(f"step {start} is reached already; a larger --train_steps trains on")
         return
 
-    draw = problem_draw(hparams, mixture.rates)
+    draw = make_sampler(hparams, mixture.rates)
     draw.restore(state.get("draw", {}))
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
     used = draw.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
-    samples = Samples(net, evaluated, hparams)
+    samples = SampleOutputs(net, evaluated, hparams)
 
     def save(step: int) -> None:
         if devices.is_chief:
@@ -131,7 +131,7 @@ def train(
             monitor.message(f"going on from step {start}")
         monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
         for dataset in datasets.values():
-            train_step.try_longest(dataset)
+            train_step.try_largest_batch(dataset)
         stop.wait_for_step()
         for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
@@ -154,7 +154,7 @@ def train(
             profiler.begin(step + 1)
             problem = draw(step)
             told = {"learning_rate": learning_rate(hparams, step), "rate": draw.rates[problem]}
-            with datasets[problem].reading(), monitor.waiting():
+            with datasets[problem].reading(), monitor.input_wait():
                 batch = next(batches[problem])
             figures = train_step(problem, batch, step)
             draw.update(problem, figures.get("loss", float("nan")))

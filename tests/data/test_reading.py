@@ -134,10 +134,10 @@ class TestGenerate:
 
     def test_vocabulary_is_shared_and_stays(self, data_dir, tmp_path):
         generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
-        alone = vocabulary_path(tmp_path, "tiny").read_bytes()
-        assert alone != vocabulary_path(data_dir, "tiny").read_bytes()  # which was built from two problems
+        lock_folder = vocabulary_path(tmp_path, "tiny").read_bytes()
+        assert lock_folder != vocabulary_path(data_dir, "tiny").read_bytes()  # which was built from two problems
         generate(["tiny_pictures"], tmp_path, tmp_path, num_workers=1)
-        assert vocabulary_path(tmp_path, "tiny").read_bytes() == alone
+        assert vocabulary_path(tmp_path, "tiny").read_bytes() == lock_folder
         both = [Dataset.open(tmp_path, name).vocabularies["tiny"].checksum for name in NAMES[:2]]
         assert both[0] == both[1]
 
@@ -389,7 +389,7 @@ class TestBatches:
             with tf.control_dependencies([count]):
                 return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
 
-        monkeypatch.setattr("t2t_lite.data.reading.read_pictures", decode)
+        monkeypatch.setattr("t2t_lite.data.reading.decode_and_crop", decode)
         monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
         hparams = dataclasses.replace(HPARAMS, batch_max_examples=1)
         dataset = Dataset.open(data_dir, "tiny_pictures")

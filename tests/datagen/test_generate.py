@@ -17,12 +17,12 @@ from t2t_lite import registry
 from t2t_lite.bin import datagen
 from t2t_lite.data.manifest import Manifest
 from t2t_lite.data.reading import Dataset
-from t2t_lite.data.records import DamageError, framed, read_records
+from t2t_lite.data.records import DamageError, frame_record, read_records
 from t2t_lite.datagen import disk, encode_examples
 from t2t_lite.datagen.generate import generate
-from t2t_lite.datagen.reservoir_sample import Sample
+from t2t_lite.datagen.reservoir_sample import ReservoirSample
 from t2t_lite.datagen.shard_store import number_of_shards
-from t2t_lite.datagen.split_stats import Tally
+from t2t_lite.datagen.split_stats import SplitStats
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Label, Problem, Text
@@ -57,9 +57,9 @@ def files_of(folder):
 KILLED = """
 import os, pathlib, random, signal, sys
 from t2t_lite import registry
-from t2t_lite.data import generate, store
+from t2t_lite.datagen import generate, shard_store
 registry.import_usr_dirs([sys.argv[1]])
-store._FLUSH_SECONDS = 0
+shard_store._FLUSH_SECONDS = 0
 draw, kills, status = random.Random(int(sys.argv[3])), 0, 1
 while status:
     calls = draw.randint(1, 150)
@@ -100,7 +100,7 @@ class TestKilled:
     def test_with_its_workers_at_any_moment(self, whole, tmp_path):
         """And no worker outlives it."""
         (tmp_path / "usr").mkdir()
-        often = "from t2t_lite.data import store\n\nstore._FLUSH_SECONDS = 0\n"
+        often = "from t2t_lite.datagen import shard_store\n\nshard_store._FLUSH_SECONDS = 0\n"
         (tmp_path / "usr" / "often.py").write_text(often)
         command = [sys.executable, "-m", "t2t_lite.bin.datagen", f"--t2t_usr_dir={USR_DIR},{tmp_path}/usr"]
         command += [f"--data_dir={tmp_path}/data", "--problem=tiny_reverse,tiny_sounds", "--num_workers=2"]
@@ -195,7 +195,10 @@ class TestKilled:
         assert Dataset.open(tmp_path / "data", "translate_files").split("train").examples == 290
 
     def test_two_at_once_are_refused(self, tmp_path, tiny_problems):
-        with disk.alone(tmp_path), pytest.raises(UserError, match=f"another t2t-datagen is at work in {tmp_path}"):
+        with (
+            disk.lock_folder(tmp_path),
+            pytest.raises(UserError, match=f"another t2t-datagen is at work in {tmp_path}"),
+        ):
             generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
         assert not files_of(tmp_path)
         generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
@@ -356,10 +359,10 @@ class TestOddExamples:
 
 
 def test_large_examples_make_shards_before_there_are_many_of_them():
-    assert number_of_shards(Tally(examples=100, bytes=1000), 10) == 10
-    assert number_of_shards(Tally(examples=99, bytes=1000), 10) == 1
-    assert number_of_shards(Tally(examples=99, bytes=1 << 30), 10) == 10
-    assert number_of_shards(Tally(examples=9, bytes=1 << 30), 10) == 1
+    assert number_of_shards(SplitStats(examples=100, bytes=1000), 10) == 10
+    assert number_of_shards(SplitStats(examples=99, bytes=1000), 10) == 1
+    assert number_of_shards(SplitStats(examples=99, bytes=1 << 30), 10) == 10
+    assert number_of_shards(SplitStats(examples=9, bytes=1 << 30), 10) == 1
 
 
 class TestVerify:
@@ -466,7 +469,7 @@ class TestSample:
         sizes = [random.Random(n).randint(1, 9) for n in range(5000)]
 
         def sampled(numbers):
-            sample = Sample(1000)
+            sample = ReservoirSample(1000)
             for n in numbers:
                 if sample.wants(n):
                     sample.add(n, sizes[n], n)
@@ -483,7 +486,7 @@ class TestSample:
         assert list(first) == kept
 
     def test_small_ones_are_kept_whole(self):
-        sample = Sample(100)
+        sample = ReservoirSample(100)
         for n in range(50):
             sample.add(n, 2, n)
         assert list(sample) == list(range(50))
@@ -496,13 +499,13 @@ class TestRecords:
 
         records = [os.urandom(n) for n in (0, 1, 5, 300, 100_000)]
         path = tmp_path / "records"
-        path.write_bytes(b"".join(map(framed, records)))
+        path.write_bytes(b"".join(map(frame_record, records)))
         assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == records
         assert list(read_records(path)) == records
 
     def test_any_flipped_byte_is_found_where_it_is(self, tmp_path):
         records = [b"one", b"two and", b"three"]
-        content = b"".join(map(framed, records))
+        content = b"".join(map(frame_record, records))
         starts = [0, 19, 42]
         path = tmp_path / "records"
         for place in range(len(content)):

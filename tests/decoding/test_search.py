@@ -159,9 +159,9 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
     assert len(together) == 10
     for row in range(5):
         length = int(tf.math.count_nonzero(inputs[row]))
-        alone = rows_of(decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 8))
+        lock_folder = rows_of(decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 8))
         for (ids, score, finished), (alone_ids, alone_score, alone_finished) in zip(
-            together[2 * row : 2 * row + 2], alone, strict=True
+            together[2 * row : 2 * row + 2], lock_folder, strict=True
         ):
             assert tuple(t for t in ids if t) == tuple(t for t in alone_ids if t)
             assert score == pytest.approx(alone_score, abs=1e-3) and finished == alone_finished

@@ -110,10 +110,10 @@ def test_the_balancing_losses_fall_when_experts_share_the_work():
     one = np.zeros((8, 4))
     one[:, 2] = 5.0
     layer.gate.assign(one)
-    _, alone = layer(floats(x), noise=NOISE)
+    _, lock_folder = layer(floats(x), noise=NOISE)
     layer.gate.assign(np.zeros((8, 4)))
     _, shared = layer(floats(x), noise=NOISE)
-    assert float(balancing_loss(shared)) < 0.2 < 2.0 < float(balancing_loss(alone))
+    assert float(balancing_loss(shared)) < 0.2 < 2.0 < float(balancing_loss(lock_folder))
 
 
 def test_the_router_stays_in_float32():

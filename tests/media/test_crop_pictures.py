@@ -11,7 +11,7 @@ from t2t_lite import registry
 from t2t_lite.data.reading import Dataset
 from t2t_lite.datagen.generate import generate
 from t2t_lite.hparams import HParams
-from t2t_lite.media.crop_pictures import Draw, read_pictures
+from t2t_lite.media.crop_pictures import CropSeed, decode_and_crop
 from t2t_lite.media.picture_files import image_bytes
 from t2t_lite.problems import Image, Label, Problem
 
@@ -35,14 +35,14 @@ def png(picture):
 def seen(pictures, rows=NET, columns=NET, draw=None):
     """What is read of pictures, 0 to 255."""
     stored = tf.constant([picture if isinstance(picture, bytes) else png(picture) for picture in pictures])
-    found = read_pictures(stored, rows, columns, draw).numpy()
+    found = decode_and_crop(stored, rows, columns, draw).numpy()
     assert found.shape == (len(pictures), rows, columns, 3) and found.dtype == np.float32
     return 255 * found
 
 
 def drawn(pictures, seed=0, flip=False, first=0):
     index = tf.range(first, first + len(pictures), dtype=tf.int64)
-    return seen(pictures, draw=Draw(tf.constant([seed, 0], tf.int64), index, flip))
+    return seen(pictures, draw=CropSeed(tf.constant([seed, 0], tf.int64), index, flip))
 
 
 class TestMiddle:
@@ -84,9 +84,9 @@ class TestMiddle:
             if side != NET:
                 wanted = tf.image.resize(wanted, [NET, NET], antialias=True)
             stored = tf.constant([png(picture)])
-            draw = Draw(tf.constant([3, 1], tf.int64), tf.constant([5], tf.int64), False)
+            draw = CropSeed(tf.constant([3, 1], tf.int64), tf.constant([5], tf.int64), False)
             for each in (None, draw):
-                np.testing.assert_array_equal(read_pictures(stored, NET, NET, each)[0], wanted)
+                np.testing.assert_array_equal(decode_and_crop(stored, NET, NET, each)[0], wanted)
 
 
 class TestDraws:

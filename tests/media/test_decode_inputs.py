@@ -14,7 +14,7 @@ from PIL import ImageOps
 from t2t_lite.data.encoding import pcm16
 from t2t_lite.errors import UserError
 from t2t_lite.media import decode_inputs
-from t2t_lite.media.picture_files import given_picture, image_bytes
+from t2t_lite.media.picture_files import image_bytes, input_picture
 from t2t_lite.media.sound_files import read_sound
 
 decode_picture = tf.function(decode_inputs.decode_picture, input_signature=[tf.TensorSpec([], tf.string)])
@@ -115,13 +115,13 @@ class TestPictures:
     def test_the_decoder_gives_png_and_jpeg_as_they_are_and_makes_others_png(self, tmp_path, monkeypatch):
         picture = PilImage.fromarray(noise())
         for kind, content in (("PNG", saved(picture)), ("JPEG", saved(picture.convert("CMYK"), "JPEG"))):
-            assert given_picture(content) == content, kind
+            assert input_picture(content) == content, kind
         (tmp_path / "a.webp").write_bytes(saved(picture, "WEBP", lossless=True, exact=True))
-        content = given_picture(tmp_path / "a.webp")
+        content = input_picture(tmp_path / "a.webp")
         np.testing.assert_array_equal(decode_picture(content), seen_by_pillow(saved(picture)))
         monkeypatch.setattr("t2t_lite.media.picture_files.MAX_PIXELS", 30)
         with pytest.raises(UserError, match=r"a.webp: 5 x 7 pixels, of which there may be 30"):
-            given_picture(tmp_path / "a.webp")
+            input_picture(tmp_path / "a.webp")
 
 
 def wav(samples, rate=8000):

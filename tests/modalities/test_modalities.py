@@ -144,11 +144,11 @@ def test_spectrogram_equals_numpy():
 @pytest.mark.parametrize("form", ["waveform", "spectrogram"])
 def test_what_follows_a_sound_does_not_change_it(form):
     net, wave = audio_net(SMALL.replace(audio_form=form)), 0.3 * normal(1, 90)
-    alone = net.embed_inputs(floats(wave))
+    lock_folder = net.embed_inputs(floats(wave))
     batch = np.concatenate([np.pad(wave, [[0, 0], [0, 57]], constant_values=0.7), normal(1, 147)])
     embedded = net.embed_inputs(floats(batch), tf.constant([90, 147]))
-    assert int(tf.reduce_sum(tf.cast(embedded.valid[0], tf.int32))) == alone.x.shape[1]
-    close(embedded.x[:1, : alone.x.shape[1]], alone.x)
+    assert int(tf.reduce_sum(tf.cast(embedded.valid[0], tf.int32))) == lock_folder.x.shape[1]
+    close(embedded.x[:1, : lock_folder.x.shape[1]], lock_folder.x)
 
 
 # Classes
@@ -165,10 +165,10 @@ def test_categorical_equals_numpy(size):
 
 def test_padding_does_not_change_a_class():
     net, x = categorical_net(), normal(1, 9, 16)
-    alone = net.classify(floats(x), tf.ones([1, 9], tf.bool), tf.constant([9, 1]))
+    lock_folder = net.classify(floats(x), tf.ones([1, 9], tf.bool), tf.constant([9, 1]))
     longer = np.concatenate([x, 30 * normal(1, 6, 16, seed=1)], axis=1)
     valid = tf.constant(lengths_mask([9], 15))
-    close(net.classify(floats(longer), valid, tf.constant([15, 1])), alone)
+    close(net.classify(floats(longer), valid, tf.constant([15, 1])), lock_folder)
 
 
 # All of them

@@ -92,8 +92,8 @@ def test_padding_and_neighbours_change_nothing_in_the_encoder(hparams):
     body, (x, valid) = body_of(hparams), inputs()
     encoded = body.encode(floats(x), tf.constant(valid))[0].numpy()
     for row, length in enumerate(LENGTHS):
-        alone = body.encode(floats(x[row : row + 1, :length]), tf.ones([1, length], tf.bool))[0]
-        close(encoded[row : row + 1, :length], alone)
+        lock_folder = body.encode(floats(x[row : row + 1, :length]), tf.ones([1, length], tf.bool))[0]
+        close(encoded[row : row + 1, :length], lock_folder)
     other = np.where(valid[:, :, None], x, 30.0)
     longer = np.concatenate([other, 9 * normal(3, 14, 16, seed=5)], axis=1)
     longer_encoded, longer_sums = body.encode(floats(longer), tf.constant(np.pad(valid, [[0, 0], [0, 14]])))
@@ -108,10 +108,10 @@ def test_padding_and_neighbours_change_nothing_in_the_decoder(hparams):
     decoded = body.decode(floats(targets), floats(encoded), tf.constant(valid), floats(command))[0].numpy()
     for row, length in enumerate(LENGTHS):
         one = slice(row, row + 1)
-        alone, _ = body.decode(
+        lock_folder, _ = body.decode(
             floats(targets[one]), floats(encoded[one, :length]), tf.ones([1, length], tf.bool), floats(command[one])
         )
-        close(decoded[one], alone)
+        close(decoded[one], lock_folder)
 
 
 @variants

@@ -78,9 +78,9 @@ def test_a_sentence_does_not_depend_on_its_batch(model, name):
     row = 2
     length = batch["inputs_length"][row] if name == "speech" else tf.math.count_nonzero(batch["inputs"][row])
     target = int(tf.math.count_nonzero(batch["targets"][row]))
-    alone = {key: value[row : row + 1] for key, value in batch.items()}
-    alone |= {"inputs": alone["inputs"][:, : int(length)], "targets": alone["targets"][:, :target]}
-    close(scores.loss[row : row + 1, :target], model.score(name, alone).loss, 1e-3)
+    lock_folder = {key: value[row : row + 1] for key, value in batch.items()}
+    lock_folder |= {"inputs": lock_folder["inputs"][:, : int(length)], "targets": lock_folder["targets"][:, :target]}
+    close(scores.loss[row : row + 1, :target], model.score(name, lock_folder).loss, 1e-3)
 
 
 def test_padding_is_no_part_of_the_loss(model):
@@ -286,11 +286,11 @@ def test_greedy_output_does_not_depend_on_the_batch(model, decoder):
     together = decoder("translate", {"inputs": inputs}, 9)
     for row in range(6):
         length = int(tf.math.count_nonzero(inputs[row]))
-        alone = decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 9)
-        width = alone.ids.shape[1]
-        assert together.ids[row, :width].numpy().tolist() == alone.ids[0].numpy().tolist()
+        lock_folder = decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 9)
+        width = lock_folder.ids.shape[1]
+        assert together.ids[row, :width].numpy().tolist() == lock_folder.ids[0].numpy().tolist()
         assert not np.any(together.ids[row, width:])
-        close(together.scores[row], alone.scores[0], 1e-3)
+        close(together.scores[row], lock_folder.scores[0], 1e-3)
 
 
 def test_greedy_stops_at_the_end_token(model, decoder):

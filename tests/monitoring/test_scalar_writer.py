@@ -21,7 +21,7 @@ from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.monitoring.monitor import Monitor, padding
 from t2t_lite.monitoring.profiler import Profiler
-from t2t_lite.monitoring.scalar_writer import Scalars, audio_value, image_value
+from t2t_lite.monitoring.scalar_writer import ScalarWriter, audio_value, image_value
 from t2t_lite.problems import Audio, Image, Label, Text
 
 USR_DIR = conftest.USR_SESSION
@@ -204,31 +204,31 @@ class TestFlagsAreChecked:
 
 class TestScalars:
     def test_lines_of_later_steps_are_dropped(self, tmp_path):
-        with Scalars(tmp_path, 0) as scalars:
+        with ScalarWriter(tmp_path, 0) as scalars:
             for step in (1, 2, 3):
                 scalars.add(step, "train", "one", {"loss": float(step)})
             scalars.add(2000, "train", "one", {"loss": 0.0})
-        with Scalars(tmp_path, 2):
+        with ScalarWriter(tmp_path, 2):
             pass
         assert [line["step"] for line in lines(tmp_path)] == [1, 2]
-        with Scalars(tmp_path, 0):
+        with ScalarWriter(tmp_path, 0):
             pass
         assert lines(tmp_path) == []
 
     def test_lines_of_an_evaluation_that_comes_again_are_dropped(self, tmp_path):
-        with Scalars(tmp_path, 0) as scalars:
+        with ScalarWriter(tmp_path, 0) as scalars:
             for step in (1, 2):
                 scalars.add(step, "train", "one", {"loss": 1.0})
                 scalars.add(step, "dev", "one", {"loss": 1.0})
-        with Scalars(tmp_path, 2):
+        with ScalarWriter(tmp_path, 2):
             pass
         assert len(lines(tmp_path)) == 4
-        with Scalars(tmp_path, 2, evaluated_step=1):
+        with ScalarWriter(tmp_path, 2, evaluated_step=1):
             pass
         assert [(line["step"], line["split"]) for line in lines(tmp_path)] == [(1, "train"), (1, "dev"), (2, "train")]
 
     def test_what_is_not_finite_is_null(self, tmp_path):
-        with Scalars(tmp_path, 0) as scalars:
+        with ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(
                 1, "train", "one", {"loss": math.nan, "norm": math.inf, "accuracy": 0.5, "signature": "no number"}
             )
@@ -238,7 +238,7 @@ class TestScalars:
         assert math.isnan(values(tmp_path, "simple_value")[1, "train/one/loss"])
 
     def test_a_flush_writes_all_down(self, tmp_path):
-        with Scalars(tmp_path, 0) as scalars:
+        with ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(1, "train", "one", {"loss": 1.0})
             assert lines(tmp_path) == []  # not a write a step
             scalars.flush()
@@ -246,7 +246,7 @@ class TestScalars:
             assert (1, "train/one/loss") in values(tmp_path, "simple_value")
 
     def test_an_error_inside_leaves_the_lines_so_far(self, tmp_path):
-        with pytest.raises(RuntimeError, match="out of memory"), Scalars(tmp_path, 0) as scalars:
+        with pytest.raises(RuntimeError, match="out of memory"), ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(1, "train", "one", {"loss": 1.0})
             raise RuntimeError("out of memory")
         assert len(lines(tmp_path)) == 1
@@ -256,7 +256,7 @@ class TestScalars:
         """No file may grow beyond 2000 bytes: thirty long numbers are more in JSON, a picture in events."""
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         told = rf"{tmp_path}/{full}.*: cannot write: .*make room"
-        with pytest.raises(UserError, match=told) as e, Scalars(tmp_path, 0) as scalars:
+        with pytest.raises(UserError, match=told) as e, ScalarWriter(tmp_path, 0) as scalars:
             for step in range(30 if full == "scalars.jsonl" else 0):
                 scalars.add(step, "train", "one", {"x": 1 / 3})
             if full == "events":
@@ -271,7 +271,7 @@ class TestScalars:
     def test_a_picture_and_a_sound_read_back_as_they_were(self, tmp_path):
         pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.float32)
         sound = np.random.default_rng(1).integers(-32768, 32768, 50).astype(np.float32) / 32768
-        with Scalars(tmp_path, 0) as scalars:
+        with ScalarWriter(tmp_path, 0) as scalars:
             scalars.add_values(4, [image_value("picture", pixels / 255), audio_value("sound", sound, 8000)])
         image = values(tmp_path, "image")[4, "picture"]
         assert (image.height, image.width) == (5, 7)

@@ -3,7 +3,7 @@
 import io
 import math
 
-from t2t_lite.monitoring.training_display import Progress
+from t2t_lite.monitoring.training_display import TrainingDisplay
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Terminal(io.StringIO):
 
 def test_a_log_gets_a_line_every_so_many_seconds():
     clock, out = Clock(), io.StringIO()
-    with Progress(100, 20, ["one", "two"], every=10, file=out, clock=clock) as progress:
+    with TrainingDisplay(100, 20, ["one", "two"], every=10, file=out, clock=clock) as progress:
         for step in range(21, 31):
             clock.now += 2.5
             progress.update(step, "one", {"loss": 2.0, "accuracy": 0.25, "tokens": 50})
@@ -33,7 +33,7 @@ def test_a_log_gets_a_line_every_so_many_seconds():
 
 def test_the_first_step_of_each_problem_does_not_count_as_speed():
     clock, out = Clock(), io.StringIO()
-    with Progress(102, 0, ["one", "two"], every=70, file=out, clock=clock) as progress:
+    with TrainingDisplay(102, 0, ["one", "two"], every=70, file=out, clock=clock) as progress:
         for step, (problem, seconds) in enumerate([("one", 30), ("one", 1), ("two", 40), ("one", 3), ("two", 2)], 1):
             clock.now += seconds
             progress.update(step, problem, {"tokens": 80})
@@ -44,7 +44,7 @@ def test_the_first_step_of_each_problem_does_not_count_as_speed():
 
 def test_figures_are_running_means():
     out = io.StringIO()
-    with Progress(10, 0, ["one"], file=out, clock=Clock()) as progress:
+    with TrainingDisplay(10, 0, ["one"], file=out, clock=Clock()) as progress:
         progress.update(1, "one", {"loss": 2.0, "accuracy": 0.0})
         progress.update(2, "one", {"loss": 1.0, "accuracy": 1.0})
     assert "loss 1.900 accuracy 10.0%" in out.getvalue()
@@ -52,7 +52,7 @@ def test_figures_are_running_means():
 
 def test_what_holds_for_all_problems_is_told_once():
     clock, out = Clock(), io.StringIO()
-    with Progress(100, 0, ["one", "two"], every=10, file=out, clock=clock) as progress:
+    with TrainingDisplay(100, 0, ["one", "two"], every=10, file=out, clock=clock) as progress:
         for step in (1, 2, 3, 4):
             clock.now += 2
             skipped = (
@@ -66,7 +66,7 @@ def test_what_holds_for_all_problems_is_told_once():
 
 def test_an_evaluation_counts_for_the_time_left_but_not_for_the_speed():
     clock, out = Clock(), io.StringIO()
-    with Progress(104, 0, ["one"], every=1000, file=out, clock=clock) as progress:
+    with TrainingDisplay(104, 0, ["one"], every=1000, file=out, clock=clock) as progress:
         for step in (1, 2, 3, 4):
             clock.now += 1
             progress.update(step, "one", {})
@@ -79,7 +79,7 @@ def test_an_evaluation_counts_for_the_time_left_but_not_for_the_speed():
 
 def test_no_line_is_told_twice_and_messages_come_through():
     clock, out = Clock(), io.StringIO()
-    with Progress(10, 0, ["one"], every=10, file=out, clock=clock) as progress:
+    with TrainingDisplay(10, 0, ["one"], every=10, file=out, clock=clock) as progress:
         progress.message("saved [step 0]")
         clock.now += 10
         progress.update(1, "one", {})
@@ -91,7 +91,7 @@ def test_no_line_is_told_twice_and_messages_come_through():
 
 def test_a_terminal_gets_a_table_with_a_row_a_problem():
     clock, out = Clock(), Terminal()
-    with Progress(7200, 0, ["one", "two"], file=out, clock=clock) as progress:
+    with TrainingDisplay(7200, 0, ["one", "two"], file=out, clock=clock) as progress:
         for step in (1, 2):
             clock.now += 1
             progress.update(
@@ -108,7 +108,7 @@ def test_a_terminal_gets_a_table_with_a_row_a_problem():
 def test_an_error_inside_leaves_the_terminal_whole():
     out = Terminal()
     try:
-        with Progress(2, 0, ["one"], file=out, clock=Clock()):
+        with TrainingDisplay(2, 0, ["one"], file=out, clock=Clock()):
             raise RuntimeError("out of memory")
     except RuntimeError:
         pass

@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 from checks import SMALL, batch_of, close, eagerly, five_problems
 
-from t2t_lite.data.batch_shards import slice_batch
+from t2t_lite.data.batch_shards import shard_batch
 from t2t_lite.data.reading import Dataset
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.training.devices import Cluster, Devices, open_devices
-from t2t_lite.training.loss_scale import Guard
+from t2t_lite.training.loss_scale import LossScale
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
 
@@ -127,7 +127,7 @@ def test_a_bad_step_changes_nothing_but_the_count_and_the_run_stops_after_some_i
 
 def test_the_scale_of_float16_falls_at_an_overflow_and_rises_after_long_peace(monkeypatch):
     monkeypatch.setattr("t2t_lite.training.loss_scale._DOUBLE_AFTER", 3)
-    guard = Guard(SMALL.replace(precision="float16"))
+    guard = LossScale(SMALL.replace(precision="float16"))
     first = float(guard.scale)
     guard.bad(loss_is_finite=True)
     assert float(guard.scale) == first / 2 and int(guard.in_row) == 0 and int(guard.skipped) == 1
@@ -136,7 +136,7 @@ def test_the_scale_of_float16_falls_at_an_overflow_and_rises_after_long_peace(mo
     for _ in range(3):
         guard.good()
     assert float(guard.scale) == first and int(guard.in_row) == 0
-    plain = Guard(SMALL)
+    plain = LossScale(SMALL)
     plain.bad(loss_is_finite=True)
     plain.good()
     assert float(plain.scale) == 1.0
@@ -182,7 +182,7 @@ def test_the_longest_batch_is_tried_and_leaves_no_trace(session_data, session_pr
         optimizer, score, seen = step._optimizers[0], model.score, []
         model.score = lambda name, batch, noise: seen.append(batch["inputs"].shape) or score(name, batch, noise)
         before = state(model, optimizer)
-        step.try_longest(dataset)
+        step.try_largest_batch(dataset)
         assert seen == [(5, 8, 8, 3)]
         assert same(state(model, optimizer), before) and int(optimizer.step) == 0
 
@@ -197,20 +197,20 @@ def test_too_large_a_batch_is_told(session_data, session_problems):
         model.score = score
         told = r"problem 'session_pictures': memory .* inputs \(256, 8, 8, 3\) and targets .* lower batch_tokens=4096"
         with pytest.raises(UserError, match=told):
-            step.try_longest(dataset)
+            step.try_largest_batch(dataset)
         dataset, step, _ = session_step(session_data, batch_tokens=10**15, batch_max_examples=10**14)
         with pytest.raises(UserError, match=r"problem 'session_pictures': memory .* lower batch_tokens"):
-            step.try_longest(dataset)
+            step.try_largest_batch(dataset)
 
 
 def test_slices_have_every_example_once_and_the_rest_is_blank():
     batch = batch_of(five_problems()["speech"], rows=5)
-    slices = [slice_batch(batch, i, 4) for i in range(4)]
+    slices = [shard_batch(batch, i, 4) for i in range(4)]
     assert [s["weights"].numpy().tolist() for s in slices] == [[1, 1], [1, 1], [1, 0], [0, 0]]
     for key, value in batch.items():
         joined = tf.concat([s[key] for s in slices], axis=0).numpy()
         assert np.array_equal(joined[:5], value) and not joined[5:].any()
-    assert slice_batch(batch, 0, 1).keys() == batch.keys()
+    assert shard_batch(batch, 0, 1).keys() == batch.keys()
 
 
 def test_blank_examples_count_for_nothing():
@@ -220,7 +220,7 @@ def test_blank_examples_count_for_nothing():
             declared = problems[name]
             model = MultiModel(SMALL.replace(encoder_blocks=1, decoder_blocks=1), {name: declared}, {"words": 30})
             batch = batch_of(declared)
-            padded = slice_batch({k: tf.concat([v, v], axis=0) for k, v in batch.items()}, 0, 2)
+            padded = shard_batch({k: tf.concat([v, v], axis=0) for k, v in batch.items()}, 0, 2)
             blank = {k: tf.concat([v, tf.zeros_like(v)], axis=0) for k, v in padded.items()}
             scores, filled = model.score(name, batch), model.score(name, blank)
             close(tf.reduce_sum(filled.loss), tf.reduce_sum(scores.loss), 1e-4)

@@ -9,7 +9,7 @@ import pytest
 from t2t_lite.bin import trainer
 from t2t_lite.bin.command import _command_line
 from t2t_lite.errors import Stopped, UserError
-from t2t_lite.training.early_stopping import Metric, Watch
+from t2t_lite.training.early_stopping import EvaluationTracker, Metric
 from t2t_lite.training.stop_signals import StopSignals
 
 PROBLEMS = ["reverse", "copy"]
@@ -60,29 +60,29 @@ class TestMetric:
     )
     def test_an_unknown_one_gets_the_nearest(self, text, told):
         with pytest.raises(UserError, match=told):
-            Watch(PROBLEMS, early_stop_metric=text)
+            EvaluationTracker(PROBLEMS, early_stop_metric=text)
 
 
 class TestWatch:
     def test_the_best_step(self):
-        watch = Watch(PROBLEMS, "reverse:accuracy")
+        watch = EvaluationTracker(PROBLEMS, "reverse:accuracy")
         follow(watch, [0.1, 0.5, 0.4, 0.5, 0.3], "accuracy")
         assert watch.best_step == 20
 
     def test_stops_after_as_many_evaluations_without_improvement(self):
-        watch = Watch(PROBLEMS, early_stop_metric="loss", early_stop_patience=2)
+        watch = EvaluationTracker(PROBLEMS, early_stop_metric="loss", early_stop_patience=2)
         assert follow(watch, [5, 4, 4.5, 3, 3, 3.1]) == [False] * 5 + [True]
         assert "stopped early at step 60: loss has not improved for 2 evaluations; its best was 3 at step 40" in (
             watch.why_stop()
         )
 
     def test_never_stops_unless_asked(self):
-        assert not any(follow(Watch(PROBLEMS), [1, 2, 3, 4, 5]))
+        assert not any(follow(EvaluationTracker(PROBLEMS), [1, 2, 3, 4, 5]))
 
     def test_a_resumed_one_goes_on_as_if_never_stopped(self):
         values = [5, 4, 4.5, 3, 3, 3.1, 3.2]
         for cut in range(len(values)):
-            whole, first, second = (Watch(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
+            whole, first, second = (EvaluationTracker(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
             expected = follow(whole, values)
             found = follow(first, values[:cut])
             second.restore(json.loads(json.dumps(first.state())))
@@ -91,7 +91,7 @@ class TestWatch:
             assert second.state() == whole.state()
 
     def test_another_metric_starts_anew(self):
-        first, second = Watch(PROBLEMS, "loss"), Watch(PROBLEMS, "accuracy")
+        first, second = EvaluationTracker(PROBLEMS, "loss"), EvaluationTracker(PROBLEMS, "accuracy")
         follow(first, [5, 4])
         second.restore(first.state())
         assert (second.best_step, second.evaluated) == (None, 20)

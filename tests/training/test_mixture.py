@@ -17,21 +17,21 @@ from t2t_lite.hparams import HParams, override
 from t2t_lite.problems import Image, Label, Mixture, Problem, Text
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.training.mixture import TrainingMixture, given_rates
-from t2t_lite.training.sampler import AdaptiveDraw, ProblemDraw, problem_draw
+from t2t_lite.training.sampler import AdaptiveSampler, ProblemSampler, make_sampler
 
 RATES = {"large": 0.6, "small": 0.3, "rare": 0.1}
 
 
 def test_the_draw_depends_on_seed_and_step_alone():
-    first, second = ProblemDraw(RATES, 1), ProblemDraw(RATES, 1)
+    first, second = ProblemSampler(RATES, 1), ProblemSampler(RATES, 1)
     forwards = [first(step) for step in range(50)]
     backwards = [second(step) for step in reversed(range(50))][::-1]
     assert forwards == backwards
-    assert forwards != [ProblemDraw(RATES, 2)(step) for step in range(50)]
+    assert forwards != [ProblemSampler(RATES, 2)(step) for step in range(50)]
 
 
 def test_the_draw_follows_the_rates():
-    draw = ProblemDraw(RATES, 0)
+    draw = ProblemSampler(RATES, 0)
     drawn = collections.Counter(draw(step) for step in range(4000))
     for name, rate in RATES.items():
         assert drawn[name] / 4000 == pytest.approx(rate, abs=0.03)
@@ -39,7 +39,7 @@ def test_the_draw_follows_the_rates():
 
 @pytest.mark.parametrize("steps", [0, 1, 137])
 def test_counts_agree_with_the_draws(steps):
-    draw = ProblemDraw(RATES, 3)
+    draw = ProblemSampler(RATES, 3)
     drawn = collections.Counter(draw(step) for step in range(steps))
     assert draw.counts(steps) == {name: drawn[name] for name in RATES}
     assert draw.state() == {}
@@ -214,11 +214,11 @@ class TestAdaptive:
         return drawn
 
     def test_is_what_the_hparam_asks_for(self):
-        assert type(problem_draw(HParams(mixture="adaptive"), RATES)) is AdaptiveDraw
-        assert type(problem_draw(HParams(), RATES)) is ProblemDraw
+        assert type(make_sampler(HParams(mixture="adaptive"), RATES)) is AdaptiveSampler
+        assert type(make_sampler(HParams(), RATES)) is ProblemSampler
 
     def test_favours_the_problem_that_lags(self):
-        draw = AdaptiveDraw({"ahead": 0.5, "behind": 0.5}, 0)
+        draw = AdaptiveSampler({"ahead": 0.5, "behind": 0.5}, 0)
         losses = {"ahead": 1.0, "behind": 2.5}
         self.train(draw, losses, 0, 400)
         drawn = collections.Counter(self.train(draw, losses, 400, 2000))
@@ -229,24 +229,24 @@ class TestAdaptive:
         assert drawn["behind"] / 1000 == pytest.approx(0.5, abs=0.05)
 
     def test_given_rates_weigh_in(self):
-        draw = AdaptiveDraw({"a": 0.75, "b": 0.25}, 0)
+        draw = AdaptiveSampler({"a": 0.75, "b": 0.25}, 0)
         self.train(draw, {"a": 3.0, "b": 3.0}, 0, 500)
         assert draw.rates["a"] == pytest.approx(0.75, abs=0.01)
 
     def test_rates_are_the_softmax_of_moving_losses(self):
-        draw = AdaptiveDraw({"a": 0.5, "b": 0.5}, 0)
+        draw = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
         assert draw.rates == {"a": 0.5, "b": 0.5}
         draw.update("a", 95.0)
         a = 0.9 * 100 + 0.1 * 95
         assert draw.rates["a"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(100)))
 
     def test_takes_all_problems_in_turn_at_the_start(self):
-        draw = AdaptiveDraw(dict.fromkeys("abcdefgh", 1 / 8), 5)
+        draw = AdaptiveSampler(dict.fromkeys("abcdefgh", 1 / 8), 5)
         drawn = self.train(draw, dict.fromkeys("abcdefgh", 4.0), 0, 40)
         assert set(collections.Counter(drawn).values()) == {5}
 
     def test_a_loss_that_is_not_finite_moves_nothing_but_counts(self):
-        draw = AdaptiveDraw({"a": 0.5, "b": 0.5}, 0)
+        draw = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
         draw.update("a", 3.0)
         before = dict(draw.rates)
         draw.update("b", math.nan)
@@ -256,19 +256,19 @@ class TestAdaptive:
 
     def test_goes_on_from_its_state_as_if_never_stopped(self):
         losses = {"large": 1.1, "small": 2.3, "rare": 3.7}
-        whole, stopped = AdaptiveDraw(RATES, 9), AdaptiveDraw(RATES, 9)
+        whole, stopped = AdaptiveSampler(RATES, 9), AdaptiveSampler(RATES, 9)
         expected = self.train(whole, losses, 0, 300)
         begun = self.train(stopped, losses, 0, 150)
         state = json.loads(json.dumps(stopped.state()))
         assert len(json.dumps(state)) < 1000
-        resumed = AdaptiveDraw(RATES, 9)
+        resumed = AdaptiveSampler(RATES, 9)
         resumed.restore(state)
         assert resumed.counts(150) == {name: begun.count(name) for name in RATES}
         assert begun + self.train(resumed, losses, 150, 150) == expected
         assert resumed.state() == whole.state()
 
     def test_without_its_state_it_does_not_go_on(self):
-        draw = AdaptiveDraw(RATES, 0)
+        draw = AdaptiveSampler(RATES, 0)
         assert draw.counts(0) == dict.fromkeys(RATES, 0)
         draw.restore({})
         with pytest.raises(UserError, match="checkpoint of step 7 does not hold the moving losses"):
