@@ -49,9 +49,9 @@ def train(case, steps):
         model = MultiModel(hparams, problems, {"words": 30}, name="model")
         return model, make_optimizer(hparams, model.trainable_variables)
 
-    copies = devices.build(build)
+    copies = devices.build_replicas(build)
     train_step = TrainStep(devices, copies)
-    assert train_step.share() == 0
+    assert train_step.broadcast() == 0
     figures = []
     for step in range(steps):
         name, rows = BATCHES[step % len(BATCHES)]

@@ -68,7 +68,7 @@ def body(flags: FlagValues) -> None:
     hparams = resolve_hparams(flags)
     hparams.check_names("loss_weights", problems)
     evaluated = _evaluated(flags, problems)
-    watch = _watch(flags, evaluated)
+    tracker = _tracker(flags, evaluated)
     profile_steps = command.number_pair(flags, "profile_steps")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     import_tensorflow()
@@ -110,7 +110,7 @@ def body(flags: FlagValues) -> None:
             output_dir=Path(flags.output_dir).expanduser(),
             plan=plan,
             devices=devices,
-            watch=watch,
+            tracker=tracker,
             stop=stop,
         )
 
@@ -124,7 +124,7 @@ def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
     return names
 
 
-def _watch(flags: FlagValues, evaluated: Collection[str]) -> EvaluationTracker:
+def _tracker(flags: FlagValues, evaluated: Collection[str]) -> EvaluationTracker:
     """What the flags say of the best checkpoint and of early stopping."""
     if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
         raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")

@@ -61,7 +61,7 @@ def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int]
       positions: {positions of the longer side: examples} of the split, as manifests count them. Fine edges that would
         not fill a batch in an epoch are left out, for else a small split has nothing but small batches.
     """
-    multiplier = hparams.numbers("batch_multipliers").get(problem.name, 1.0)
+    multiplier = hparams.per_problem("batch_multipliers").get(problem.name, 1.0)
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
     all_edges = bucket_edges(problem.inputs, problem.targets, hparams.fine_buckets)
     sizes = {edge: batch_size(edge, tokens, examples) for edge in all_edges}

@@ -43,7 +43,7 @@ def operative_config(hparams: HParams) -> str:
     return "\n".join([_gin().config_str(), "# Every hparam of the run.", *lines]).lstrip() + "\n"
 
 
-def adopt(path: Path) -> None:
+def bind_from_file(path: Path) -> None:
     """Binds configurables of the user's own as a run's file says, for what later commands build of them.
 
     Raises:
@@ -56,7 +56,7 @@ def adopt(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def preserved() -> Iterator[None]:
+def preserve_bindings() -> Iterator[None]:
     """What gin is told inside is forgotten on leaving."""
     gin = _gin()
     before = gin.config_str()

@@ -109,7 +109,7 @@ class HParams:
             if getattr(self, name) not in choices:
                 raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
         for name in _NUMBERS:
-            self.numbers(name)
+            self.per_problem(name)
         if self.mixture_rates and self.mixture not in ("rates", "adaptive"):
             raise UserError(f"hparams: mixture_rates have no effect with mixture={self.mixture}; leave one of them out")
         if self.hidden_size % self.num_heads:
@@ -136,7 +136,7 @@ class HParams:
             if name not in known:
                 raise UserError(f"hparams: {field}: '{name}' is not trained here{did_you_mean(name, known)}")
 
-    def numbers(self, name: str) -> dict[str, float]:
+    def per_problem(self, name: str) -> dict[str, float]:
         """What mixture_rates or batch_multipliers say of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
         found = parse_weights(getattr(self, name), f"hparams: {name}")
         for key, number in found.items():

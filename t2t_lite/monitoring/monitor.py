@@ -51,24 +51,24 @@ class Monitor:
     ):
         self._datasets = datasets
         file = None if shown else io.StringIO()
-        self._progress = TrainingDisplay(train_steps, start_step, list(datasets), file=file)
+        self._display = TrainingDisplay(train_steps, start_step, list(datasets), file=file)
         self._scalars = scalar_writer.ScalarWriter(folder, start_step, evaluated_step)
         self._loads: dict[str, np.ndarray] = {}  # what each expert got since the last evaluation
         self._waited = 0.0
         self._last = time.monotonic()
 
     def __enter__(self) -> "Monitor":
-        self._progress.__enter__()
+        self._display.__enter__()
         self._last = time.monotonic()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        self._progress.__exit__(kind, e, tb)
+        self._display.__exit__(kind, e, tb)
         self._scalars.__exit__(kind, e, tb)
 
     def message(self, text: str) -> None:
         """Shows a line of text."""
-        self._progress.message(text)
+        self._display.message(text)
 
     @contextlib.contextmanager
     def input_wait(self) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Monitor:
             key = f"{problem}/expert_load/{layer}"
             self._loads[key] = self._loads.get(key, 0.0) + np.asarray(load, np.float64)
             told |= _load_figures(layer, np.asarray(load, np.float64))
-        self._progress.update(step, problem, told)
+        self._display.update(step, problem, told)
         self._scalars.add(step, "train", problem, told)
 
     def evaluation(self, step: int, scores: Mapping[str, Figures], samples: Sequence[Any] = ()) -> None:
@@ -110,11 +110,11 @@ class Monitor:
         """
         for name, row in scores.items():
             self._scalars.add(step, "dev", name, row)
-        bars = [scalar_writer.bars_value(f"train/{key}", load.tolist()) for key, load in self._loads.items()]
+        bars = [scalar_writer.histogram_value(f"train/{key}", load.tolist()) for key, load in self._loads.items()]
         self._loads.clear()
         self._scalars.add_values(step, [*bars, *samples])
         self.message(format_report({"step": step, "problems": scores}))
-        self._progress.rest()  # the next step is not to be blamed for the evaluation's time
+        self._display.exclude_pause()  # the next step is not to be blamed for the evaluation's time
         self._last = time.monotonic()
 
     def flush(self) -> None:

@@ -87,7 +87,7 @@ class ScalarWriter:
         )
 
     def add_values(self, step: int, values: Sequence[Any]) -> None:
-        """Takes in what `bars_value`, `text_value`, `image_value` or `audio_value` made; for TensorBoard alone."""
+        """Takes in what `histogram_value`, `text_value`, `image_value` or `audio_value` made; for TensorBoard alone."""
         self._add_event(step, summary=_Summary(value=values))
         if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self.flush()
@@ -120,7 +120,7 @@ class ScalarWriter:
         )
 
 
-def bars_value(tag: str, heights: Sequence[float]) -> Any:
+def histogram_value(tag: str, heights: Sequence[float]) -> Any:
     """A histogram with a bar for each number: bar i has its middle at i."""
     limits = [i + 0.5 for i in range(len(heights))]
     mean = float(np.average(range(len(heights)), weights=heights)) if sum(heights) else 0.0

@@ -109,7 +109,7 @@ class TrainingDisplay:
         if not self._live and now - self._last_line >= self._every:
             self._print_lines()
 
-    def rest(self) -> None:
+    def exclude_pause(self) -> None:
         """The time since the last step was none of a step: it counts for the time left, but not for the speed."""
         now = self._clock()
         self._between += now - self._last_step

@@ -72,7 +72,7 @@ class Checkpoints:
         Raises:
           UserError: the disk is full, or cannot be written; the last good checkpoint is still whole.
         """
-        with self.writing(f"the checkpoint of step {step}"):
+        with self.report_write_errors(f"the checkpoint of step {step}"):
             if step and step == self.last_step:
                 files = _described(self.folder, step)["files"]
             else:
@@ -112,7 +112,7 @@ class Checkpoints:
         return step
 
     @contextlib.contextmanager
-    def writing(self, what: str = "") -> Iterator[None]:
+    def report_write_errors(self, what: str = "") -> Iterator[None]:
         """Writing into the run's folder belongs inside: a full disk becomes an error that names the last checkpoint.
 
         Args:

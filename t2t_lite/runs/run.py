@@ -103,7 +103,7 @@ class Run:
           UserError: there is none.
         """
         run = cls._read(folder)
-        gin_config.adopt(folder / _GIN)
+        gin_config.bind_from_file(folder / _GIN)
         return run
 
     @classmethod

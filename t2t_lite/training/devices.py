@@ -92,7 +92,7 @@ class Devices:
         text = "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
         return text if self.workers == 1 else f"{text}, {len(self.local)} on each of {self.workers} workers"
 
-    def build(self, make: Callable[[], Any]) -> list[Any]:
+    def build_replicas(self, make: Callable[[], Any]) -> list[Any]:
         """Calls make() on each local device, one after another: building draws from random states that all share."""
         made = []
         for device in self.local:
@@ -117,7 +117,7 @@ class Devices:
             return list(map(on_device, numbers, *arguments))
         return list(self._threads.map(on_device, numbers, *arguments))
 
-    def sum(self, values: Sequence[Sequence[tf.Tensor]]) -> list[list[tf.Tensor]]:
+    def all_reduce(self, values: Sequence[Sequence[tf.Tensor]]) -> list[list[tf.Tensor]]:
         """Adds up over all replicas.
 
         Args:
@@ -145,9 +145,9 @@ class Devices:
                 found |= {i: tf.reshape(part, like[i].shape) for i, part in zip(small, parts, strict=True)}
             return [found[i] for i in range(len(like))]
 
-        return self.run(unpack, self._all_reduce(self.run(pack, values)), values)
+        return self.run(unpack, self._batch_reduce(self.run(pack, values)), values)
 
-    def _all_reduce(self, rows: list[list[tf.Tensor]]) -> list[list[tf.Tensor]]:
+    def _batch_reduce(self, rows: list[list[tf.Tensor]]) -> list[list[tf.Tensor]]:
         strategy = self._strategy
 
         def of_replica(context: Any, i: int) -> tf.Tensor:
@@ -168,7 +168,7 @@ class Devices:
                 "start all of them again: the run goes on from its last checkpoint"
             ) from e
 
-    def share(self, copies: Sequence[Sequence[tf.Variable]]) -> None:
+    def broadcast(self, copies: Sequence[Sequence[tf.Variable]]) -> None:
         """Gives the variables of the first replica of all to every other.
 
         Args:
@@ -187,7 +187,7 @@ class Devices:
             zeros = [tf.zeros_like(part) for part in parts]
             # The sum of the first replica's values and of zeros everywhere else.
             rows = [parts if self.first + number == 0 else zeros for number in range(len(self.local))]
-            for variable, row in zip(column, self.sum(rows), strict=True):
+            for variable, row in zip(column, self.all_reduce(rows), strict=True):
                 variable.assign(_from_floats(row, variable.dtype))
 
     def check_same(self, what: str, number: int) -> None:
@@ -201,12 +201,12 @@ class Devices:
         row = np.zeros([self.workers, 2], np.float32)
         row[self.worker] = [number & 0xFFFF, number >> 16 & 0xFFFF]
         rows = [tf.constant(row if i == 0 else np.zeros_like(row)) for i in range(len(self.local))]
-        found = self.sum([[value] for value in rows])[0][0].numpy()
+        found = self.all_reduce([[value] for value in rows])[0][0].numpy()
         for worker in range(1, self.workers):
             if (found[worker] != found[0]).any():
                 raise UserError(f"worker {worker} was started with other {what} than worker 0: all must have the same")
 
-    def share_state(self, state: dict[str, Any]) -> dict[str, Any]:
+    def broadcast_state(self, state: dict[str, Any]) -> dict[str, Any]:
         """The first worker's state, which is JSON-able, on all.
 
         Raises:
@@ -220,7 +220,7 @@ class Devices:
         found: dict[str, Any] = json.loads(shared.astype(np.uint8).tobytes())
         return found
 
-    def any(self, flag: bool) -> bool:
+    def any_worker(self, flag: bool) -> bool:
         """Whether the flag is set on any worker.
 
         Raises:
@@ -229,24 +229,24 @@ class Devices:
         if self.workers == 1:
             return flag
         row = tf.constant([float(flag)])
-        return float(self.sum([[row] for _ in self.local])[0][0][0]) > 0
+        return float(self.all_reduce([[row] for _ in self.local])[0][0][0]) > 0
 
     def _from_chief(self, values: np.ndarray) -> np.ndarray:
         """The first worker's values: their sum with zeros everywhere else."""
         zeros = np.zeros_like(values)
         rows = [tf.constant(values if self.first + i == 0 else zeros) for i in range(len(self.local))]
-        return np.asarray(self.sum([[row] for row in rows])[0][0])
+        return np.asarray(self.all_reduce([[row] for row in rows])[0][0])
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Returns once all workers have come here.
 
         Raises:
           UserError: another worker has ended.
         """
         if self.workers > 1:
-            self.sum([[tf.zeros([1])] for _ in self.local])
+            self.all_reduce([[tf.zeros([1])] for _ in self.local])
 
-    def folder(self, output_dir: Path) -> Path:
+    def writable_folder(self, output_dir: Path) -> Path:
         """Where this process may write: the run's folder for the chief, one that is thrown away for the others."""
         if self.is_chief:
             return output_dir

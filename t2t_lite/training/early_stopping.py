@@ -115,7 +115,7 @@ class EvaluationTracker:
             self._stop.update(step, scores)
         return self._best.update(step, scores)
 
-    def why_stop(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """What to tell the user where early stopping is due, else None."""
         if self._stop is None or self._stop.worse < self._patience:
             return None

@@ -30,7 +30,7 @@ class LossScale(tf.Module):
         self.skipped, self.in_row, self.good_steps = count("skipped"), count("in_row"), count("good_steps")
         self.scale = tf.Variable(_FIRST_SCALE if self._scales else 1.0, trainable=False, name="scale")
 
-    def good(self) -> None:
+    def record_applied(self) -> None:
         """Takes note of a step that was made."""
         if int(self.in_row):
             self.in_row.assign(0)
@@ -39,7 +39,7 @@ class LossScale(tf.Module):
             if int(self.good_steps) >= _DOUBLE_AFTER:
                 self._rescale(2.0)
 
-    def bad(self, loss_is_finite: bool) -> None:
+    def record_skipped(self, loss_is_finite: bool) -> None:
         """Takes note of a step that was skipped."""
         self.skipped.assign_add(1)
         if self._scales and loss_is_finite and float(self.scale) > 1.0:

@@ -13,7 +13,7 @@ from t2t_lite.hparams import HParams
 
 
 @dataclass(frozen=True)
-class Share:
+class MixtureRow:
     """What training has of one problem."""
 
     examples: int  # in the training split, less those that are too long
@@ -57,25 +57,27 @@ class TrainingMixture:
             batches[name] = lengths.batches_in_epoch(positions, sizes)
             tokens[name] = sum(length * count for length, count in positions.items()) / max(1, batches[name])
         if self.kind in ("rates", "adaptive"):
-            rates = given_rates(names, hparams)
+            rates = registered_rates(names, hparams)
         else:
             power = 1.0 if self.kind == "proportional" else 1.0 / hparams.mixture_temperature
             cap = hparams.mixture_cap or max(examples.values())
             rates = _scaled({name: max(1, min(count, cap)) ** power for name, count in examples.items()})
         if self.unit == "tokens":
             rates = _scaled({name: rate / max(1.0, tokens[name]) for name, rate in rates.items()})
-        self.shares = {name: Share(examples[name], rate, batches[name], tokens[name]) for name, rate in rates.items()}
+        self.rows = {
+            name: MixtureRow(examples[name], rate, batches[name], tokens[name]) for name, rate in rates.items()
+        }
 
     @property
     def rates(self) -> dict[str, float]:
         """{problem: share of steps}, summing to 1."""
-        return {name: share.rate for name, share in self.shares.items()}
+        return {name: share.rate for name, share in self.rows.items()}
 
     def table(self, train_steps: int | None = None) -> str:
         """A row a problem: examples, rate, the epochs that `train_steps` come to, tokens a batch."""
         heading = ["problem", "examples", "rate", *(["epochs"] if train_steps else []), "tokens a batch"]
         rows = [heading]
-        for name, share in self.shares.items():
+        for name, share in self.rows.items():
             epochs = [f"{share.epochs(train_steps):,.2f}"] if train_steps else []
             rows.append([name, f"{share.examples:,}", f"{share.rate:.1%}", *epochs, f"{share.tokens:,.0f}"])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -89,12 +91,12 @@ class TrainingMixture:
 
     def save(self, folder: Path, train_steps: int) -> None:
         """Writes mixture.json: the table and what it was made by."""
-        problems = {name: asdict(share) | {"epochs": share.epochs(train_steps)} for name, share in self.shares.items()}
+        problems = {name: asdict(share) | {"epochs": share.epochs(train_steps)} for name, share in self.rows.items()}
         content = {"mixture": self.kind, "unit": self.unit, "train_steps": train_steps, "problems": problems}
         write_atomically(folder / "mixture.json", (json.dumps(content, indent=2) + "\n").encode("utf8"))
 
 
-def given_rates(names: Sequence[str], hparams: HParams) -> dict[str, float]:
+def registered_rates(names: Sequence[str], hparams: HParams) -> dict[str, float]:
     """The share of each problem by registered rates: {problem: rate}, summing to 1.
 
     A mixture's share is that of as many problems as it has, and is divided among them by their rates; a problem that is
@@ -105,7 +107,7 @@ def given_rates(names: Sequence[str], hparams: HParams) -> dict[str, float]:
       UserError: mixture_rates names a problem or mixture that is not trained.
     """
     hparams.check_names("mixture_rates", set(_all_names(names)))
-    instead = hparams.numbers("mixture_rates")
+    instead = hparams.per_problem("mixture_rates")
     rates: dict[str, float] = {}
 
     def divide(share: float, weights: Mapping[str, float]) -> None:

@@ -48,13 +48,13 @@ class TrainStep:
       copies: the model and the optimizer of each local replica.
 
     Attributes:
-      tell: takes lines meant for the user.
+      log: takes lines meant for the user.
       expert_sums: those of MixtureOfExperts over the last batch (layers, 3, E).
     """
 
     def __init__(self, devices: Devices, copies: Sequence[tuple[Any, Any]]):
         self.devices = devices
-        self.tell: Callable[[str], None] = print_status
+        self.log: Callable[[str], None] = print_status
         self.expert_sums = np.zeros([0, 3, 0])
         self._models = [model for model, _ in copies]
         self._optimizers = [optimizer for _, optimizer in copies]
@@ -63,10 +63,10 @@ class TrainStep:
             optimizer.guard = LossScale(self._hparams)  # checkpoints keep it as a part of the optimizer
         self._guard: LossScale = self._optimizers[0].guard
 
-    def share(self) -> int:
+    def broadcast(self) -> int:
         """Gives weights and optimizer of the first replica, as a checkpoint left them, to all. Returns the step."""
         pairs = zip(self._models, self._optimizers, strict=True)
-        self.devices.share([[*(v.value for v in m.variables), *o.variables] for m, o in pairs])
+        self.devices.broadcast([[*(v.value for v in m.variables), *o.variables] for m, o in pairs])
         return int(self._optimizers[0].step)
 
     def __call__(self, problem: str, batch: Batch, step: int) -> dict[str, Any]:
@@ -158,11 +158,11 @@ class TrainStep:
                 ),
                 kept,
             )
-            sums = [row[0] for row in self.devices.sum([[x] for x in local_sums])]
+            sums = [row[0] for row in self.devices.all_reduce([[x] for x in local_sums])]
             self.expert_sums = sums[0].numpy()
             rows = self.devices.run(backward, kept, sums)
         present = [i for i, x in enumerate(rows[0]) if x is not None]
-        totals = self.devices.sum([[row[i] for i in present] for row in rows])
+        totals = self.devices.all_reduce([[row[i] for i in present] for row in rows])
         places = {i: place for place, i in enumerate(present)}
         return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals], tokens
 
@@ -200,7 +200,7 @@ class TrainStep:
                 f"of the training split the examples {examples}{', ...' if examples.count(',') >= 19 else ''}. "
                 "Look at these, or lower learning_rate in another --output_dir, with --warm_start_from"
             )
-        self.tell(f"{where}; step skipped, {int(self._guard.skipped)} in all")
+        self.log(f"{where}; step skipped, {int(self._guard.skipped)} in all")
 
     @contextlib.contextmanager
     def _explaining_memory(self, problem: str, batch: Batch) -> Iterator[None]:

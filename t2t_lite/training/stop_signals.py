@@ -18,11 +18,11 @@ class StopSignals:
     """Turns SIGTERM and Ctrl-C into a wish that the loop asks for; Ctrl-C once more leaves at once.
 
         with StopSignals() as stop:
-            stop.wait_for_step()
-            while not stop.asked:
+            stop.defer()
+            while not stop.requested:
                 ...
 
-    Until `wait_for_step`, and again when an exception leaves the block, a signal ends the work where it is.
+    Until `defer`, and again when an exception leaves the block, a signal ends the work where it is.
 
     Raises:
       Stopped: on leaving, where a signal came; its text says what is saved, its status is 143 or 130.
@@ -36,27 +36,27 @@ class StopSignals:
         self._before: dict[int, object] = {}
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether training is to stop."""
         return self.signal is not None
 
-    def wait_for_step(self) -> None:
+    def defer(self) -> None:
         """From here on signals wait until the loop asks."""
         self._waits = True
 
-    def agree(self, any_worker: Callable[[bool], bool]) -> bool:
+    def requested_anywhere(self, any_worker: Callable[[bool], bool]) -> bool:
         """Whether any worker of the run is to stop; all stop together, as if the signal had come to each.
 
         Args:
           any_worker: tells each worker whether any of them said yes.
         """
-        agreed = any_worker(self.asked)  # a signal that comes meanwhile waits for the next step
-        if agreed and not self.asked:
+        agreed = any_worker(self.requested)  # a signal that comes meanwhile waits for the next step
+        if agreed and not self.requested:
             self.signal, self.elsewhere = signal.SIGTERM, True
         return agreed
 
     @contextlib.contextmanager
-    def abandonable(self) -> Iterator[Callable[[], None]]:
+    def interruptible(self) -> Iterator[Callable[[], None]]:
         """What is inside may be broken off: a resumed run does it again.
 
         Yields:
@@ -65,7 +65,7 @@ class StopSignals:
         """
 
         def check() -> None:
-            if self.asked:
+            if self.requested:
                 raise _Abandoned
 
         with contextlib.suppress(_Abandoned):

@@ -54,7 +54,7 @@ def train(
     output_dir: Path,
     plan: Plan,
     devices: Devices,
-    watch: EvaluationTracker,
+    tracker: EvaluationTracker,
     stop: StopSignals,
 ) -> None:
     """Trains one model on all the problems, from the run's last checkpoint if there is one.
@@ -68,7 +68,7 @@ def train(
       output_dir: the run's folder; see runs/run.py.
       plan: how far to train, and what happens on the way.
       devices: where to train.
-      watch: which checkpoint is the best, and whether to stop early.
+      tracker: which checkpoint is the best, and whether to stop early.
       stop: whether a signal has asked to stop.
 
     Raises:
@@ -76,7 +76,7 @@ def train(
         too many steps in a row were not finite, or another worker has ended.
     """
     last = plan.train_steps
-    output_dir = devices.folder(output_dir)
+    output_dir = devices.writable_folder(output_dir)
     if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
         hparams = replace(hparams, decay_steps=last)
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
@@ -89,7 +89,7 @@ def train(
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
     mixture.save(output_dir, last)
 
-    models = devices.build(run.build_model)
+    models = devices.build_replicas(run.build_model)
     if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
         print_status(warm_start(models[0], run, plan.warm_start_from))
     optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
@@ -97,17 +97,17 @@ def train(
     train_step = TrainStep(devices, list(zip(models, optimizers, strict=True)))
     checkpoints = Checkpoints(output_dir, net, optimizer, plan.keep_checkpoints)
     _, state = checkpoints.restore()
-    start, state = train_step.share(), devices.share_state(state)
+    start, state = train_step.broadcast(), devices.broadcast_state(state)
     stop.saved_step = start
-    watch.restore(state.get("watch", {}))
-    if start > last or start == last == watch.evaluated:
+    tracker.restore(state.get("watch", {}))
+    if start > last or start == last == tracker.evaluated:
         print_status(f"step {start} is reached already; a larger --train_steps trains on")
         return
 
-    draw = make_sampler(hparams, mixture.rates)
-    draw.restore(state.get("draw", {}))
+    sampler = make_sampler(hparams, mixture.rates)
+    sampler.restore(state.get("draw", {}))
     # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
-    used = draw.counts(start)
+    used = sampler.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
@@ -115,15 +115,15 @@ def train(
     def save(step: int) -> None:
         if devices.is_chief:
             monitor.flush()
-            checkpoints.save(step, {"watch": watch.state(), "draw": draw.state()}, watch.best_step)
+            checkpoints.save(step, {"watch": tracker.state(), "draw": sampler.state()}, tracker.best_step)
         stop.saved_step = step  # of the others too: all leave together, after the chief
 
     with (
-        checkpoints.writing(),
+        checkpoints.report_write_errors(),
         Profiler(output_dir, plan.profile_steps, start, last) as profiler,
-        Monitor(output_dir, start, last, datasets, watch.evaluated, devices.is_chief) as monitor,
+        Monitor(output_dir, start, last, datasets, tracker.evaluated, devices.is_chief) as monitor,
     ):
-        train_step.tell = monitor.message
+        train_step.log = monitor.message
         monitor.message(mixture.table(last))
         if devices.replicas > 1:
             monitor.message(devices.describe())
@@ -132,40 +132,44 @@ def train(
         monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
         for dataset in datasets.values():
             train_step.try_largest_batch(dataset)
-        stop.wait_for_step()
+        stop.defer()
         for step in range(start, last + 1):
             # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
-            if watch.evaluated < step and (step % plan.eval_every == 0 or step == last):
-                with stop.abandonable() as check, optimizer.averaged():
+            if tracker.evaluated < step and (step % plan.eval_every == 0 or step == last):
+                with stop.interruptible() as check, optimizer.averaged():
                     decoder = samples.decoder if plan.eval_decoded else None
                     scores = evaluate(
                         net, evaluated, hparams, "dev", plan.eval_steps, decoder=decoder, before_batch=check
                     )
                     check()
                     shown = samples() if devices.is_chief else []
-                if stop.agree(devices.any):
+                if stop.requested_anywhere(devices.any_worker):
                     break
-                is_best = watch.update(step, scores)
+                is_best = tracker.update(step, scores)
                 monitor.evaluation(step, scores, shown)
                 if is_best or checkpoints.last_step == step:
                     save(step)
-            if step == last or stop.agree(devices.any) or devices.any(watch.why_stop() is not None):
+            if (
+                step == last
+                or stop.requested_anywhere(devices.any_worker)
+                or devices.any_worker(tracker.stop_reason() is not None)
+            ):
                 break
             profiler.begin(step + 1)
-            problem = draw(step)
-            told = {"learning_rate": learning_rate(hparams, step), "rate": draw.rates[problem]}
+            problem = sampler(step)
+            told = {"learning_rate": learning_rate(hparams, step), "rate": sampler.rates[problem]}
             with datasets[problem].reading(), monitor.input_wait():
                 batch = next(batches[problem])
             figures = train_step(problem, batch, step)
-            draw.update(problem, figures.get("loss", float("nan")))
+            sampler.update(problem, figures.get("loss", float("nan")))
             monitor.step(step + 1, problem, batch, told | figures)
             if (step + 1) % plan.save_every == 0 or step + 1 == last:
                 save(step + 1)
         if checkpoints.last_step < step:
             save(step)
-        if reason := watch.why_stop():
+        if reason := tracker.stop_reason():
             monitor.message(reason)
-    devices.wait()
+    devices.barrier()
 
 
 def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:

@@ -37,7 +37,7 @@ def warm_start(model: Any, run: Run, source: Path) -> str:
     """
     folder, step = _find(source)
     # Two models need not fit on an accelerator.
-    with gin_config.preserved(), tf.device("CPU:0"):
+    with gin_config.preserve_bindings(), tf.device("CPU:0"):
         old_run = Run.open(folder)
         old = old_run.build_model()
         step = Checkpoints(folder, old).restore_weights(step)

@@ -72,7 +72,7 @@ def test_an_evaluation_counts_for_the_time_left_but_not_for_the_speed():
             progress.update(step, "one", {})
             if step == 2:
                 clock.now += 6
-                progress.rest()
+                progress.exclude_pause()
     # Three timed steps of a second, and six seconds of evaluation: 100 more take 100 * 9 / 3 seconds.
     assert out.getvalue().startswith("step 4 of 104, 1.00 steps/s, 5:00 left")
 

@@ -239,7 +239,7 @@ class TestFullDisk:
             OSError(28, "No space left on device"),
             tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device"),
         ):
-            with pytest.raises(UserError, match=told), checkpoints.writing():
+            with pytest.raises(UserError, match=told), checkpoints.report_write_errors():
                 raise error
 
     def test_other_errors_pass(self, tmp_path):
@@ -249,7 +249,7 @@ class TestFullDisk:
             FileNotFoundError(2, "No such file"),
             ValueError("other"),
         ):
-            with pytest.raises(type(error)), checkpoints.writing():
+            with pytest.raises(type(error)), checkpoints.report_write_errors():
                 raise error
 
 

@@ -83,8 +83,8 @@ def problem_step(name="translate", copies=1, **changes):
     made = [MultiModel(hparams, problems, {"words": 30}) for _ in range(copies)]
     pairs = [(model, make_optimizer(hparams, model.trainable_variables)) for model in made]
     step = TrainStep(Devices(), pairs)
-    step.told = []
-    step.tell = step.told.append
+    step.logged = []
+    step.log = step.logged.append
     return step, *pairs[0]
 
 
@@ -112,7 +112,7 @@ def test_a_bad_step_changes_nothing_but_the_count_and_the_run_stops_after_some_i
         figures = step("classes", poisoned(good), 1)
         assert figures == {"tokens": 3.0, "skipped": 1.0}
         assert same(state(model, optimizer), before) and int(optimizer.step) == 2
-        (line,) = step.told
+        (line,) = step.logged
         assert "problem 'classes', step 2" in line and "loss is not finite" in line
         assert step("classes", good, 2)["skipped"] == 0  # and the row of bad steps has ended
         before = state(model, optimizer)
@@ -129,16 +129,16 @@ def test_the_scale_of_float16_falls_at_an_overflow_and_rises_after_long_peace(mo
     monkeypatch.setattr("t2t_lite.training.loss_scale._DOUBLE_AFTER", 3)
     guard = LossScale(SMALL.replace(precision="float16"))
     first = float(guard.scale)
-    guard.bad(loss_is_finite=True)
+    guard.record_skipped(loss_is_finite=True)
     assert float(guard.scale) == first / 2 and int(guard.in_row) == 0 and int(guard.skipped) == 1
-    guard.bad(loss_is_finite=False)
+    guard.record_skipped(loss_is_finite=False)
     assert float(guard.scale) == first / 2 and int(guard.in_row) == 1
     for _ in range(3):
-        guard.good()
+        guard.record_applied()
     assert float(guard.scale) == first and int(guard.in_row) == 0
     plain = LossScale(SMALL)
-    plain.bad(loss_is_finite=True)
-    plain.good()
+    plain.record_skipped(loss_is_finite=True)
+    plain.record_applied()
     assert float(plain.scale) == 1.0
 
 

@@ -19,12 +19,12 @@ def scores(reverse, copy=1.0, name="loss"):
     return {"reverse": {name: reverse}, "copy": {name: copy}}
 
 
-def follow(watch, values, name="loss", first=10):
+def follow(tracker, values, name="loss", first=10):
     """Evaluations every 10 steps; returns whether to stop after each."""
     stops = []
     for number, value in enumerate(values):
-        watch.update(first + 10 * number, {p: {"loss": 0.0, name: value} for p in PROBLEMS})
-        stops.append(watch.why_stop() is not None)
+        tracker.update(first + 10 * number, {p: {"loss": 0.0, name: value} for p in PROBLEMS})
+        stops.append(tracker.stop_reason() is not None)
     return stops
 
 
@@ -63,17 +63,17 @@ class TestMetric:
             EvaluationTracker(PROBLEMS, early_stop_metric=text)
 
 
-class TestWatch:
+class TestEvaluationTracker:
     def test_the_best_step(self):
-        watch = EvaluationTracker(PROBLEMS, "reverse:accuracy")
-        follow(watch, [0.1, 0.5, 0.4, 0.5, 0.3], "accuracy")
-        assert watch.best_step == 20
+        tracker = EvaluationTracker(PROBLEMS, "reverse:accuracy")
+        follow(tracker, [0.1, 0.5, 0.4, 0.5, 0.3], "accuracy")
+        assert tracker.best_step == 20
 
     def test_stops_after_as_many_evaluations_without_improvement(self):
-        watch = EvaluationTracker(PROBLEMS, early_stop_metric="loss", early_stop_patience=2)
-        assert follow(watch, [5, 4, 4.5, 3, 3, 3.1]) == [False] * 5 + [True]
+        tracker = EvaluationTracker(PROBLEMS, early_stop_metric="loss", early_stop_patience=2)
+        assert follow(tracker, [5, 4, 4.5, 3, 3, 3.1]) == [False] * 5 + [True]
         assert "stopped early at step 60: loss has not improved for 2 evaluations; its best was 3 at step 40" in (
-            watch.why_stop()
+            tracker.stop_reason()
         )
 
     def test_never_stops_unless_asked(self):
@@ -100,16 +100,16 @@ class TestWatch:
 class TestSignals:
     def test_a_first_one_waits_for_the_step(self):
         with pytest.raises(Stopped, match="stopped by SIGTERM; step 7 is saved") as stopped, StopSignals() as stop:
-            stop.wait_for_step()
+            stop.defer()
             signal.raise_signal(signal.SIGTERM)
-            assert stop.asked
+            assert stop.requested
             signal.raise_signal(signal.SIGTERM)  # a second one is no other wish
             stop.saved_step = 7
         assert stopped.value.status == 143
 
     def test_a_second_ctrl_c_leaves_at_once(self):
         with pytest.raises(Stopped, match="stopped by Ctrl-C; step 3 is saved") as stopped, StopSignals() as stop:
-            stop.wait_for_step()
+            stop.defer()
             stop.saved_step = 3
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
@@ -131,8 +131,8 @@ class TestSignals:
     def test_an_evaluation_is_abandoned(self):
         done = []
         with pytest.raises(Stopped), StopSignals() as stop:
-            stop.wait_for_step()
-            with stop.abandonable() as check:
+            stop.defer()
+            with stop.interruptible() as check:
                 check()
                 signal.raise_signal(signal.SIGTERM)
                 done.append("assigned")
@@ -144,15 +144,15 @@ class TestSignals:
     def test_an_error_stays_what_it_is_and_the_handlers_come_back(self):
         before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
         with pytest.raises(UserError, match="full"), StopSignals() as stop:
-            stop.wait_for_step()
+            stop.defer()
             signal.raise_signal(signal.SIGTERM)
             raise UserError("full")
         assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
     def test_without_a_signal_nothing_happens(self):
         with StopSignals() as stop:
-            stop.wait_for_step()
-        assert not stop.asked
+            stop.defer()
+        assert not stop.requested
 
 
 class TestTheCommandNamed:

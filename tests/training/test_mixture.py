@@ -16,7 +16,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams, override
 from t2t_lite.problems import Image, Label, Mixture, Problem, Text
 from t2t_lite.problems.problem import get_problems
-from t2t_lite.training.mixture import TrainingMixture, given_rates
+from t2t_lite.training.mixture import TrainingMixture, registered_rates
 from t2t_lite.training.sampler import AdaptiveSampler, ProblemSampler, make_sampler
 
 RATES = {"large": 0.6, "small": 0.3, "rare": 0.1}
@@ -31,18 +31,18 @@ def test_the_draw_depends_on_seed_and_step_alone():
 
 
 def test_the_draw_follows_the_rates():
-    draw = ProblemSampler(RATES, 0)
-    drawn = collections.Counter(draw(step) for step in range(4000))
+    sampler = ProblemSampler(RATES, 0)
+    drawn = collections.Counter(sampler(step) for step in range(4000))
     for name, rate in RATES.items():
         assert drawn[name] / 4000 == pytest.approx(rate, abs=0.03)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 137])
 def test_counts_agree_with_the_draws(steps):
-    draw = ProblemSampler(RATES, 3)
-    drawn = collections.Counter(draw(step) for step in range(steps))
-    assert draw.counts(steps) == {name: drawn[name] for name in RATES}
-    assert draw.state() == {}
+    sampler = ProblemSampler(RATES, 3)
+    drawn = collections.Counter(sampler(step) for step in range(steps))
+    assert sampler.counts(steps) == {name: drawn[name] for name in RATES}
+    assert sampler.state() == {}
 
 
 @pytest.fixture
@@ -75,15 +75,15 @@ class TestGivenRates:
         ],
     )
     def test_shares(self, mixtures, names, instead, expected):
-        rates = given_rates(names, HParams(mixture_rates=instead))
+        rates = registered_rates(names, HParams(mixture_rates=instead))
         assert rates == pytest.approx(expected)
         assert sum(rates.values()) == pytest.approx(1.0)
 
     def test_an_unknown_name_is_told_the_nearest(self, mixtures):
         with pytest.raises(UserError, match="mixture_rates: 'twoo' is not trained here; did you mean 'two'"):
-            given_rates(["nested"], HParams(mixture_rates="twoo:2"))
+            registered_rates(["nested"], HParams(mixture_rates="twoo:2"))
         with pytest.raises(UserError, match="'d' is not trained here"):
-            given_rates(["nested"], HParams(mixture_rates="d:2"))
+            registered_rates(["nested"], HParams(mixture_rates="d:2"))
 
 
 def test_a_mixture_that_contains_itself_is_refused(mixtures, tmp_path, capsys):
@@ -108,8 +108,8 @@ def test_a_registered_rate_must_be_above_0(rate):
 class TestHParams:
     def test_lists_by_name_stand_among_other_hparams(self):
         hparams = override(HParams(), "mixture_rates=a:2,b.mine:0.5,dropout=0.3,batch_multipliers=c:4")
-        assert hparams.numbers("mixture_rates") == {"a": 2.0, "b.mine": 0.5}
-        assert hparams.numbers("batch_multipliers") == {"c": 4.0}
+        assert hparams.per_problem("mixture_rates") == {"a": 2.0, "b.mine": 0.5}
+        assert hparams.per_problem("batch_multipliers") == {"c": 4.0}
         assert hparams.dropout == 0.3
 
     @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ class TestBySize:
         hparams = HParams(batch_tokens=64, batch_max_examples=16, mixture_unit="tokens")
         datasets = {"a": stored({8: 800}, name="a"), "b": stored({1: 160}, Image(), Label(("x",)), name="b")}
         mixture = TrainingMixture("ab", datasets, hparams)
-        assert [mixture.shares[name].tokens for name in "ab"] == [64.0, 16.0]
+        assert [mixture.rows[name].tokens for name in "ab"] == [64.0, 16.0]
         assert mixture.rates == pytest.approx({"a": 0.2, "b": 0.8})
 
 
@@ -205,12 +205,12 @@ class TestTable:
 
 
 class TestAdaptive:
-    def train(self, draw, losses, first, steps):
+    def train(self, sampler, losses, first, steps):
         """Draws steps and tells the losses; returns the problems drawn."""
         drawn = []
         for step in range(first, first + steps):
-            drawn.append(draw(step))
-            draw.update(drawn[-1], losses[drawn[-1]])
+            drawn.append(sampler(step))
+            sampler.update(drawn[-1], losses[drawn[-1]])
         return drawn
 
     def test_is_what_the_hparam_asks_for(self):
@@ -218,41 +218,41 @@ class TestAdaptive:
         assert type(make_sampler(HParams(), RATES)) is ProblemSampler
 
     def test_favours_the_problem_that_lags(self):
-        draw = AdaptiveSampler({"ahead": 0.5, "behind": 0.5}, 0)
+        sampler = AdaptiveSampler({"ahead": 0.5, "behind": 0.5}, 0)
         losses = {"ahead": 1.0, "behind": 2.5}
-        self.train(draw, losses, 0, 400)
-        drawn = collections.Counter(self.train(draw, losses, 400, 2000))
+        self.train(sampler, losses, 0, 400)
+        drawn = collections.Counter(self.train(sampler, losses, 400, 2000))
         assert drawn["behind"] / 2000 == pytest.approx(1 / (1 + math.exp(-1.5)), abs=0.03)  # 82%
         losses["behind"] = 1.0
-        self.train(draw, losses, 2400, 200)
-        drawn = collections.Counter(self.train(draw, losses, 2600, 1000))
+        self.train(sampler, losses, 2400, 200)
+        drawn = collections.Counter(self.train(sampler, losses, 2600, 1000))
         assert drawn["behind"] / 1000 == pytest.approx(0.5, abs=0.05)
 
     def test_given_rates_weigh_in(self):
-        draw = AdaptiveSampler({"a": 0.75, "b": 0.25}, 0)
-        self.train(draw, {"a": 3.0, "b": 3.0}, 0, 500)
-        assert draw.rates["a"] == pytest.approx(0.75, abs=0.01)
+        sampler = AdaptiveSampler({"a": 0.75, "b": 0.25}, 0)
+        self.train(sampler, {"a": 3.0, "b": 3.0}, 0, 500)
+        assert sampler.rates["a"] == pytest.approx(0.75, abs=0.01)
 
     def test_rates_are_the_softmax_of_moving_losses(self):
-        draw = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
-        assert draw.rates == {"a": 0.5, "b": 0.5}
-        draw.update("a", 95.0)
+        sampler = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
+        assert sampler.rates == {"a": 0.5, "b": 0.5}
+        sampler.update("a", 95.0)
         a = 0.9 * 100 + 0.1 * 95
-        assert draw.rates["a"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(100)))
+        assert sampler.rates["a"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(100)))
 
     def test_takes_all_problems_in_turn_at_the_start(self):
-        draw = AdaptiveSampler(dict.fromkeys("abcdefgh", 1 / 8), 5)
-        drawn = self.train(draw, dict.fromkeys("abcdefgh", 4.0), 0, 40)
+        sampler = AdaptiveSampler(dict.fromkeys("abcdefgh", 1 / 8), 5)
+        drawn = self.train(sampler, dict.fromkeys("abcdefgh", 4.0), 0, 40)
         assert set(collections.Counter(drawn).values()) == {5}
 
     def test_a_loss_that_is_not_finite_moves_nothing_but_counts(self):
-        draw = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
-        draw.update("a", 3.0)
-        before = dict(draw.rates)
-        draw.update("b", math.nan)
-        draw.update("b", math.inf)
-        assert draw.rates == before
-        assert draw.counts(3) == {"a": 1, "b": 2}
+        sampler = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
+        sampler.update("a", 3.0)
+        before = dict(sampler.rates)
+        sampler.update("b", math.nan)
+        sampler.update("b", math.inf)
+        assert sampler.rates == before
+        assert sampler.counts(3) == {"a": 1, "b": 2}
 
     def test_goes_on_from_its_state_as_if_never_stopped(self):
         losses = {"large": 1.1, "small": 2.3, "rare": 3.7}
@@ -268,11 +268,11 @@ class TestAdaptive:
         assert resumed.state() == whole.state()
 
     def test_without_its_state_it_does_not_go_on(self):
-        draw = AdaptiveSampler(RATES, 0)
-        assert draw.counts(0) == dict.fromkeys(RATES, 0)
-        draw.restore({})
+        sampler = AdaptiveSampler(RATES, 0)
+        assert sampler.counts(0) == dict.fromkeys(RATES, 0)
+        sampler.restore({})
         with pytest.raises(UserError, match="checkpoint of step 7 does not hold the moving losses"):
-            draw.counts(7)
+            sampler.counts(7)
 
 
 class TestBatchMultipliers:
