@@ -126,7 +126,7 @@ def number_pair(flags: FlagValues, name: str) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def share(flags: FlagValues, name: str) -> float:
+def fraction(flags: FlagValues, name: str) -> float:
     """Returns the share that a flag such as --max_bad=0.1% names, between 0 and 1.
 
     Raises:

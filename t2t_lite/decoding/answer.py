@@ -13,7 +13,7 @@ class Answer(NamedTuple):
     input_cut: bool = False  # the input was longer than the network is given
 
 
-def faults(answer: Answer) -> list[str]:
+def warnings_of(answer: Answer) -> list[str]:
     """What a reader of an answer and its alternatives should know of them."""
     all_ = (answer, *answer.alternatives)
     told = {

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import END, NEVER, Decoded, Decoder, Start
+from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs
 
 
 class _Beams(NamedTuple):
@@ -46,11 +46,11 @@ class BeamDecoder(Decoder):
             raise ValueError(f"{answers} answers of {beam_size} beams")
         self.beam_size, self.alpha, self.answers = beam_size, alpha, answers
 
-    def search(self, net: Any, start: Start) -> Decoded:
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
         """All positions, in one loop."""
         batch, limit = tf.shape(start.encoded)[0], start.limit
         repeated = start.repeated(self.beam_size)
-        never = tf.fill([batch, self.beam_size], NEVER)
+        never = tf.fill([batch, self.beam_size], NEG_INF)
         none = tf.zeros([batch, self.beam_size, limit], tf.int32)
         # All beams of an input start alike: one of them counts.
         root = tf.concat([tf.zeros([batch, 1]), never[:, 1:]], axis=1)
@@ -73,9 +73,9 @@ class BeamDecoder(Decoder):
 
     def _extend(self, net: Any, limit: tf.Tensor, now: _Search) -> _Search:
         """One position."""
-        likelihoods, state = self.likelihoods(net, now.x, now.state)
-        vocabulary = likelihoods.shape[-1]
-        scores = now.open.scores[:, :, None] + tf.reshape(likelihoods, [-1, self.beam_size, vocabulary])
+        log_probs, state = self.next_log_probs(net, now.x, now.state)
+        vocabulary = log_probs.shape[-1]
+        scores = now.open.scores[:, :, None] + tf.reshape(log_probs, [-1, self.beam_size, vocabulary])
         # Twice as many as beams: should half of them end, as many go on.
         scores, places = tf.math.top_k(
             tf.reshape(scores, [-1, self.beam_size * vocabulary]), min(2, vocabulary) * self.beam_size
@@ -85,23 +85,23 @@ class BeamDecoder(Decoder):
         ids = tf.where(here, tokens[:, :, None], tf.gather(now.open.ids, beams, batch_dims=1))
         ended = tokens == END
         closed = self._close(now, ids, scores, ended)
-        going_on, kept = tf.math.top_k(tf.where(ended, NEVER, scores), self.beam_size)
+        going_on, kept = tf.math.top_k(tf.where(ended, NEG_INF, scores), self.beam_size)
         opened = _Beams(tf.gather(ids, kept, batch_dims=1), going_on, going_on)
         beams, tokens = (tf.gather(x, kept, batch_dims=1) for x in (beams, tokens))
         x = net.embed_targets(tf.reshape(tokens, [-1, 1]))[:, 0]
         state = _reorder(now.state, state, beams)
         bound = opened.scores[:, 0] / self._penalty(limit)
-        over = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEVER)
+        over = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEG_INF)
         return _Search(now.position + 1, x, opened, closed, now.done | over, state)
 
     def _close(self, now: _Search, ids: tf.Tensor, scores: tf.Tensor, ended: tf.Tensor) -> _Beams:
         """Adds to the hypotheses that have ended. Only the K best candidates count: with one beam, that is greedy."""
         best = slice(0, self.beam_size)
-        counts = ended[:, best] & ~now.done[:, None] & (scores[:, best] > NEVER / 2)
-        ranks = tf.where(counts, scores[:, best] / self._penalty(now.position + 1), NEVER)
+        counts = ended[:, best] & ~now.done[:, None] & (scores[:, best] > NEG_INF / 2)
+        ranks = tf.where(counts, scores[:, best] / self._penalty(now.position + 1), NEG_INF)
         ranks = tf.concat([now.closed.ranks, ranks], axis=1)
         ranks, kept = tf.math.top_k(ranks, self.beam_size)  # among equals the first, which has been there
-        scores = tf.concat([now.closed.scores, tf.where(counts, scores[:, best], NEVER)], axis=1)
+        scores = tf.concat([now.closed.scores, tf.where(counts, scores[:, best], NEG_INF)], axis=1)
         ids = tf.concat([now.closed.ids, ids[:, best]], axis=1)
         return _Beams(tf.gather(ids, kept, batch_dims=1), tf.gather(scores, kept, batch_dims=1), ranks)
 
@@ -110,7 +110,7 @@ class BeamDecoder(Decoder):
 
     def _answers(self, last: _Search) -> Decoded:
         """The best that ended, then open ones."""
-        ended = last.closed.ranks > NEVER
+        ended = last.closed.ranks > NEG_INF
         ids, scores = (tf.concat([getattr(last.closed, k), getattr(last.open, k)], axis=1) for k in ("ids", "scores"))
         finished = tf.concat([ended, tf.zeros_like(ended)], axis=1)
         missing = tf.concat([~ended, tf.zeros_like(ended)], axis=1)

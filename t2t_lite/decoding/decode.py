@@ -10,7 +10,7 @@ import tensorflow as tf
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.answer import Answer, faults
+from t2t_lite.decoding.answer import Answer, warnings_of
 from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy_search import GreedyDecoder
@@ -177,10 +177,10 @@ def show_examples(answerer: Answerer, problems: Sequence[Problem], *, count: int
         print(f"\n{problem.name}")
         for number, batch in enumerate(_first_examples(dataset, answerer, count)):
             best = answerer.answer_batch(problem.name, batch)[0]
-            print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
-            print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
+            print(f"  input      {feature_text(dataset, 'inputs', batch, 0, number)}")
+            print(f"  reference  {feature_text(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                told = "".join(f" [{fault}]" for fault in faults(answer._replace(alternatives=())))
+                told = "".join(f" [{fault}]" for fault in warnings_of(answer._replace(alternatives=())))
                 print(f"  answer     {answer.text}{told}")
             print()
 
@@ -193,7 +193,7 @@ def _first_examples(dataset: Dataset, answerer: Answerer, count: int) -> Iterato
         yield from sorted(batches.batch(1), key=lambda batch: int(batch["index"][0]))
 
 
-def show(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, number: int) -> str:
+def feature_text(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, number: int) -> str:
     """An input or a reference in words.
 
     Args:

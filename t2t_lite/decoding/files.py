@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding import inputs
-from t2t_lite.decoding.answer import Answer, faults
+from t2t_lite.decoding.answer import Answer, warnings_of
 from t2t_lite.problems import Problem
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target:
         answers = [journal.answers[line] for line in lines]
         _write(target, [format_line(answer, return_scores) for answer in answers])
         journal.remove()
-    remarks = Remarks()
+    summary = WarningSummary()
     for number, answer in enumerate(answers, 1):
-        remarks.add(number, answer)
-    print(f"{len(lines):,} lines written to {target}{remarks}")
+        summary.add(number, answer)
+    print(f"{len(lines):,} lines written to {target}{summary}")
 
 
 def format_line(answer: Answer, return_scores: bool) -> str:
@@ -69,15 +69,15 @@ def format_line(answer: Answer, return_scores: bool) -> str:
     return "\t".join(texts)
 
 
-class Remarks:
-    """Which answers have which faults, by the number of their line."""
+class WarningSummary:
+    """Which answers have which warnings, by the number of their line."""
 
     def __init__(self) -> None:
         self._lines: dict[str, list[int]] = {}
 
     def add(self, number: int, answer: Answer) -> None:
         """Takes in the answer to a line."""
-        for fault in faults(answer):
+        for fault in warnings_of(answer):
             self._lines.setdefault(fault, []).append(number)
 
     def __str__(self) -> str:

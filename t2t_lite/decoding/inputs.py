@@ -25,7 +25,7 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
         return text
     try:
         if not text.strip():
-            raise UserError(f"empty; expected {what(problem)}")
+            raise UserError(f"empty; expected {describe_input(problem)}")
         path = Path(text).expanduser()
         return (
             read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else input_picture(path)
@@ -34,7 +34,7 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 
 
-def what(problem: Problem) -> str:
+def describe_input(problem: Problem) -> str:
     """What a line must be, in words."""
     if isinstance(problem.inputs, Text):
         return "a sentence"

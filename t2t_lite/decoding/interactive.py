@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2t_lite.decoding.answer import faults
-from t2t_lite.decoding.files import Remarks, format_line
-from t2t_lite.decoding.inputs import what
+from t2t_lite.decoding.answer import warnings_of
+from t2t_lite.decoding.files import WarningSummary, format_line
+from t2t_lite.decoding.inputs import describe_input
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 
@@ -33,7 +33,7 @@ def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores:
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")  # else a block of lines is lost with one bad byte
     if terminal:
-        print(f"{problem.name}: type {what(problem)}; Ctrl-D ends")
+        print(f"{problem.name}: type {describe_input(problem)}; Ctrl-D ends")
     with _history() if terminal else contextlib.nullcontext():
         while True:
             try:
@@ -57,7 +57,7 @@ def _answer_typed(answerer: "Answerer", name: str, typed: str, return_scores: bo
         return
     for each in (answer, *answer.alternatives):
         print(format_line(each._replace(alternatives=()), return_scores), flush=True)
-    for told in faults(answer):
+    for told in warnings_of(answer):
         print(f"note: {told}", file=sys.stderr, flush=True)
 
 
@@ -97,7 +97,7 @@ def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) 
         answered either.
     """
     number = 0
-    remarks = Remarks()
+    summary = WarningSummary()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf8")  # as what is read, whatever the locale
     for lines in _arriving(_STANDARD_INPUT, answerer.decode_hparams.batch_size):
@@ -105,9 +105,9 @@ def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) 
         for answer in answerer.answer(problem.name, places):
             number += 1
             print(format_line(answer, return_scores))
-            remarks.add(number, answer)
+            summary.add(number, answer)
         sys.stdout.flush()
-    print(f"{number:,} lines answered{remarks}", file=sys.stderr)
+    print(f"{number:,} lines answered{summary}", file=sys.stderr)
 
 
 def _arriving(descriptor: int, most: int) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import Decoded, Decoder, Start, one_by_one
+from t2t_lite.decoding.search import Decoded, Decoder, SearchInputs, search_left_to_right
 
 
 class SamplingDecoder(Decoder):
@@ -34,7 +34,7 @@ class SamplingDecoder(Decoder):
         self.answers, self.seed = answers, seed
         self._cut: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
-    def search(self, net: Any, start: Start) -> Decoded:
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
         """Draws the answers one token after the other."""
         inputs = tf.shape(start.encoded)[0]
         start = start.repeated(self.answers)
@@ -42,20 +42,20 @@ class SamplingDecoder(Decoder):
         # One stream of numbers an answer, all drawn beforehand: a draw for the whole batch would tie its rows together.
         streams = tf.map_fn(
             lambda mark: tf.random.stateless_uniform([start.limit], tf.stack([tf.constant(self.seed, tf.int64), mark])),
-            start.prints * 1_000_003 + numbers,
+            start.fingerprints * 1_000_003 + numbers,
             fn_output_signature=tf.TensorSpec([None], tf.float32),
         )
-        return one_by_one(
-            self, net, start, lambda likelihoods, position: draw(likelihoods, streams[:, position], **self._cut)
+        return search_left_to_right(
+            self, net, start, lambda log_probs, position: sample_tokens(log_probs, streams[:, position], **self._cut)
         )
 
 
-def draw(
-    likelihoods: tf.Tensor, uniform: tf.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+def sample_tokens(
+    log_probs: tf.Tensor, uniform: tf.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> tf.Tensor:
     """Draws a token a row: log-probabilities (B, V) and numbers (B,) in [0, 1) -> int32 (B,)."""
-    vocabulary = likelihoods.shape[-1]
-    best, tokens = tf.math.top_k(likelihoods / temperature, min(top_k or vocabulary, vocabulary))  # descending
+    vocabulary = log_probs.shape[-1]
+    best, tokens = tf.math.top_k(log_probs / temperature, min(top_k or vocabulary, vocabulary))  # descending
     chances = tf.nn.softmax(best)
     before = tf.cumsum(chances, axis=-1, exclusive=True)
     chances = tf.where(before < top_p, chances, 0.0)  # the first is kept whatever top_p is

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 PAD, END = 0, 1  # what every vocabulary has
-NEVER = -1e30  # the log-probability of what does not exist
+NEG_INF = -1e30  # the log-probability of what does not exist
 
 
 class Decoded(NamedTuple):
@@ -20,18 +20,18 @@ class Decoded(NamedTuple):
     finished: tf.Tensor  # (B N,): whether the end token came before the limit
 
 
-class Start(NamedTuple):
+class SearchInputs(NamedTuple):
     """What a search starts from."""
 
     encoded: tf.Tensor  # (B, S, D)
     valid: tf.Tensor  # (B, S)
     command: tf.Tensor  # (B, D)
     limit: tf.Tensor  # (): tokens of an answer at most
-    prints: tf.Tensor  # (B,): a number for each input, the same for the same input in any batch
+    fingerprints: tf.Tensor  # (B,): a number for each input, the same for the same input in any batch
 
-    def repeated(self, times: int) -> "Start":
+    def repeated(self, times: int) -> "SearchInputs":
         """Each row `times` times, one after the other."""
-        rows = ("encoded", "valid", "command", "prints")
+        rows = ("encoded", "valid", "command", "fingerprints")
         return self._replace(**{name: tf.repeat(getattr(self, name), times, axis=0) for name in rows})
 
 
@@ -53,13 +53,13 @@ class Decoder:
         net = self.model.net(self.model.problems[problem].targets)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
+        start = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
         if net.name not in self._searches:
             search = tf.function(lambda start: self.search(net, start), input_signature=[_any_size(start)])
             self._searches[net.name] = search
         return Decoded(*self._searches[net.name](start))
 
-    def search(self, net: Any, start: Start) -> Decoded:
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
         """The search itself, in graph mode.
 
         Args:
@@ -68,15 +68,15 @@ class Decoder:
         """
         raise NotImplementedError
 
-    def likelihoods(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+    def next_log_probs(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
         """One position: (B, D), state -> log-probabilities (B, V) of the next token, state. Padding is no token."""
         x, state = self.model.body.step(x, state)
-        likelihoods = tf.nn.log_softmax(net.logits(x[:, None])[:, 0])
-        return tf.where(tf.range(likelihoods.shape[-1]) == PAD, NEVER, likelihoods), state
+        log_probs = tf.nn.log_softmax(net.logits(x[:, None])[:, 0])
+        return tf.where(tf.range(log_probs.shape[-1]) == PAD, NEG_INF, log_probs), state
 
 
-def one_by_one(
-    decoder: Decoder, net: Any, start: Start, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+def search_left_to_right(
+    decoder: Decoder, net: Any, start: SearchInputs, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Decoded:
     """One token after the other, none taken back.
 
@@ -96,9 +96,9 @@ def one_by_one(
     def extend(
         position: tf.Tensor, x: tf.Tensor, scores: tf.Tensor, finished: tf.Tensor, ids: tf.TensorArray, state: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray, Any]:
-        likelihoods, state = decoder.likelihoods(net, x, state)
-        chosen = tf.where(finished, 0, choose(likelihoods, position))
-        scores += tf.where(finished, 0.0, tf.gather(likelihoods, chosen, batch_dims=1))
+        log_probs, state = decoder.next_log_probs(net, x, state)
+        chosen = tf.where(finished, 0, choose(log_probs, position))
+        scores += tf.where(finished, 0.0, tf.gather(log_probs, chosen, batch_dims=1))
         ids = ids.write(position, chosen)
         x = net.embed_targets(chosen[:, None])[:, 0]
         return position + 1, x, scores, finished | (chosen == END), ids, state
@@ -108,11 +108,11 @@ def one_by_one(
     return Decoded(tf.transpose(ids.stack()[:position]), scores, finished)
 
 
-def _any_size(start: Start) -> Start:
+def _any_size(start: SearchInputs) -> SearchInputs:
     """What every start looks like, so that the search is traced once for all batches and lengths."""
     size = start.encoded.shape[-1]  # D
-    shapes = Start([None, None, size], [None, None], [None, size], [], [None])
-    return Start(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
+    shapes = SearchInputs([None, None, size], [None, None], [None, size], [], [None])
+    return SearchInputs(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
 
 
 def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
