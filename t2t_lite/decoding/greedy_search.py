@@ -8,10 +8,10 @@ from t2t_lite.decoding.search import Decoded, Decoder, SearchInputs, search_left
 
 
 class GreedyDecoder(Decoder):
-    """Decodes with the likeliest token at each position."""
+    """Takes the most probable token at each position."""
 
     def search(self, net: Any, start: SearchInputs) -> Decoded:
-        """The likeliest token at each position."""
+        """See Decoder.search."""
         return search_left_to_right(
             self, net, start, lambda log_probs, _: tf.argmax(log_probs, -1, output_type=tf.int32)
         )
