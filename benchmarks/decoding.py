@@ -24,9 +24,9 @@ SHORT, LONG = 32, 128  # positions of whole searches
 class Endless(GreedyDecoder):
     """Never ends an answer, so that all are as long."""
 
-    def likelihoods(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        likelihoods, state = super().likelihoods(net, x, state)
-        return tf.where(tf.range(likelihoods.shape[-1]) == END, -1e30, likelihoods), state
+    def next_log_probs(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        log_probs, state = super().next_log_probs(net, x, state)
+        return tf.where(tf.range(log_probs.shape[-1]) == END, -1e30, log_probs), state
 
 
 def copying_model() -> MultiModel:

@@ -1,4 +1,4 @@
-"""Telling the user how long work is getting on: a live counter on a terminal, one line at the end everywhere."""
+"""Status lines on standard error: a live counter on a terminal, and one line when the work is done."""
 
 import contextlib
 import sys
@@ -13,7 +13,7 @@ def print_status(line: str) -> None:
 
 @contextlib.contextmanager
 def progress_counter(label: str, unit: str = "examples") -> Iterator[Callable[[int], None]]:
-    """Gives a function that adds to a count; on leaving, unless by an error, says `LABEL: 1,234 examples, 567/s`."""
+    """Yields a function that adds to a count; prints `LABEL: 1,234 examples, 567/s` on exit, unless by an error."""
     count, start = 0, time.monotonic()
 
     def text() -> str:
@@ -24,7 +24,8 @@ def progress_counter(label: str, unit: str = "examples") -> Iterator[Callable[[i
         if sys.stderr.isatty():
             from rich.console import Console
 
-            update = stack.enter_context(Console(stderr=True).status(label)).update
+            spinner = "dots" if sys.stderr.encoding.lower().startswith("utf") else "line"  # the dots are not ASCII
+            update = stack.enter_context(Console(stderr=True).status(label, spinner=spinner)).update
 
         def add(n: int) -> None:
             nonlocal count

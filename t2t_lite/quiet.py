@@ -1,4 +1,4 @@
-"""Importing TensorFlow without the lines that it writes on standard error, which would bury a command's own."""
+"""Imports TensorFlow without the log lines of its C++ code, which would bury those of a command."""
 
 import contextlib
 import logging
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow; what its C++ code says meanwhile is dropped, unless the import fails.
+    """Imports TensorFlow and drops what its C++ code writes meanwhile, unless the import fails.
 
-    Nothing is silenced where the environment sets TF_CPP_MIN_LOG_LEVEL: whoever sets it wants to see. Parts of the
-    package import TensorFlow as usual; a command calls this first.
+    Drops nothing if the environment sets TF_CPP_MIN_LOG_LEVEL. The package's modules import TensorFlow as usual; a
+    command calls this first.
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow
@@ -26,20 +26,19 @@ def import_tensorflow() -> None:
 
 @contextlib.contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """What C++ code writes on standard error inside is dropped, unless an exception leaves.
+    """Drops what C++ code writes on standard error inside the context, unless an exception leaves it.
 
-    The descriptor itself leads elsewhere meanwhile. Python's own sys.stderr, where it is not the descriptor (in a
-    test), is not touched.
+    Redirects descriptor 2 to a temporary file. A sys.stderr that is not descriptor 2, as in a test, is not affected.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except BaseException:
-            said.seek(0)
-            os.write(stderr, said.read())
+            captured.seek(0)
+            os.write(stderr, captured.read())
             raise
         finally:
             sys.stderr.flush()

@@ -1,7 +1,6 @@
-"""The registries: each maps names to problems, mixtures, modalities, models or hparams sets.
+"""The registries, which map names to problems, mixtures, modalities, models and hparams sets.
 
-A new item is a new file in the folder of its kind, or in a folder of the user's own (`import_usr_dirs`);
-nothing else is edited:
+To add an item, add a file to the folder of its kind or to a folder of your own (`import_usr_dirs`). No list is edited:
 
     @registry.problems.register
     class ReverseWords(Problem):
@@ -19,20 +18,23 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from t2t_lite.errors import UnknownNameError, UserError
 
+_INIT = "__init__.py"
+
 
 class Registry:
-    """Names of one kind of thing, and what they stand for.
+    """Maps names to items of one kind.
 
     Args:
-      kind: what one item is called in messages, such as "problem".
-      title: what a listing of them is headed with.
+      kind: the kind as messages call it, such as "problem".
+      title: the heading of a listing.
       package: the package whose modules register the built-in items; it is imported at the first look-up.
-      slow_import: the package imports TensorFlow. `names` and `describe` then read its source instead of
-        importing it, so that a listing or a mistyped name is answered at once.
+      slow_import: the package imports TensorFlow. `check` and `describe` then parse its source instead of importing
+        it, so that a listing or the answer to a misspelled name takes no seconds.
     """
 
     def __init__(self, kind: str, title: str, package: str, slow_import: bool = False):
@@ -65,10 +67,10 @@ class Registry:
         return item
 
     def get(self, name: str) -> Any:
-        """Returns what `name` stands for.
+        """Returns the item registered under `name`.
 
         Raises:
-          UnknownNameError: nothing is registered under that name; the text suggests the nearest.
+          UnknownNameError: there is none; the text suggests similar names.
         """
         if name not in self._items:
             self._load()
@@ -86,18 +88,18 @@ class Registry:
 
     def describe(self) -> dict[str, str]:
         """Returns {name: first line of the docstring}, sorted by name; never imports TensorFlow."""
-        found = {}
+        descriptions = {}
         if self._slow_import and not self._loaded:
-            found = _scan_package(self._package, self.kind)
+            descriptions = _scan_package(self._package, self.kind)
         else:
             self._load()
         for name, item in self._items.items():
-            found[name] = (inspect.getdoc(item) or "").split("\n")[0]
-        return dict(sorted(found.items()))
+            descriptions[name] = (inspect.getdoc(item) or "").split("\n")[0]
+        return dict(sorted(descriptions.items()))
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[None]:
-        """Forgets, on leaving, whatever was registered inside. For tests."""
+        """Removes on exit the items that were registered inside the context. For tests."""
         self._load()
         before = dict(self._items)
         try:
@@ -120,35 +122,41 @@ hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
 modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
 
-_INSTANCES = {"modality": "modalities", "model": "models"}
+_REGISTRY_NAMES = {"modality": "modalities", "model": "models"}  # {kind: name of its registry above}
 
 
 def unknown(kind: str, name: str, *registries: Registry) -> UnknownNameError:
-    """The error for a name that none of several registries knows."""
+    """Returns the error for a name that is in none of several registries."""
     return UnknownNameError(kind, name, {known for registry in registries for known in registry.describe()})
 
 
 def import_usr_dirs(folders: Sequence[str]) -> None:
-    """Imports every module of the user's own folders, so that what they register is known.
+    """Imports all Python files of the user's folders, so that the items they register are known.
+
+    A file is imported under its own name, so that the files can import each other; `__init__.py` comes last, as the
+    package that the folder is. Files whose names begin with a dot are skipped.
 
     Raises:
-      UserError: a folder is missing or empty, or one of its modules fails; the text carries the module's own error.
+      UserError: a folder is missing or empty, or a file fails; the text holds the file's own error and its line.
     """
     if folders:
-        for quick in (problems, mixtures, hparams_sets):
-            quick._load()  # so that a user's item of a built-in's name fails at the user's line
+        for registry in (problems, mixtures, hparams_sets):
+            registry._load()  # so that an item with the name of a built-in one fails at the user's line
     for folder in folders:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
             raise UserError(f"--t2t_usr_dir: no folder '{folder}'")
-        modules = sorted(path.glob("*.py"))
-        if not modules:
+        files = sorted(file for file in path.glob("*.py") if file.is_file() and not file.name.startswith("."))
+        if not files:
             raise UserError(f"--t2t_usr_dir: no Python file in '{folder}'")
         if str(path) not in sys.path:
-            sys.path.insert(0, str(path))  # so that the user's modules can import each other
-        for module in modules:
-            if module.name != "__init__.py":
-                _import_file(module)
+            sys.path.insert(0, str(path))
+        modules = {file.stem: _import_file(file, file.stem) for file in files if file.name != _INIT}
+        if path / _INIT in files:
+            package = _package_name(path)
+            # Its `from . import NAME` must not execute a file for the second time.
+            sys.modules.update({f"{package}.{name}": module for name, module in modules.items()})
+            _import_file(path / _INIT, package)
 
 
 def snake_case(name: str) -> str:
@@ -156,25 +164,36 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _import_file(path: Path) -> None:
-    loaded = sys.modules.get(path.stem)
-    if getattr(loaded, "__file__", None) == str(path):
-        return
-    if loaded is not None or path.stem in sys.stdlib_module_names:
-        raise UserError(f"--t2t_usr_dir: {path}: a module named '{path.stem}' already exists; rename the file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def _package_name(folder: Path) -> str:
+    """The folder's name; with a prefix if it is not an identifier, or the name of another module."""
+    loaded = sys.modules.get(folder.name)
+    is_other = loaded is not None and getattr(loaded, "__file__", None) != str(folder / _INIT)
+    if folder.name.isidentifier() and not is_other and folder.name not in sys.stdlib_module_names:
+        return folder.name
+    return "usr_dir_" + re.sub(r"\W", "_", folder.name)
+
+
+def _import_file(path: Path, name: str) -> ModuleType:
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    if loaded is not None or name in sys.stdlib_module_names:
+        raise UserError(f"--t2t_usr_dir: {path}: a module named '{name}' already exists; rename the file")
+    folders = [str(path.parent)] if path.name == _INIT else None
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folders)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as e:
-        del sys.modules[path.stem]
-        raise UserError(f"--t2t_usr_dir: {_where(e, path)}: {type(e).__name__}: {e}") from e
+        del sys.modules[name]
+        raise UserError(f"--t2t_usr_dir: {_error_line(e, path)}: {type(e).__name__}: {e}") from e
+    return module
 
 
-def _where(error: BaseException, path: Path) -> str:
-    """The last line of the user's own files that the error passed through, as FILE:LINE."""
+def _error_line(error: BaseException, path: Path) -> str:
+    """FILE:LINE of the innermost frame that lies in the user's folder."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent == path.parent]
@@ -182,29 +201,30 @@ def _where(error: BaseException, path: Path) -> str:
 
 
 def _origin(item: Any) -> str:
+    """MODULE.NAME of a registered class, function or instance."""
     return f"{getattr(item, '__module__', '?')}.{getattr(item, '__qualname__', type(item).__name__)}"
 
 
 def _scan_package(package: str, kind: str) -> dict[str, str]:
-    """Finds the items that a package registers by reading its source: {name: first line of the docstring}."""
+    """Parses a package's source for the items that it registers: {name: first line of the docstring}."""
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.submodule_search_locations
-    found = {}
+    descriptions = {}
     for path in sorted(Path(spec.submodule_search_locations[0]).rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf8")).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 for decorator in node.decorator_list:
-                    name = _registered_name(decorator, node.name, _INSTANCES[kind])
+                    name = _registered_name(decorator, node.name, _REGISTRY_NAMES[kind])
                     if name:
-                        found[name] = (ast.get_docstring(node) or "").split("\n")[0]
-    return found
+                        descriptions[name] = (ast.get_docstring(node) or "").split("\n")[0]
+    return descriptions
 
 
-def _registered_name(decorator: ast.expr, default: str, instance: str) -> str | None:
-    """The name that `@registry.INSTANCE.register` or `@registry.INSTANCE.register(name=...)` gives, or None."""
+def _registered_name(decorator: ast.expr, default: str, registry_name: str) -> str | None:
+    """The name that `@registry.REGISTRY.register` or `@registry.REGISTRY.register(name=...)` gives, or None."""
     call = decorator if isinstance(decorator, ast.Call) else None
     target = ast.unparse(call.func if call else decorator)
-    if not target.endswith(f"{instance}.register"):
+    if not target.endswith(f"{registry_name}.register"):
         return None
     for keyword in call.keywords if call else ():
         if keyword.arg == "name":

@@ -1,1 +1,1 @@
-"""The commands, one short file each."""
+"""The commands: one short file per command, and the code that they share (command.py)."""

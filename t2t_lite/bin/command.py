@@ -1,5 +1,6 @@
-"""What the commands share: flags, help, and errors as one clear line with an exit status."""
+"""Code shared by the commands: flags, --help, and errors as one line with an exit status."""
 
+import io
 import os
 import re
 import shlex
@@ -13,21 +14,25 @@ from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.errors import Stopped, UserError, did_you_mean
+from t2t_lite.output_file import OutputFile
 
 _SHARED_LISTS = {
     "problem": "Problems and mixtures by name (t2t-trainer --registry_help lists them).",
-    "eval_problems": "Problems and mixtures to evaluate while training; all that are trained unless given.",
+    "eval_problems": "Problems and mixtures to evaluate during training. Default: all that are trained.",
     "t2t_usr_dir": "Folders of your own problems, mixtures, modalities, models and hparams sets: Python files.",
 }
 _SHARED_FOLDERS = {
     "data_dir": "Folder of the generated records and vocabularies.",
-    "tmp_dir": "Folder of raw files, DATA_DIR/raw unless given; a problem NAME.SOURCE reads its subfolder SOURCE.",
+    "tmp_dir": "Folder of raw files; a problem NAME.SOURCE reads its subfolder SOURCE. Default: DATA_DIR/raw.",
     "output_dir": "Folder of the run: its checkpoints, its hparams and its gin configuration.",
 }
 
 
+_CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
 class FlagError(UserError):
-    """A flag that is missing or wrong. Exit status 2."""
+    """A missing or wrong flag. Exit status 2."""
 
 
 def run(
@@ -39,17 +44,22 @@ def run(
 ) -> int:
     """Runs a command: parses its flags, imports the user's folders, calls its body.
 
+    Characters that standard output cannot encode are written as escapes, such as `\\u20ac`.
+
     Args:
       name: the command, such as "t2t-datagen".
-      doc: what --help says above the flags.
+      doc: the text of --help above the flags.
       define: adds the command's flags to an empty set of flags.
-      body: does the work; UserError is for the user to mend.
+      body: does the work; a UserError that it raises is printed as one line.
       argv: the arguments without the program; by default those of the process.
 
     Returns:
-      The exit status: 0, 1 for an error of the user's, 2 for a wrong flag, 130 for Ctrl-C, 143 for SIGTERM.
+      The exit status: 0, 1 for an error, 2 for a wrong flag, 130 for Ctrl-C, 143 for SIGTERM.
     """
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it when it is imported, which is later
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # before the first import of Keras, which reads it
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's streams are not
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags = FlagValues()
     define(flags)
@@ -68,18 +78,18 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as e:
-        # A full disk, for one, names no file.
+        # Not every error has a file name: a full disk has none.
         reason = e.strerror or str(e) or type(e).__name__
         return _fail(name, reason if e.filename is None else f"{e.filename}: {reason}", 1)
     except Stopped as e:
-        print(f"{name}: {e}. To go on:\n{_command_line(name, arguments, argv is None)}", file=sys.stderr)
+        print(f"{name}: {e}. To continue:\n{_command_line(name, arguments, argv is None)}", file=sys.stderr)
         return e.status
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
 
 
 def define_shared(flags: FlagValues, *names: str) -> None:
-    """Defines flags that several commands have, and --t2t_usr_dir, which all have."""
+    """Defines flags that several commands share, and --t2t_usr_dir, which all commands have."""
     for name in (*names, "t2t_usr_dir"):
         if name in _SHARED_LISTS:
             absl_flags.DEFINE_list(name, [], _SHARED_LISTS[name], flag_values=flags)
@@ -88,7 +98,7 @@ def define_shared(flags: FlagValues, *names: str) -> None:
 
 
 def require(flags: FlagValues, *names: str) -> None:
-    """Raises FlagError where one of the flags was not given, or lists an empty item."""
+    """Raises FlagError if one of the flags was not given, or its list has an empty item."""
     for name in names:
         value = flags[name].value
         if not value:
@@ -101,36 +111,57 @@ def existing_folder(flags: FlagValues, name: str, advice: str) -> Path:
     """Returns the folder that a flag names.
 
     Raises:
-      UserError: there is no such folder; the advice follows.
+      UserError: there is no such folder; the text ends with the advice.
     """
-    path = Path(flags[name].value).expanduser()
+    path = _path(flags, name)
     if not path.is_dir():
         raise UserError(f"--{name}: no folder '{path}'; {advice}")
     return path
 
 
-def number_pair(flags: FlagValues, name: str) -> tuple[int, int] | None:
-    """Returns the two whole numbers of a flag such as --profile_steps=10,20; None where it was not given.
+def existing_file(flags: FlagValues, name: str) -> Path:
+    """Returns the file that a flag names: a plain file, or a pipe or device such as /dev/stdin or `<(command)`.
 
     Raises:
-      FlagError: it is something else, or the numbers do not ascend from 1.
+      UserError: there is no such file, or it is a folder.
+    """
+    path = _path(flags, name)
+    if path.is_dir():
+        raise UserError(f"--{name}: '{path}' is a folder; expected a file")
+    if not path.exists():
+        raise UserError(f"--{name}: no file '{path}'")
+    return path
+
+
+def output_file(flags: FlagValues, name: str) -> OutputFile:
+    """Returns the output file that a flag names. Called before the work, so that a wrong path costs no work.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    return OutputFile(_path(flags, name), name)
+
+
+def number_pair(flags: FlagValues, name: str) -> tuple[int, int] | None:
+    """Returns the two whole numbers of a flag such as --profile_steps=10,20; None if it was not given.
+
+    Raises:
+      FlagError: the value is not two numbers from 1 in ascending order.
     """
     text = flags[name].value
     if text is None:
         return None
-    found = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise FlagError(
-            f"--{name}={text}: expected A,B: two whole numbers, the first at least 1, the second no smaller"
-        )
-    return int(found[1]), int(found[2])
+    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise FlagError(f"--{name}={text}: expected A,B: two whole numbers with 1 <= A <= B")
+    return int(match[1]), int(match[2])
 
 
-def share(flags: FlagValues, name: str) -> float:
-    """Returns the share that a flag such as --max_bad=0.1% names, between 0 and 1.
+def fraction(flags: FlagValues, name: str) -> float:
+    """Returns the value of a flag such as --max_bad=0.1%, a number from 0 to 1.
 
     Raises:
-      FlagError: it names none.
+      FlagError: the value is not a number from 0 to 1, or from 0% to 100%.
     """
     text = flags[name].value.strip()
     try:
@@ -138,40 +169,35 @@ def share(flags: FlagValues, name: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise FlagError(f"--{name}={text}: expected a share from 0 to 1 such as 0.001, or from 0% to 100%")
+        raise FlagError(f"--{name}={text}: expected a fraction from 0 to 1 such as 0.001, or from 0% to 100%")
     return value
 
 
-def file_to_write(flags: FlagValues, name: str) -> Path:
-    """Returns the path that a flag names, so that a wrong one is told before the work and not after it.
-
-    Raises:
-      UserError: its folder does not exist, or it is a folder itself.
-    """
-    path = Path(flags[name].value).expanduser()
-    if not path.parent.is_dir() or path.is_dir():
-        raise UserError(f"--{name}: cannot write '{path}': {'a folder' if path.is_dir() else 'no such folder'}")
-    return path
-
-
 def print_registries(*registries: registry.Registry) -> None:
-    """Prints what is registered, with a line of description each."""
-    for one in registries:
-        items = one.describe()
-        print(f"{one.title}:" if items else f"{one.title}: none")
+    """Prints the names in each registry with one line of description."""
+    for each in registries:
+        items = each.describe()
+        print(f"{each.title}:" if items else f"{each.title}: none")
         width = max(map(len, items), default=0)
         for item, description in items.items():
             print(f"  {item:{width}}  {description}".rstrip())
         print()
 
 
+def _path(flags: FlagValues, name: str) -> Path:
+    try:
+        return Path(flags[name].value).expanduser()
+    except RuntimeError as e:  # ~USER for a user that does not exist
+        raise UserError(f"--{name}={flags[name].value}: {e}") from e
+
+
 def _parse(flags: FlagValues, arguments: list[str]) -> None:
-    flags.set_gnu_getopt()  # flags may follow a stray argument, which is then the one mistake to tell
+    flags.set_gnu_getopt()  # flags may follow a stray argument, so that the error names the argument
     try:
         _, *stray = flags(["", *arguments])
     except absl_flags.UnrecognizedFlagError as e:
-        near = did_you_mean(e.flagname, flags).replace("'", "").replace("mean ", "mean --").replace(" or ", " or --")
-        raise FlagError(f"unknown flag --{e.flagname}{near}") from e
+        suggestion = did_you_mean(e.flagname, flags, listing="--help", quote="--{}".format)
+        raise FlagError(f"unknown flag --{e.flagname}{suggestion}") from e
     except absl_flags.IllegalFlagValueError as e:
         raise FlagError(_illegal_value(flags, str(e))) from e
     except (absl_flags.Error, ValueError) as e:
@@ -182,10 +208,10 @@ def _parse(flags: FlagValues, arguments: list[str]) -> None:
 
 def _illegal_value(flags: FlagValues, message: str) -> str:
     """Rewords absl's `flag --NAME=VALUE: REASON`, whose reason is in Python's terms."""
-    found = re.match(r"flag --(\w+)=(.*?): ", message)
-    if not found:
+    match = re.match(r"flag --(\w+)=(.*?): ", message)
+    if not match:
         return message
-    name, value = found.groups()
+    name, value = match.groups()
     parser = flags[name].parser
     if isinstance(parser, absl_flags.EnumParser):
         return f"unknown --{name} '{value}'{did_you_mean(value, parser.enum_values)}"
@@ -196,7 +222,7 @@ def _illegal_value(flags: FlagValues, message: str) -> str:
 
 
 def _command_line(name: str, arguments: list[str], own_process: bool) -> str:
-    """What to type to run the same again: as it was typed, if it was."""
+    """The command line that runs the same command again, for a shell."""
     if own_process and Path(sys.argv[0]).name == name:
         return shlex.join([sys.argv[0], *arguments])
     if own_process:  # python -m t2t_lite.bin.trainer
@@ -205,7 +231,8 @@ def _command_line(name: str, arguments: list[str], own_process: bool) -> str:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    print(f"{name}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split()).translate(_CONTROL_CHARACTERS)  # a file's name may hold terminal escapes
+    print(f"{name}: error: {line}", file=sys.stderr)
     return status
 
 

@@ -55,7 +55,7 @@ def body(flags: FlagValues) -> None:
         print("\n".join(verify(data_dir, list(get_problems(flags.problem)))))
         return
     command.require(flags, "problem", "data_dir")
-    max_bad = command.share(flags, "max_bad")
+    max_bad = command.fraction(flags, "max_bad")
     names = list(get_problems(flags.problem))
     data_dir = Path(flags.data_dir).expanduser()
     raw_root = Path(flags.tmp_dir).expanduser() if flags.tmp_dir else data_dir / "raw"

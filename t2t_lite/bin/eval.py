@@ -1,11 +1,10 @@
-"""Scores a trained run on its problems.
+"""Evaluates a trained run on its problems.
 
     t2t-eval --problem=microworld --data_dir=data --output_dir=run --json_out=scores.json
 
-Loss and accuracies are teacher-forced: each symbol is predicted from the reference before it. BLEU, chrF, CIDEr-D,
-error rates and the figures of trees are of decoded answers."""
+Loss and accuracies are teacher-forced: each token is predicted from the reference before it. BLEU, chrF, CIDEr-D,
+error rates and scores of trees are of decoded answers."""
 
-import json
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +14,7 @@ from absl.flags import FlagValues
 from t2t_lite.bin import command
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
+from t2t_lite.json_text import json_text
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
 
@@ -23,26 +23,25 @@ def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir", "output_dir")
     absl_flags.DEFINE_string("split", "dev", "The split to score.", flag_values=flags)
-    absl_flags.DEFINE_integer(
-        "eval_steps", None, "Batches of each problem; the whole split unless given.", 1, flag_values=flags
-    )
+    steps = "Batches of each problem. Default: the whole split."
+    absl_flags.DEFINE_integer("eval_steps", None, steps, 1, flag_values=flags)
     absl_flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
-    how = f'How to search for answers, as "beam_size=4". Known: {known}.'
-    absl_flags.DEFINE_string("decode_hparams", "", how, flag_values=flags)
-    absl_flags.DEFINE_string("json_out", None, "File to write the scores to, as JSON.", flag_values=flags)
+    search = f'Search settings, such as "beam_size=4". Known: {known}.'
+    absl_flags.DEFINE_string("decode_hparams", "", search, flag_values=flags)
+    absl_flags.DEFINE_string("json_out", None, "File for the scores, as JSON.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Evaluates, prints the table, writes the JSON."""
+    """Evaluates, prints the tables and writes the JSON."""
     command.require(flags, "problem", "data_dir", "output_dir")
     names = list(get_problems(flags.problem))
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
-    json_out = command.file_to_write(flags, "json_out") if flags.json_out else None
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     if decode_hparams.return_beams > 1:
-        raise UserError("--decode_hparams: return_beams: one answer is scored")
+        raise UserError("--decode_hparams: return_beams must be 1, as one answer per example is scored")
+    json_out = command.output_file(flags, "json_out") if flags.json_out else None
     import_tensorflow()
     from t2t_lite.evaluation.evaluate import evaluate_run
     from t2t_lite.evaluation.report import format_report
@@ -50,7 +49,7 @@ def body(flags: FlagValues) -> None:
     scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint, decode_hparams)
     print(format_report(scores))
     if json_out:
-        json_out.write_text(json.dumps(scores, indent=2) + "\n", encoding="utf8")
+        json_out.write((json_text(scores, indent=2) + "\n").encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

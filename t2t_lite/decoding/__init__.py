@@ -1,1 +1,1 @@
-"""Decoding: greedy search, beam search and sampling over the model's one-step function; files, pipes, what is typed."""
+"""Greedy search, beam search and sampling over the model's one-step function, for files, pipes and terminals."""

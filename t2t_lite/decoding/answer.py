@@ -1,4 +1,4 @@
-"""An answer, and what its reader should know of it."""
+"""Answer, a decoded output, and the warnings that are shown with it."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ class Answer(NamedTuple):
 
     text: str  # or the name of a class
     score: float  # log-probability in nats
-    finished: bool  # False where the length limit cut it
-    alternatives: tuple["Answer", ...] = ()  # the next best, where more than one answer was asked for
-    input_cut: bool = False  # the input was longer than the network is given
+    finished: bool  # False if the length limit cut it
+    alternatives: tuple["Answer", ...] = ()  # the next best, if more than one answer was asked for
+    input_cut: bool = False  # the input was longer than the model's maximum and was cut
 
 
-def faults(answer: Answer) -> list[str]:
-    """What a reader of an answer and its alternatives should know of them."""
-    all_ = (answer, *answer.alternatives)
-    told = {
-        "reached the length limit": not all(each.finished for each in all_),
-        "empty": not all(each.text.strip() for each in all_),
+def warnings_of(answer: Answer) -> list[str]:
+    """The warnings about an answer and its alternatives."""
+    answers = (answer, *answer.alternatives)
+    warnings = {
+        "reached the length limit": not all(each.finished for each in answers),
+        "empty": not all(each.text.strip() for each in answers),
         "of an input that was too long and cut": answer.input_cut,
     }
-    return [text for text, holds in told.items() if holds]
+    return [text for text, applies in warnings.items() if applies]

@@ -1,43 +1,43 @@
-"""Beam search. Shapes: B batch, K beams, N answers, L the length limit, D hidden size, V vocabulary."""
+"""Beam search. Shapes: B batch, K beams, N answers per input, L length limit, D hidden size, V vocabulary."""
 
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import END, NEVER, Decoded, Decoder, Start
+from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs
 
 
 class _Beams(NamedTuple):
-    """Hypotheses of one kind, the best first."""
+    """K hypotheses per input, the best first."""
 
     ids: tf.Tensor  # (B, K, L)
     scores: tf.Tensor  # (B, K): log-probabilities
-    ranks: tf.Tensor  # (B, K): what they are ordered by
+    ranks: tf.Tensor  # (B, K): the keys of the order
 
 
 class _Search(NamedTuple):
-    """What one position hands to the next."""
+    """The loop variables."""
 
     position: tf.Tensor  # ()
     x: tf.Tensor  # (B K, D): the embedding of each open hypothesis' last token
     open: _Beams  # without an end token, ranked by log-probability
-    closed: _Beams  # with one, ranked by penalized log-probability
-    done: tf.Tensor  # (B,): nothing can change any more
+    closed: _Beams  # with an end token, ranked by log-probability / length penalty
+    done: tf.Tensor  # (B,): the search for this input is over
     state: Any  # of Body.step, (B K, ...)
 
 
 class BeamDecoder(Decoder):
-    """Keeps the K likeliest hypotheses at each position, and answers with the best that ended.
+    """Keeps the K most probable hypotheses at each position and returns the N best that ended.
 
-    Hypotheses that ended are ranked by `log-probability / ((5 + length) / 6) ** alpha` (Wu et al., 2016), the length
-    with the end token. The search for an input is over when K have ended, or when none that is open can overtake the
-    answers asked for. Where fewer ended before the limit than are asked for, open ones follow, not `finished`.
+    Ended hypotheses are ranked by `log-probability / ((5 + length) / 6) ** alpha` (Wu et al., 2016); the length closes
+    the end token. The search for an input stops when K hypotheses have ended, or when no open one can overtake the N
+    best. If fewer than N ended before the length limit, open hypotheses follow, which are not `finished`.
 
     Args:
       model: a trained model.
       beam_size: K.
-      alpha: of the length penalty; 0: none. The larger, the longer the answers.
-      answers: N, the best of the K.
+      alpha: the exponent of the length penalty; 0: no penalty. Larger values favour longer answers.
+      answers: N, at most K.
     """
 
     def __init__(self, model: Any, beam_size: int, alpha: float = 0.6, answers: int = 1):
@@ -46,13 +46,13 @@ class BeamDecoder(Decoder):
             raise ValueError(f"{answers} answers of {beam_size} beams")
         self.beam_size, self.alpha, self.answers = beam_size, alpha, answers
 
-    def search(self, net: Any, start: Start) -> Decoded:
-        """All positions, in one loop."""
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
+        """See Decoder.search."""
         batch, limit = tf.shape(start.encoded)[0], start.limit
         repeated = start.repeated(self.beam_size)
-        never = tf.fill([batch, self.beam_size], NEVER)
+        never = tf.fill([batch, self.beam_size], NEG_INF)
         none = tf.zeros([batch, self.beam_size, limit], tf.int32)
-        # All beams of an input start alike: one of them counts.
+        # The K beams of an input start equal, so that all but the first are masked.
         root = tf.concat([tf.zeros([batch, 1]), never[:, 1:]], axis=1)
         first = _Search(
             tf.constant(0),
@@ -64,53 +64,56 @@ class BeamDecoder(Decoder):
         )
         last = _Search(
             *tf.while_loop(
-                lambda *now: (now[0] < limit) & ~tf.reduce_all(_Search(*now).done),
-                lambda *now: tuple(self._extend(net, limit, _Search(*now))),
+                lambda *loop: (loop[0] < limit) & ~tf.reduce_all(_Search(*loop).done),
+                lambda *loop: tuple(self._extend(net, limit, _Search(*loop))),
                 tuple(first),
             )
         )
         return self._answers(last)
 
-    def _extend(self, net: Any, limit: tf.Tensor, now: _Search) -> _Search:
-        """One position."""
-        likelihoods, state = self.likelihoods(net, now.x, now.state)
-        vocabulary = likelihoods.shape[-1]
-        scores = now.open.scores[:, :, None] + tf.reshape(likelihoods, [-1, self.beam_size, vocabulary])
-        # Twice as many as beams: should half of them end, as many go on.
-        scores, places = tf.math.top_k(
+    def _extend(self, net: Any, limit: tf.Tensor, loop: _Search) -> _Search:
+        """Extends all open hypotheses by one token."""
+        log_probs, state = self.next_log_probs(net, loop.x, loop.state)
+        vocabulary = log_probs.shape[-1]
+        scores = loop.open.scores[:, :, None] + tf.reshape(log_probs, [-1, self.beam_size, vocabulary])
+        # 2 K candidates: even if the best K end, K remain open.
+        scores, flat = tf.math.top_k(
             tf.reshape(scores, [-1, self.beam_size * vocabulary]), min(2, vocabulary) * self.beam_size
         )
-        beams, tokens = places // vocabulary, places % vocabulary
-        here = tf.range(limit) == now.position
-        ids = tf.where(here, tokens[:, :, None], tf.gather(now.open.ids, beams, batch_dims=1))
+        beams, tokens = flat // vocabulary, flat % vocabulary
+        here = tf.range(limit) == loop.position
+        ids = tf.where(here, tokens[:, :, None], tf.gather(loop.open.ids, beams, batch_dims=1))
         ended = tokens == END
-        closed = self._close(now, ids, scores, ended)
-        going_on, kept = tf.math.top_k(tf.where(ended, NEVER, scores), self.beam_size)
-        opened = _Beams(tf.gather(ids, kept, batch_dims=1), going_on, going_on)
+        closed = self._close(loop, ids, scores, ended)
+        open_scores, kept = tf.math.top_k(tf.where(ended, NEG_INF, scores), self.beam_size)
+        opened = _Beams(tf.gather(ids, kept, batch_dims=1), open_scores, open_scores)
         beams, tokens = (tf.gather(x, kept, batch_dims=1) for x in (beams, tokens))
         x = net.embed_targets(tf.reshape(tokens, [-1, 1]))[:, 0]
-        state = _reorder(now.state, state, beams)
-        bound = opened.scores[:, 0] / self._penalty(limit)
-        over = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEVER)
-        return _Search(now.position + 1, x, opened, closed, now.done | over, state)
+        state = _reorder(loop.state, state, beams)
+        bound = opened.scores[:, 0] / self._penalty(limit)  # the best rank that an open hypothesis can reach
+        done = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEG_INF)
+        return _Search(loop.position + 1, x, opened, closed, loop.done | done, state)
 
-    def _close(self, now: _Search, ids: tf.Tensor, scores: tf.Tensor, ended: tf.Tensor) -> _Beams:
-        """Adds to the hypotheses that have ended. Only the K best candidates count: with one beam, that is greedy."""
+    def _close(self, loop: _Search, ids: tf.Tensor, scores: tf.Tensor, ended: tf.Tensor) -> _Beams:
+        """Merges the candidates that end here into the closed hypotheses.
+
+        Only the K best candidates may end, so that one beam equals greedy search.
+        """
         best = slice(0, self.beam_size)
-        counts = ended[:, best] & ~now.done[:, None] & (scores[:, best] > NEVER / 2)
-        ranks = tf.where(counts, scores[:, best] / self._penalty(now.position + 1), NEVER)
-        ranks = tf.concat([now.closed.ranks, ranks], axis=1)
-        ranks, kept = tf.math.top_k(ranks, self.beam_size)  # among equals the first, which has been there
-        scores = tf.concat([now.closed.scores, tf.where(counts, scores[:, best], NEVER)], axis=1)
-        ids = tf.concat([now.closed.ids, ids[:, best]], axis=1)
+        closes = ended[:, best] & ~loop.done[:, None] & (scores[:, best] > NEG_INF / 2)
+        ranks = tf.where(closes, scores[:, best] / self._penalty(loop.position + 1), NEG_INF)
+        ranks = tf.concat([loop.closed.ranks, ranks], axis=1)
+        ranks, kept = tf.math.top_k(ranks, self.beam_size)  # of equal ranks the older comes first
+        scores = tf.concat([loop.closed.scores, tf.where(closes, scores[:, best], NEG_INF)], axis=1)
+        ids = tf.concat([loop.closed.ids, ids[:, best]], axis=1)
         return _Beams(tf.gather(ids, kept, batch_dims=1), tf.gather(scores, kept, batch_dims=1), ranks)
 
     def _penalty(self, length: tf.Tensor) -> tf.Tensor:
         return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** self.alpha
 
     def _answers(self, last: _Search) -> Decoded:
-        """The best that ended, then open ones."""
-        ended = last.closed.ranks > NEVER
+        """The N best: ended hypotheses, then open ones."""
+        ended = last.closed.ranks > NEG_INF
         ids, scores = (tf.concat([getattr(last.closed, k), getattr(last.open, k)], axis=1) for k in ("ids", "scores"))
         finished = tf.concat([ended, tf.zeros_like(ended)], axis=1)
         missing = tf.concat([~ended, tf.zeros_like(ended)], axis=1)
@@ -123,15 +126,15 @@ class BeamDecoder(Decoder):
 
 
 def _reorder(before: Any, after: Any, beams: tf.Tensor) -> Any:
-    """The state of the hypotheses that go on.
+    """Gathers the decoding state of the hypotheses that stay open.
 
-    What a step hands on untouched, such as the keys of the source, is the same for all beams of an input; and the
-    position for all inputs.
+    Tensors that the step returned unchanged, such as the attention keys of the source, are equal for all beams of an
+    input, and scalars such as the position for all inputs: they are not gathered.
 
     Args:
-      before: the state that the step was given.
-      after: the state that it returned.
-      beams: (B, K), from which beam of the input each continues.
+      before: the state before the step.
+      after: the state after the step.
+      beams: (B, K), the beam that each open hypothesis extends.
     """
     size = beams.shape[1]
     rows = tf.reshape(tf.range(tf.shape(beams)[0])[:, None] * size + beams, [-1])

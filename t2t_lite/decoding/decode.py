@@ -1,4 +1,4 @@
-"""Answers from a trained run, and examples of a split beside their references."""
+"""Decodes inputs with a trained run, and prints examples of the dev split with their references."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import tensorflow as tf
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.answer import Answer, faults
+from t2t_lite.decoding.answer import Answer, warnings_of
 from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy_search import GreedyDecoder
@@ -25,19 +25,19 @@ from t2t_lite.runs.run import Run
 
 
 class Answerer:
-    """The weights of a run, ready to answer for some of its problems.
+    """A model with the weights of a run, which answers inputs of some of the run's problems.
 
     Args:
       names: the problems.
-      data_dir: where their data and vocabularies are.
+      data_dir: the folder of their data and vocabularies.
       output_dir: the run's folder.
-      decode_hparams: how to search.
+      decode_hparams: the settings of the search.
       checkpoint: "latest", "best" or a step.
-      brackets: `answer` gives trees in Penn Treebank brackets over the input's words, not in their linear form.
+      brackets: `answer` returns trees in Penn Treebank brackets over the input's words, not in linear form.
 
     Raises:
-      UserError: no run, no checkpoint, a problem that was not trained, another vocabulary, a search that cannot be, or
-        brackets of what is no tree.
+      UserError: there is no run or no checkpoint, a problem was not trained or has another vocabulary, the search
+        settings do not fit its targets, or brackets are asked for and its targets are not trees.
     """
 
     def __init__(
@@ -64,47 +64,52 @@ class Answerer:
         self._decoder = make_decoder(self._model, decode_hparams)
 
     def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
-        """Answers inputs in their order. A text without a word is answered by none, whatever the model would say.
+        """Yields the answers in the order of the inputs. A blank text gets an empty answer, not the model's.
 
         Args:
           name: the problem.
-          inputs: {where it comes from, such as FILE:LINE, for messages: a text, or the path of a picture or a sound}.
+          inputs: {place, such as FILE:LINE, for messages: a text, or the path of a picture or a sound}.
 
         Raises:
-          UserError: an input cannot be read; the text names it.
+          UserError: an input cannot be read; the text names it and its place.
         """
         dataset = self.datasets[name]
-        read = iter(inputs.items())
-        while batch := list(itertools.islice(read, self.decode_hparams.batch_size)):
-            values = [read_input(dataset.problem, text, place) for place, text in batch]
-            answers = self.answer_batch(name, _prepared(dataset, [place for place, _ in batch], values))
+        items = iter(inputs.items())
+        while group := list(itertools.islice(items, self.decode_hparams.batch_size)):
+            places = [place for place, _ in group]
+            values = [read_input(dataset.problem, text, place) for place, text in group]
+            answers = self.answer_batch(name, _inputs_batch(dataset, places, values))
             for value, answer in zip(values, answers, strict=True):
                 if isinstance(value, str) and not value.strip():
-                    answer = _without_words(answer)
+                    answer = _emptied(answer)
                 elif self.brackets:
-                    answer = _in_brackets(answer, value)
+                    answer = _bracketed(answer, value)
                 yield answer._replace(input_cut=_is_cut(dataset, value))
 
     def answer_batch(self, name: str, batch: dict[str, tf.Tensor]) -> list[Answer]:
-        """Answers a batch of the input pipeline."""
+        """Decodes a batch of the input pipeline."""
         hparams = self.decode_hparams
         return answer_batch(self._decoder, self.datasets[name], batch, hparams.max_length, hparams.return_beams)
 
 
-def _prepared(dataset: Dataset, places: Sequence[str], values: Sequence[Any]) -> dict[str, tf.Tensor]:
-    """The batch of some inputs. Raises UserError, naming the place, where Pillow took one and TensorFlow does not."""
+def _inputs_batch(dataset: Dataset, places: Sequence[str], values: Sequence[Any]) -> dict[str, tf.Tensor]:
+    """Batches inputs.
+
+    Raises:
+      UserError: TensorFlow cannot decode a file that Pillow could read; the text names its place.
+    """
     try:
         return dataset.inputs_batch(values)
     except tf.errors.InvalidArgumentError as e:
         if len(values) == 1:
             raise UserError(f"{places[0]}: {e.message}" if places[0] else e.message) from e
-        for place, value in zip(places, values, strict=True):
-            _prepared(dataset, [place], [value])
+        for place, value in zip(places, values, strict=True):  # one of them fails alone too
+            _inputs_batch(dataset, [place], [value])
         raise
 
 
 def make_decoder(model: Any, hparams: DecodeHParams) -> Decoder:
-    """The search that the hparams ask for."""
+    """Returns the decoder for greedy search, beam search or sampling."""
     if hparams.sampling:
         return SamplingDecoder(
             model,
@@ -122,14 +127,14 @@ def make_decoder(model: Any, hparams: DecodeHParams) -> Decoder:
 def answer_batch(
     decoder: Decoder, dataset: Dataset, batch: Mapping[str, tf.Tensor], max_length: int = 0, classes: int = 1
 ) -> list[Answer]:
-    """Answers a batch of the input pipeline.
+    """Decodes or classifies a batch of the input pipeline.
 
     Args:
       decoder: searches for texts; its model ranks classes.
       dataset: the problem's data.
       batch: `inputs` as the input pipeline gives them.
-      max_length: tokens of an answer at most; 0: what the problem's target allows.
-      classes: how many classes to name, where the targets are classes.
+      max_length: tokens of an answer at most; 0: the maximum of the problem's targets.
+      classes: answers per input if the targets are classes.
     """
     name, targets = dataset.problem.name, dataset.problem.targets
     if isinstance(targets, Label):
@@ -138,29 +143,30 @@ def answer_batch(
         )
         rows = zip(ranked.indices.numpy(), ranked.values.numpy(), strict=True)
         return [
-            _joined([Answer(targets.classes[i], float(s), True) for i, s in zip(*row, strict=True)]) for row in rows
+            _with_alternatives([Answer(targets.classes[i], float(s), True) for i, s in zip(*row, strict=True)])
+            for row in rows
         ]
     assert isinstance(targets, Text)
     decoded = decoder(name, batch, max_length or targets.max_length)
     vocabulary = dataset.vocabularies[targets.vocab]
     columns = zip(decoded.ids.numpy().tolist(), decoded.scores.numpy(), decoded.finished.numpy(), strict=True)
     answers = [Answer(vocabulary.decode(ids), float(score), bool(finished)) for ids, score, finished in columns]
-    return [_joined(answers[i : i + decoder.answers]) for i in range(0, len(answers), decoder.answers)]
+    return [_with_alternatives(answers[i : i + decoder.answers]) for i in range(0, len(answers), decoder.answers)]
 
 
-def _joined(answers: list[Answer]) -> Answer:
+def _with_alternatives(answers: list[Answer]) -> Answer:
     return answers[0]._replace(alternatives=tuple(answers[1:]))
 
 
-def _without_words(answer: Answer) -> Answer:
-    """As many answers, all empty."""
-    return Answer("", 0.0, True, tuple(map(_without_words, answer.alternatives)))
+def _emptied(answer: Answer) -> Answer:
+    """An empty answer with as many alternatives."""
+    return Answer("", 0.0, True, tuple(map(_emptied, answer.alternatives)))
 
 
-def _in_brackets(answer: Answer, sentence: str) -> Answer:
+def _bracketed(answer: Answer, sentence: str) -> Answer:
     """The answer and its alternatives in Penn Treebank brackets."""
-    others = tuple(_in_brackets(other, sentence) for other in answer.alternatives)
-    return answer._replace(text=trees.bracketed(answer.text, sentence), alternatives=others)
+    alternatives = tuple(_bracketed(each, sentence) for each in answer.alternatives)
+    return answer._replace(text=trees.bracketed(answer.text, sentence), alternatives=alternatives)
 
 
 def _is_cut(dataset: Dataset, value: Any) -> bool:
@@ -171,37 +177,37 @@ def _is_cut(dataset: Dataset, value: Any) -> bool:
 
 
 def show_examples(answerer: Answerer, problems: Sequence[Problem], *, count: int) -> None:
-    """Prints answers to the first dev examples of each problem beside their references."""
+    """Prints the first dev examples of each problem: input, reference and answers."""
     for problem in problems:
         dataset = answerer.datasets[problem.name]
         print(f"\n{problem.name}")
         for number, batch in enumerate(_first_examples(dataset, answerer, count)):
             best = answerer.answer_batch(problem.name, batch)[0]
-            print(f"  input      {show(dataset, 'inputs', batch, 0, number)}")
-            print(f"  reference  {show(dataset, 'targets', batch, 0, number)}")
+            print(f"  input      {feature_text(dataset, 'inputs', batch, 0, number)}")
+            print(f"  reference  {feature_text(dataset, 'targets', batch, 0, number)}")
             for answer in (best, *best.alternatives):
-                told = "".join(f" [{fault}]" for fault in faults(answer._replace(alternatives=())))
-                print(f"  answer     {answer.text}{told}")
+                warnings = "".join(f" [{warning}]" for warning in warnings_of(answer._replace(alternatives=())))
+                print(f"  answer     {answer.text}{warnings}")
             print()
 
 
 def _first_examples(dataset: Dataset, answerer: Answerer, count: int) -> Iterator[dict[str, tf.Tensor]]:
-    """The first examples of the dev split, each a batch of one."""
+    """The first examples of the dev split, in batches of one."""
     with dataset.reading():
         batches = dataset.batches("dev", answerer.hparams).unbatch()
         batches = batches.filter(lambda example: example["index"] < count)
         yield from sorted(batches.batch(1), key=lambda batch: int(batch["index"][0]))
 
 
-def show(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, number: int) -> str:
-    """An input or a reference in words.
+def feature_text(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row: int, number: int) -> str:
+    """Describes an input or a reference in a line of text.
 
     Args:
       dataset: the problem's data.
       key: "inputs" or "targets".
-      batch: of the dev split.
-      row: which of the batch.
-      number: which of the split that is.
+      batch: a batch of the dev split.
+      row: the example's row in the batch.
+      number: the example's number in the split.
     """
     feature = getattr(dataset.problem, key)
     value = batch[key][row].numpy()

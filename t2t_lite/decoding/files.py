@@ -1,7 +1,6 @@
-"""Answers a file of inputs into a file of answers; stopped at any moment, it goes on where it was."""
+"""Decodes a file of inputs into a file of answers; a run that was stopped resumes from a journal."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,25 +8,29 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding import inputs
-from t2t_lite.decoding.answer import Answer, faults
+from t2t_lite.decoding.answer import Answer, warnings_of
+from t2t_lite.output_file import OutputFile
 from t2t_lite.problems import Problem
 
 if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
 
-_SAY_EVERY = 1000  # lines
-_LINES_NAMED = 10  # of each fault
-_TO_BLANKS = str.maketrans("\r\n", "  ")  # what would end a line within an answer; nothing else ends one
+_PROGRESS_EVERY = 1000  # lines
+_LINES_NAMED = 10  # per warning
+_BREAKS_TO_SPACES = str.maketrans("\r\n", "  ")
 
 
-def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target: Path, return_scores: bool) -> None:
-    """Answers a file, one input a line, into a file of as many lines in the same order.
+def decode_file(
+    answerer: "Answerer", problem: Problem, *, source: Path, target: OutputFile, return_scores: bool
+) -> None:
+    """Decodes a file with one input per line into a file with the same number of lines in the same order.
 
-    Inputs of like size are answered together, the largest first; the same input is answered once. Until all are, the
-    answers are kept in TARGET.unfinished, from which a later call with the same run and options goes on.
+    Inputs of similar size share a batch, the largest first; equal inputs are decoded once. If the target is a plain
+    file, the answers are kept in TARGET.unfinished until all are there, and a later call with the same run and
+    settings resumes from it.
 
     Raises:
-      UserError: an input cannot be read; the source is not UTF-8.
+      UserError: an input cannot be read, the source is not UTF-8, or the target cannot be written.
     """
     lines = read_lines(source, "--decode_from_file")
     made_by = {
@@ -37,85 +40,91 @@ def decode_file(answerer: "Answerer", problem: Problem, *, source: Path, target:
         "search": answerer.decode_hparams.changing_answers(),
         "brackets": answerer.brackets,
     }
-    with Journal(target.with_name(target.name + ".unfinished"), made_by) as journal:
-        places: dict[str, str] = {}  # {input: where it first stands}
+    journal_path = target.plain and target.plain.with_name(target.plain.name + ".unfinished")
+    with Journal(journal_path, made_by) as journal:
+        places: dict[str, str] = {}  # {input: where it stands first}
         for number, line in enumerate(lines, 1):
             if line not in journal.answers:
                 places.setdefault(line, f"{source}:{number}")
         if journal.answers:
-            print(f"going on: {len(journal.answers):,} inputs have been answered before", file=sys.stderr)
+            print(f"resuming: {len(journal.answers):,} inputs have been answered before", file=sys.stderr)
         total = len(set(lines))
         order = sorted(places, key=lambda line: inputs.size(problem, line), reverse=True)
         for group in _groups(order, answerer.decode_hparams.batch_size):
             journal.add(zip(group, answerer.answer(problem.name, {places[line]: line for line in group}), strict=True))
-            _say_progress(len(journal.answers), len(group), total)
+            _print_progress(len(journal.answers), len(group), total)
         answers = [journal.answers[line] for line in lines]
-        _write(target, [format_line(answer, return_scores) for answer in answers])
+        text = "".join(format_line(answer, return_scores) + "\n" for answer in answers)
+        target.write(text.encode("utf8", "backslashreplace"))
         journal.remove()
-    remarks = Remarks()
+    summary = WarningSummary()
     for number, answer in enumerate(answers, 1):
-        remarks.add(number, answer)
-    print(f"{len(lines):,} lines written to {target}{remarks}")
+        summary.add(number, answer)
+    # Standard output may be where the answers went.
+    print(f"{len(lines):,} lines written to {target.path}{summary}", file=sys.stdout if target.plain else sys.stderr)
 
 
 def format_line(answer: Answer, return_scores: bool) -> str:
-    """An answer and its alternatives on one line, each followed by its score if wanted, between tabs."""
-    all_ = (answer, *answer.alternatives)
-    texts = [each.text.translate(_TO_BLANKS) for each in all_]
-    if len(all_) > 1 or return_scores:
+    """An answer and its alternatives on one line, separated by tabs, each followed by its score if wanted."""
+    answers = (answer, *answer.alternatives)
+    texts = [each.text.translate(_BREAKS_TO_SPACES) for each in answers]
+    if len(answers) > 1 or return_scores:
         texts = [text.replace("\t", " ") for text in texts]
     if return_scores:
-        texts = [f"{text}\t{each.score:.4f}" for text, each in zip(texts, all_, strict=True)]
+        texts = [f"{text}\t{each.score:.4f}" for text, each in zip(texts, answers, strict=True)]
     return "\t".join(texts)
 
 
-class Remarks:
-    """Which answers have which faults, by the number of their line."""
+class WarningSummary:
+    """Collects the warnings about answers and the numbers of their lines."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[int]] = {}
+        self._lines: dict[str, list[int]] = {}  # {warning: line numbers}
 
     def add(self, number: int, answer: Answer) -> None:
-        """Takes in the answer to a line."""
-        for fault in faults(answer):
-            self._lines.setdefault(fault, []).append(number)
+        """Adds the answer to a line."""
+        for warning in warnings_of(answer):
+            self._lines.setdefault(warning, []).append(number)
 
     def __str__(self) -> str:
-        """To follow a sentence, such as "; 12 empty (lines 3, 8, 9, ...)"; "" where there is no fault."""
-        return "".join(f"; {len(lines):,} {fault} ({_some(lines)})" for fault, lines in self._lines.items())
+        """Text to append to a sentence, such as "; 12 empty (lines 3, 8, 9, ...)"; "" if there are no warnings."""
+        return "".join(f"; {len(lines):,} {warning} ({_first(lines)})" for warning, lines in self._lines.items())
 
 
-def _some(lines: Sequence[int]) -> str:
+def _first(lines: Sequence[int]) -> str:
     shown = ", ".join(map(str, lines[:_LINES_NAMED])) + (", ..." if len(lines) > _LINES_NAMED else "")
     return f"line{'s' if len(lines) > 1 else ''} {shown}"
 
 
 class Journal:
-    """The answers found so far, in a file that is whole after every batch.
+    """The answers so far, in a file to which each batch is appended.
 
-    A line of JSON that says what makes them, then one for each input. A last line that is not whole is dropped. What
-    breaks off the work is followed by a word on what is kept.
+    The first line is JSON that says which run and search made the answers; then comes a line for each input. An
+    incomplete last line is dropped. If the work fails, a message names the file.
 
     Args:
-      path: the file; where it exists and was made by the same, its answers are taken over.
-      made_by: the problem, the run and the search, JSON-able.
+      path: the file; if it exists and was made by the same run and search, its answers are loaded. None: no file.
+      made_by: the problem, the run and the search, as JSON values.
     """
 
-    def __init__(self, path: Path, made_by: dict[str, Any]):
+    def __init__(self, path: Path | None, made_by: dict[str, Any]):
         self._path = path
         self.answers: dict[str, Answer] = {}
+        self._file: BinaryIO | None = None
+        if path is None:
+            return
         head = (json.dumps(made_by) + "\n").encode()
-        kept = path.read_bytes() if path.exists() else b""
-        if kept and not kept.startswith(head):
+        stored = path.read_bytes() if path.exists() else b""
+        if stored and not stored.startswith(head):
             print(f"{path}: of another run, checkpoint or search: starting over", file=sys.stderr)
-            kept = b""
-        whole = kept[: kept.rfind(b"\n") + 1] or head
-        for line in whole.splitlines()[1:]:
-            text, *found = json.loads(line)
-            self.answers[text] = _from_lists(found)
-        if whole != kept:
-            path.write_bytes(whole)
-        self._file: BinaryIO = path.open("ab")
+            stored = b""
+        complete = stored[: stored.rfind(b"\n") + 1] or head
+        for line in complete.splitlines()[1:]:
+            text, *lists = json.loads(line)
+            self.answers[text] = _from_lists(lists)
+        if complete != stored:
+            path.write_bytes(complete)
+        self._file = path.open("ab")
 
     def __enter__(self) -> "Journal":
         return self
@@ -123,30 +132,32 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self.answers:
             self.remove()
-            return
-        self._file.close()
-        if kind:
-            kept = f"{len(self.answers):,} inputs answered so far are kept in {self._path}"
-            print(f"{kept}; the same command goes on from there", file=sys.stderr)
+        elif self._file is not None:
+            self._file.close()
+            if kind:
+                kept = f"{len(self.answers):,} inputs answered so far are kept in {self._path}"
+                print(f"{kept}; the same command resumes from there", file=sys.stderr)
 
-    def add(self, found: Iterable[tuple[str, Answer]]) -> None:
-        """Keeps inputs with their answers."""
+    def add(self, answers: Iterable[tuple[str, Answer]]) -> None:
+        """Appends inputs with their answers."""
         lines = []
-        for text, answer in found:
+        for text, answer in answers:
             self.answers[text] = answer
             lines.append(json.dumps([text, *_to_lists(answer)]) + "\n")
-        self._file.write("".join(lines).encode())
-        self._file.flush()
+        if self._file is not None:
+            self._file.write("".join(lines).encode())
+            self._file.flush()
 
     def remove(self) -> None:
-        """Deletes the file, once the answers are elsewhere."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        """Deletes the file, once the answers are written elsewhere."""
+        if self._path is not None and self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
 
 def _to_lists(answer: Answer) -> list[Any]:
-    all_ = (answer, *answer.alternatives)
-    return [answer.input_cut, *([each.text, each.score, each.finished] for each in all_)]
+    answers = (answer, *answer.alternatives)
+    return [answer.input_cut, *([each.text, each.score, each.finished] for each in answers)]
 
 
 def _from_lists(stored: list[Any]) -> Answer:
@@ -159,16 +170,6 @@ def _groups(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield items[start : start + size]
 
 
-def _say_progress(done: int, last: int, total: int) -> None:
-    if done // _SAY_EVERY > (done - last) // _SAY_EVERY:
+def _print_progress(done: int, added: int, total: int) -> None:
+    if done // _PROGRESS_EVERY > (done - added) // _PROGRESS_EVERY:
         print(f"{done:,} of {total:,} inputs", file=sys.stderr, flush=True)
-
-
-def _write(target: Path, lines: list[str]) -> None:
-    """Writes all or nothing."""
-    part = target.with_name(target.name + ".part")
-    with part.open("w", encoding="utf8", newline="\n") as file:
-        file.writelines(line + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(target)

@@ -4,12 +4,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import Decoded, Decoder, Start, one_by_one
+from t2t_lite.decoding.search import Decoded, Decoder, SearchInputs, search_left_to_right
 
 
 class GreedyDecoder(Decoder):
-    """Decodes with the likeliest token at each position."""
+    """Takes the most probable token at each position."""
 
-    def search(self, net: Any, start: Start) -> Decoded:
-        """The likeliest token at each position."""
-        return one_by_one(self, net, start, lambda likelihoods, _: tf.argmax(likelihoods, -1, output_type=tf.int32))
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
+        """See Decoder.search."""
+        return search_left_to_right(
+            self, net, start, lambda log_probs, _: tf.argmax(log_probs, -1, output_type=tf.int32)
+        )

@@ -1,4 +1,4 @@
-"""What people give to be answered: a text, or the path of a picture or a sound."""
+"""Reads inputs as users name them: a text, or the path of a picture or a sound."""
 
 from pathlib import Path
 from typing import Any
@@ -11,31 +11,31 @@ from t2t_lite.problems.features import Audio, Text
 
 
 def read_input(problem: Problem, text: str, place: str = "") -> Any:
-    """What a user's line stands for: itself, or the picture or sound at that path.
+    """Returns the text itself, or the picture or sound at the path.
 
     Args:
       problem: the problem to answer for.
-      text: the line.
-      place: where it stands, such as FILE:LINE, for messages.
+      text: a line of the user's.
+      place: where the line stands, such as FILE:LINE, for messages.
 
     Raises:
-      UserError: there is no such picture or sound; the text names it and the place.
+      UserError: there is no such picture or sound; the text names the path and the place.
     """
     if isinstance(problem.inputs, Text):
         return text
     try:
         if not text.strip():
-            raise UserError(f"empty; expected {what(problem)}")
+            raise UserError(f"empty; expected {describe_input(problem)}")
         path = Path(text).expanduser()
         return (
             read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else input_picture(path)
         )
-    except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, a ~name that nobody has
+    except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, or ~NAME of an unknown user
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 
 
-def what(problem: Problem) -> str:
-    """What a line must be, in words."""
+def describe_input(problem: Problem) -> str:
+    """What an input line holds, for prompts and messages."""
     if isinstance(problem.inputs, Text):
         return "a sentence"
     sound = isinstance(problem.inputs, Audio)
@@ -43,10 +43,10 @@ def what(problem: Problem) -> str:
 
 
 def size(problem: Problem, text: str) -> int:
-    """How large an input is beside others of its problem: characters of a text, bytes of a file (0: no such file)."""
+    """The size by which inputs are batched: characters of a text, bytes of a file (0 if there is none)."""
     if isinstance(problem.inputs, Text):
         return len(text)
     try:
         return Path(text).expanduser().stat().st_size
-    except (OSError, ValueError, RuntimeError):  # what `read_input` is going to name
+    except (OSError, ValueError, RuntimeError):  # `read_input` reports it
         return 0

@@ -1,4 +1,4 @@
-"""Answers while they are waited for: what is typed, and what comes through a pipe."""
+"""Decodes lines as they arrive: typed at a terminal, or through a pipe."""
 
 import contextlib
 import io
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2t_lite.decoding.answer import faults
-from t2t_lite.decoding.files import Remarks, format_line
-from t2t_lite.decoding.inputs import what
+from t2t_lite.decoding.answer import warnings_of
+from t2t_lite.decoding.files import WarningSummary, format_line
+from t2t_lite.decoding.inputs import describe_input
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem
 
@@ -20,25 +20,24 @@ if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
 
 _END: Any = object()
-_STANDARD_INPUT = 0  # its descriptor
-_TYPED_KEPT = 1000  # lines of history
+_STDIN = 0  # its descriptor
+_HISTORY_LINES = 1000
 
 
 def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores: bool) -> None:
-    """Answers each line typed, until the end of input. An input that cannot be read is said and passed over.
+    """Answers each line typed, until the end of input. Prints an error for an input that cannot be read, and goes on.
 
-    On a terminal lines can be edited and called back, those of earlier sittings too.
+    A terminal has line editing and history, which is kept between calls.
     """
     terminal = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # else a block of lines is lost with one bad byte
+        sys.stdin.reconfigure(errors="surrogateescape")  # "strict" loses a block of lines with one bad byte
     if terminal:
-        print(f"{problem.name}: type {what(problem)}; Ctrl-D ends")
+        print(f"{problem.name}: type {describe_input(problem)}; Ctrl-D ends")
     with _history() if terminal else contextlib.nullcontext():
         while True:
             try:
-                typed = input("> " if terminal else "")
-                typed.encode()  # Python lets some bytes that are no text pass
+                typed = _repaired(input("> " if terminal else ""))
             except EOFError:
                 print(end="\n" if terminal else "")
                 return
@@ -46,10 +45,19 @@ def decode_interactive(answerer: "Answerer", problem: Problem, *, return_scores:
                 print("error: not UTF-8 text", file=sys.stderr, flush=True)
                 continue
             if typed.strip():
-                _answer_typed(answerer, problem.name, typed, return_scores)
+                _print_answer(answerer, problem.name, typed, return_scores)
 
 
-def _answer_typed(answerer: "Answerer", name: str, typed: str, return_scores: bool) -> None:
+def _repaired(typed: str) -> str:
+    """Decodes as UTF-8 what the terminal's encoding, such as ASCII, could not decode. Raises UnicodeError."""
+    try:
+        typed.encode()
+        return typed
+    except UnicodeEncodeError:  # undecodable bytes, as surrogates
+        return typed.encode(sys.stdin.encoding, "surrogateescape").decode()
+
+
+def _print_answer(answerer: "Answerer", name: str, typed: str, return_scores: bool) -> None:
     try:
         answer = next(answerer.answer(name, {"": typed}))
     except UserError as e:
@@ -57,22 +65,22 @@ def _answer_typed(answerer: "Answerer", name: str, typed: str, return_scores: bo
         return
     for each in (answer, *answer.alternatives):
         print(format_line(each._replace(alternatives=()), return_scores), flush=True)
-    for told in faults(answer):
-        print(f"note: {told}", file=sys.stderr, flush=True)
+    for warning in warnings_of(answer):
+        print(f"note: {warning}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
 def _history() -> Iterator[None]:
-    """Line editing for `input`, and the lines of earlier sittings; where they cannot be kept, they are not."""
+    """Gives `input` line editing, loads the history and saves it on exit; ignores a history file that fails."""
     try:
         import readline
-    except ImportError:  # Windows has none, its console edits lines itself
+    except ImportError:  # Windows has no readline; its console has line editing
         yield
         return
     path = history_file()
     with contextlib.suppress(OSError):
         readline.read_history_file(path)
-    readline.set_history_length(_TYPED_KEPT)
+    readline.set_history_length(_HISTORY_LINES)
     try:
         yield
     finally:
@@ -82,55 +90,55 @@ def _history() -> Iterator[None]:
 
 
 def history_file() -> Path:
-    """Where typed lines are kept, by the XDG base directory specification."""
+    """The path of the history, by the XDG base directory specification."""
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     return (state if state.is_absolute() else Path.home() / ".local" / "state") / "t2t_lite" / "decoder_history"
 
 
 def decode_pipe(answerer: "Answerer", problem: Problem, *, return_scores: bool) -> None:
-    """Answers standard input on standard output, a line for a line, in order.
+    """Answers each line of standard input with a line on standard output, in order. Both are UTF-8.
 
-    Lines that have come are answered together; none waits for one that has not.
+    Lines that have arrived share a batch; no line waits for later ones.
 
     Raises:
-      UserError: a line is not UTF-8, or names what cannot be read: then those that came with it are not
+      UserError: a line is not UTF-8, or names a file that cannot be read. The other lines of its batch are then not
         answered either.
     """
     number = 0
-    remarks = Remarks()
+    summary = WarningSummary()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf8")  # as what is read, whatever the locale
-    for lines in _arriving(_STANDARD_INPUT, answerer.decode_hparams.batch_size):
+        sys.stdout.reconfigure(encoding="utf8", errors="backslashreplace")
+    for lines in _arriving_lines(_STDIN, answerer.decode_hparams.batch_size):
         places = {f"standard input:{number + i}": line for i, line in enumerate(lines, 1)}
         for answer in answerer.answer(problem.name, places):
             number += 1
             print(format_line(answer, return_scores))
-            remarks.add(number, answer)
+            summary.add(number, answer)
         sys.stdout.flush()
-    print(f"{number:,} lines answered{remarks}", file=sys.stderr)
+    print(f"{number:,} lines answered{summary}", file=sys.stderr)
 
 
-def _arriving(descriptor: int, most: int) -> Iterator[list[str]]:
-    """Lists of the lines that have come, as soon as there is one, of at most so many."""
-    waiting: queue.Queue[Any] = queue.Queue(maxsize=4 * most)
+def _arriving_lines(descriptor: int, limit: int) -> Iterator[list[str]]:
+    """Yields the lines that have arrived, at least one and at most `limit` at a time."""
+    arrived: queue.Queue[Any] = queue.Queue(maxsize=4 * limit)
 
     def read() -> None:
         try:
-            # Not sys.stdin: at exit Python would close that under the thread that waits for it, and abort.
+            # Not sys.stdin: at exit Python would close it while this thread reads it, and abort.
             with open(descriptor, "rb", closefd=False) as stream:
                 for number, line in enumerate(stream, 1):
-                    waiting.put(_decode(line, number))
-            waiting.put(_END)
+                    arrived.put(_decode(line, number))
+            arrived.put(_END)
         except (OSError, UserError) as e:
-            waiting.put(e)
+            arrived.put(e)
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        lines, item = [], waiting.get()
+        lines, item = [], arrived.get()
         while isinstance(item, str):
             lines.append(item)
             try:
-                item = waiting.get_nowait() if len(lines) < most else None
+                item = arrived.get_nowait() if len(lines) < limit else None
             except queue.Empty:
                 item = None
         if lines:

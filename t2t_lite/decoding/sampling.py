@@ -1,24 +1,27 @@
-"""Sampling: answers drawn by chance, with a seed. Shapes as in search.py."""
+"""Sampling with a seed, by temperature, top-k and top-p (nucleus). Shapes as in search.py."""
 
 from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import Decoded, Decoder, Start, one_by_one
+from t2t_lite.decoding.search import Decoded, Decoder, SearchInputs, search_left_to_right
+
+# The cumulative sum of probabilities has rounding errors: 0.5 + 0.3 may come out below or above a top_p of 0.8.
+_SUM_TOLERANCE = 1e-6
 
 
 class SamplingDecoder(Decoder):
-    """Draws each token from the model's distribution, sharpened and cut.
+    """Samples each token from the model's distribution, after temperature, top-k and top-p.
 
-    What is drawn depends on the seed, the input and the number of the answer alone: not on the batch around the input.
+    A sample depends only on the seed, the input and the number of the answer, not on the rest of the batch.
 
     Args:
       model: a trained model.
-      answers: how many are drawn for an input.
-      temperature: logits are divided by it; below 1 the likely become likelier.
-      top_k: only the k likeliest tokens can be drawn; 0: all.
-      top_p: only the fewest tokens whose probabilities reach p together (nucleus sampling, Holtzman et al., 2020).
-      seed: of what is drawn.
+      answers: samples per input.
+      temperature: divides the logits; below 1 it makes probable tokens more probable.
+      top_k: samples only from the k most probable tokens; 0: from all.
+      top_p: samples only from the fewest tokens whose probabilities sum to p (nucleus, Holtzman et al., 2020).
+      seed: of the random numbers.
     """
 
     def __init__(
@@ -32,35 +35,38 @@ class SamplingDecoder(Decoder):
     ):
         super().__init__(model)
         self.answers, self.seed = answers, seed
-        self._cut: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        self._filters: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
-    def search(self, net: Any, start: Start) -> Decoded:
-        """Draws the answers one token after the other."""
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
+        """See Decoder.search."""
         inputs = tf.shape(start.encoded)[0]
         start = start.repeated(self.answers)
         numbers = tf.tile(tf.range(self.answers, dtype=tf.int64), [inputs])
-        # One stream of numbers an answer, all drawn beforehand: a draw for the whole batch would tie its rows together.
+        # A random stream per answer, drawn beforehand: one draw for the whole batch would depend on its size.
         streams = tf.map_fn(
-            lambda mark: tf.random.stateless_uniform([start.limit], tf.stack([tf.constant(self.seed, tf.int64), mark])),
-            start.prints * 1_000_003 + numbers,
+            lambda seed: tf.random.stateless_uniform([start.limit], tf.stack([tf.constant(self.seed, tf.int64), seed])),
+            start.fingerprints * 1_000_003 + numbers,
             fn_output_signature=tf.TensorSpec([None], tf.float32),
         )
-        return one_by_one(
-            self, net, start, lambda likelihoods, position: draw(likelihoods, streams[:, position], **self._cut)
+        return search_left_to_right(
+            self,
+            net,
+            start,
+            lambda log_probs, position: sample_tokens(log_probs, streams[:, position], **self._filters),
         )
 
 
-def draw(
-    likelihoods: tf.Tensor, uniform: tf.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+def sample_tokens(
+    log_probs: tf.Tensor, uniform: tf.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> tf.Tensor:
-    """Draws a token a row: log-probabilities (B, V) and numbers (B,) in [0, 1) -> int32 (B,)."""
-    vocabulary = likelihoods.shape[-1]
-    best, tokens = tf.math.top_k(likelihoods / temperature, min(top_k or vocabulary, vocabulary))  # descending
-    chances = tf.nn.softmax(best)
-    before = tf.cumsum(chances, axis=-1, exclusive=True)
-    chances = tf.where(before < top_p, chances, 0.0)  # the first is kept whatever top_p is
-    reached = tf.cumsum(chances, axis=-1)
-    passed = tf.reduce_sum(tf.cast(reached <= uniform[:, None] * reached[:, -1:], tf.int32), axis=-1)
-    # Rounding could pass over all of them.
-    last = tf.reduce_sum(tf.cast(chances > 0, tf.int32), axis=-1) - 1
-    return tf.gather(tokens, tf.minimum(passed, last), batch_dims=1)
+    """Samples a token per row: log-probabilities (B, V) and uniform numbers (B,) in [0, 1) -> int32 (B,)."""
+    vocabulary = log_probs.shape[-1]
+    best, tokens = tf.math.top_k(log_probs / temperature, min(top_k or vocabulary, vocabulary))  # descending
+    probs = tf.nn.softmax(best)
+    before = tf.cumsum(probs, axis=-1, exclusive=True)
+    nucleus = top_p * (1 - _SUM_TOLERANCE) if top_p < 1 else 1.0
+    probs = tf.where(before < nucleus, probs, 0.0)  # keeps the first token for any top_p
+    cumulative = tf.cumsum(probs, axis=-1)
+    index = tf.reduce_sum(tf.cast(cumulative <= uniform[:, None] * cumulative[:, -1:], tf.int32), axis=-1)
+    last = tf.reduce_sum(tf.cast(probs > 0, tf.int32), axis=-1) - 1  # rounding may lead past it
+    return tf.gather(tokens, tf.minimum(index, last), batch_dims=1)

@@ -1,6 +1,6 @@
-"""What greedy search, sampling and beam search share: encoding, and one graph a target net that holds the whole search.
+"""The base class of greedy search, beam search and sampling: encodes the inputs and traces the search as one graph.
 
-Shapes: B batch, N answers asked for an input, S input positions, L the longest output, D hidden size, V vocabulary.
+Shapes: B batch, N answers per input, S input positions, L output positions at most, D hidden size, V vocabulary.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,59 +8,59 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-PAD, END = 0, 1  # what every vocabulary has
-NEVER = -1e30  # the log-probability of what does not exist
+PAD, END = 0, 1  # the ids of padding and of the end token in every vocabulary
+NEG_INF = -1e30  # the log-probability of an impossible token or hypothesis
 
 
 class Decoded(NamedTuple):
-    """Outputs, the end token left in. The N rows of an input stand together, the best first."""
+    """Decoded token ids, with the end token. The N rows of an input are adjacent, the best first."""
 
     ids: tf.Tensor  # (B N, L), 0 after the end token
     scores: tf.Tensor  # (B N,): log-probability of the output under the model, in nats
     finished: tf.Tensor  # (B N,): whether the end token came before the limit
 
 
-class Start(NamedTuple):
-    """What a search starts from."""
+class SearchInputs(NamedTuple):
+    """The encoded inputs of a search."""
 
     encoded: tf.Tensor  # (B, S, D)
     valid: tf.Tensor  # (B, S)
     command: tf.Tensor  # (B, D)
     limit: tf.Tensor  # (): tokens of an answer at most
-    prints: tf.Tensor  # (B,): a number for each input, the same for the same input in any batch
+    fingerprints: tf.Tensor  # (B,): a hash of each input, which does not depend on the rest of the batch
 
-    def repeated(self, times: int) -> "Start":
-        """Each row `times` times, one after the other."""
-        rows = ("encoded", "valid", "command", "prints")
+    def repeated(self, times: int) -> "SearchInputs":
+        """Repeats each row `times` times; the copies are adjacent."""
+        rows = ("encoded", "valid", "command", "fingerprints")
         return self._replace(**{name: tf.repeat(getattr(self, name), times, axis=0) for name in rows})
 
 
 class Decoder:
-    """Searches for the answers to batches of inputs. Subclasses say how.
+    """Decodes batches of inputs. Subclasses implement `search`.
 
     Args:
       model: a trained model.
     """
 
-    answers = 1  # N, answers an input
+    answers = 1  # N, answers per input
 
     def __init__(self, model: Any):
         self.model = model
-        self._searches: dict[str, Any] = {}
+        self._searches: dict[str, Any] = {}  # {target net: traced search}
 
     def __call__(self, problem: str, batch: Mapping[str, tf.Tensor], max_length: int) -> Decoded:
         """Decodes a batch of inputs into at most max_length tokens each."""
         net = self.model.net(self.model.problems[problem].targets)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = Start(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
+        start = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
         if net.name not in self._searches:
-            search = tf.function(lambda start: self.search(net, start), input_signature=[_any_size(start)])
+            search = tf.function(lambda start: self.search(net, start), input_signature=[_signature(start)])
             self._searches[net.name] = search
         return Decoded(*self._searches[net.name](start))
 
-    def search(self, net: Any, start: Start) -> Decoded:
-        """The search itself, in graph mode.
+    def search(self, net: Any, start: SearchInputs) -> Decoded:
+        """Searches for the answers, in graph mode.
 
         Args:
           net: the modality net of the targets.
@@ -68,23 +68,32 @@ class Decoder:
         """
         raise NotImplementedError
 
-    def likelihoods(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
-        """One position: (B, D), state -> log-probabilities (B, V) of the next token, state. Padding is no token."""
+    def next_log_probs(self, net: Any, x: tf.Tensor, state: Any) -> tuple[tf.Tensor, Any]:
+        """Runs the model for one position; padding gets the log-probability NEG_INF.
+
+        Args:
+          net: the modality net of the targets.
+          x: (B, D), the embedding of the previous token.
+          state: the decoding state before this position.
+
+        Returns:
+          The log-probabilities (B, V) of the next token, and the state after this position.
+        """
         x, state = self.model.body.step(x, state)
-        likelihoods = tf.nn.log_softmax(net.logits(x[:, None])[:, 0])
-        return tf.where(tf.range(likelihoods.shape[-1]) == PAD, NEVER, likelihoods), state
+        log_probs = tf.nn.log_softmax(net.logits(x[:, None])[:, 0])
+        return tf.where(tf.range(log_probs.shape[-1]) == PAD, NEG_INF, log_probs), state
 
 
-def one_by_one(
-    decoder: Decoder, net: Any, start: Start, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+def search_left_to_right(
+    decoder: Decoder, net: Any, start: SearchInputs, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Decoded:
-    """One token after the other, none taken back.
+    """Chooses one token after the other, without backtracking.
 
     Args:
-      decoder: whose model is asked.
+      decoder: runs the model.
       net: the modality net of the targets.
       start: the encoded batch.
-      choose: log-probabilities (B, V) and the position () -> tokens (B,), int32.
+      choose: maps log-probabilities (B, V) and the position () to tokens (B,), int32.
     """
     batch = tf.shape(start.encoded)[0]
     state = decoder.model.body.initial_state(start.encoded, start.valid, start.limit)
@@ -96,27 +105,27 @@ def one_by_one(
     def extend(
         position: tf.Tensor, x: tf.Tensor, scores: tf.Tensor, finished: tf.Tensor, ids: tf.TensorArray, state: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray, Any]:
-        likelihoods, state = decoder.likelihoods(net, x, state)
-        chosen = tf.where(finished, 0, choose(likelihoods, position))
-        scores += tf.where(finished, 0.0, tf.gather(likelihoods, chosen, batch_dims=1))
-        ids = ids.write(position, chosen)
-        x = net.embed_targets(chosen[:, None])[:, 0]
-        return position + 1, x, scores, finished | (chosen == END), ids, state
+        log_probs, state = decoder.next_log_probs(net, x, state)
+        tokens = tf.where(finished, PAD, choose(log_probs, position))
+        scores += tf.where(finished, 0.0, tf.gather(log_probs, tokens, batch_dims=1))
+        ids = ids.write(position, tokens)
+        x = net.embed_targets(tokens[:, None])[:, 0]
+        return position + 1, x, scores, finished | (tokens == END), ids, state
 
     first = (tf.constant(0), start.command, tf.zeros([batch]), tf.zeros([batch], tf.bool), ids, state)
     position, _, scores, finished, ids, _ = tf.while_loop(unfinished, extend, first)
     return Decoded(tf.transpose(ids.stack()[:position]), scores, finished)
 
 
-def _any_size(start: Start) -> Start:
-    """What every start looks like, so that the search is traced once for all batches and lengths."""
+def _signature(start: SearchInputs) -> SearchInputs:
+    """The tensor specs of all batches and lengths, so that the search is traced once."""
     size = start.encoded.shape[-1]  # D
-    shapes = Start([None, None, size], [None, None], [None, size], [], [None])
-    return Start(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
+    shapes = SearchInputs([None, None, size], [None, None], [None, size], [], [None])
+    return SearchInputs(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
 
 
 def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
-    """(B, ...) -> int64 (B,): a number that depends on a row's values, not on its padding with zeros."""
+    """(B, ...) -> int64 (B,): a hash of a row's values, which does not depend on its padding with zeros."""
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])
     place = tf.range(tf.shape(bits)[1], dtype=tf.int64)

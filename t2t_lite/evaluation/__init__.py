@@ -1,1 +1,1 @@
-"""Metrics and the evaluator."""
+"""Metrics, the evaluation of a model on a split, and the tables of scores."""

@@ -1,12 +1,11 @@
-"""Scores of constituency trees by the rules of evalb with its COLLINS.prm, the Penn Treebank's usual measure.
+"""Bracket scores of constituency trees (PARSEVAL) by the rules of evalb with COLLINS.prm.
 
-Brackets are (label, first word, last word); those that answer and reference share are counted once each. Left out are
-the tags over single words, the label TOP, function tags (`NP-SBJ` is `NP`), words tagged as punctuation or as a trace,
-and what holds no other words. ADVP and PRT are one label.
+A bracket is (label, start, end) over the words; answer and reference are compared as multisets. Ignored are tags over
+single words, the label TOP, function tags (`NP-SBJ` is `NP`), words that the reference tags as punctuation or as a
+trace, and brackets without other words. ADVP and PRT are one label.
 
-One rule is stricter: evalb passes over a sentence whose answer has another number of words. Here such an answer is laid
-over the reference's words as far as it goes (`trees.delinearise`), and counts. Which words are left out is told by the
-reference's tags.
+One rule is stricter: evalb skips a sentence whose answer has another number of words. Here the answer's tags are
+aligned with the reference's words from the left (`trees.delinearise`), and the sentence counts.
 """
 
 from collections import Counter
@@ -25,47 +24,47 @@ def score_trees(answers: Sequence[str], references: Sequence[str]) -> dict[str, 
     """Scores answers in linear form, such as `(S (NP DT NN )NP (VP VBZ )VP . )S`, over all sentences.
 
     Returns:
-      bracket_precision, bracket_recall, bracket_f1 and complete_match (the share of sentences with all brackets and no
-      other), each from 0 to 1.
+      bracket_precision, bracket_recall, bracket_f1 and complete_match (the fraction of sentences whose brackets are all
+      right), each from 0 to 1.
     """
-    found = asked = shared = complete = 0
+    predicted = expected = correct = complete = 0
     for answer, reference in zip(answers, references, strict=True):
-        ours, theirs = brackets_of(answer, reference)
-        found, asked = found + ours.total(), asked + theirs.total()
-        shared += (ours & theirs).total()
-        complete += ours == theirs
-    precision, recall = shared / max(found, 1), shared / max(asked, 1)
+        answered, wanted = brackets_of(answer, reference)
+        predicted, expected = predicted + answered.total(), expected + wanted.total()
+        correct += (answered & wanted).total()
+        complete += answered == wanted
+    precision, recall = correct / max(predicted, 1), correct / max(expected, 1)
     return {
         "bracket_precision": precision,
         "bracket_recall": recall,
-        "bracket_f1": 2 * shared / max(found + asked, 1),
+        "bracket_f1": 2 * correct / max(predicted + expected, 1),
         "complete_match": complete / max(len(references), 1),
     }
 
 
 def brackets_of(answer: str, reference: str) -> tuple[Brackets, Brackets]:
-    """The brackets that count, of both trees in linear form."""
+    """Returns the scored brackets of an answer and its reference, both in linear form."""
     tags = [token for token in reference.split() if token.strip("()") and token[0] not in "()"]
     if not tags:
         return Counter(), Counter()
     words = [str(number) for number in range(len(tags))]
     kept = [tag not in _DELETED_TAGS for tag in tags]
     before = [sum(kept[:i]) for i in range(len(kept) + 1)]
-    ours, theirs = (count_brackets(delinearise(text, words), before) for text in (answer, reference))
-    return ours, theirs
+    answered, wanted = (count_brackets(delinearise(text, words), before) for text in (answer, reference))
+    return answered, wanted
 
 
 def count_brackets(tree: Tree, before: Sequence[int]) -> Brackets:
-    """The brackets of a tree that count.
+    """Returns the scored brackets of a tree.
 
     Args:
-      tree: over all words.
-      before: for each word, and for the end, how many of the words before it count.
+      tree: a tree over all words.
+      before: for each word, and for the end, the number of words before it that are not ignored.
     """
     counts: Brackets = Counter()
 
     def walk(node: Tree, first: int) -> int:
-        """Counts a constituent that starts at a word; returns the word after it."""
+        """Counts a constituent from its first word; returns the index after its last word."""
         end = first
         for child in node.children:
             end = end + 1 if isinstance(child, str) or child.is_leaf else walk(child, end)

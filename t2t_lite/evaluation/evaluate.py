@@ -1,4 +1,4 @@
-"""Scores a model on a split: teacher-forced figures for every problem, decoded ones where the problem has them."""
+"""Evaluates a model on a split: teacher-forced metrics for every problem, and the metrics of decoded answers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,22 +29,23 @@ def evaluate_run(
     checkpoint: str = "latest",
     decode_hparams: DecodeHParams = GREEDY,
 ) -> dict[str, Any]:
-    """Scores a checkpoint of a run.
+    """Evaluates a checkpoint of a run.
 
     Args:
       names: problems; each must have been trained in the run.
-      data_dir: where datagen put the data.
+      data_dir: the folder of their data.
       output_dir: the run's folder.
       split: the split to score.
       eval_steps: batches of each problem; None for the whole split.
       checkpoint: "latest", "best" or a step.
-      decode_hparams: how answers are searched for, where they are scored.
+      decode_hparams: the settings of the search for answers.
 
     Returns:
-      {"step": N, "teacher_forced": the metrics that are, "problems": {name: {metric: value}}}.
+      {"step": N, "teacher_forced": [names of metrics], "problems": {name: {metric: value}}}.
 
     Raises:
-      UserError: no run, no checkpoint, no data, data that are not the run's, or a problem names a metric that is none.
+      UserError: there is no run, checkpoint or data, the data are not those of the run, or a problem names an unknown
+        metric.
     """
     run = Run.open(output_dir)
     datasets = run.open_datasets(data_dir, list(names))
@@ -68,23 +69,23 @@ def evaluate(
     max_length: int = 0,
     before_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, dict[str, Any]]:
-    """Scores a model: {problem: {metric: value}}.
+    """Evaluates a model and returns {problem: {metric: value}}.
 
-    Teacher-forced, for every problem: examples, loss and log_perplexity (nats a target), accuracy (share of targets),
-    accuracy_per_sequence and accuracy_top5. With a decoder, also the problem's own metrics, of decoded answers, and
-    answers_cut and answers_empty: how many of these the length limit cut, and how many have no text. too_long, where
-    there are any: the split's examples of which a side is longer than the network is given, and cut; answers are scored
-    against the whole target all the same.
+    Teacher-forced, for every problem: examples, loss and log_perplexity (nats per target token), accuracy (of tokens),
+    accuracy_per_sequence and accuracy_top5. With a decoder, also the problem's own metrics of decoded answers, and
+    answers_cut and answers_empty: the number of answers that the length limit cut, and of those without text. If the
+    split has examples whose input or target is longer than the maximum, too_long is their number: the model gets them
+    cut, but answers are scored against the whole target.
 
     Args:
       model: the model.
-      datasets: its problems.
-      hparams: those of the run.
+      datasets: {name: dataset} of the problems.
+      hparams: the run's hparams.
       split: the split to score.
       eval_steps: batches of each problem; None for the whole split.
-      decoder: finds the answers; None: teacher-forced figures alone.
-      max_length: tokens of an answer at most; 0: what the problem's target allows.
-      before_batch: called before each batch; what it raises breaks the evaluation off.
+      decoder: decodes the answers; None: only teacher-forced metrics.
+      max_length: tokens of an answer at most; 0: the maximum of the problem's targets.
+      before_batch: called before each batch; an exception from it ends the evaluation.
     """
     results = {}
     for name, dataset in datasets.items():
@@ -94,12 +95,12 @@ def evaluate(
         decoded = decoder is not None and bool(dataset.problem.metrics)
         for batch in _batches(dataset, split, hparams, eval_steps, references=decoded):
             before_batch()
-            whole_targets = batch.pop("references", None)
+            full_targets = batch.pop("references", None)
             for key, value in _score_batch(model, name, batch).items():
                 sums[key] = sums.get(key, 0.0) + value
-            if decoder and whole_targets is not None:
+            if decoder and full_targets is not None:
                 answers += answer_batch(decoder, dataset, batch, max_length)
-                references += target_texts(dataset, whole_targets)
+                references += target_texts(dataset, full_targets)
         results[name] = _averages(sums)
         if too_long := dataset.split(split).too_long:
             results[name]["too_long"] = too_long
@@ -111,7 +112,7 @@ def evaluate(
 
 
 def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:
-    """(B, T) ids -> B texts."""
+    """Decodes target ids (B, T) to B texts."""
     targets = dataset.problem.targets
     assert isinstance(targets, Text)
     vocabulary = dataset.vocabularies[targets.vocab]
@@ -127,22 +128,22 @@ def _batches(
 
 
 def _score_batch(model: Any, name: str, batch: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """Sums over a batch, which add up over batches."""
+    """Sums over the batch, of which `_averages` makes metrics."""
     scores = model.score(name, batch)
     targets = batch["targets"]
-    right = tf.cast(tf.argmax(scores.logits, -1, output_type=tf.int32) == targets, tf.float32) * scores.weights
+    correct = tf.cast(tf.argmax(scores.logits, -1, output_type=tf.int32) == targets, tf.float32) * scores.weights
     classes = scores.logits.shape[-1]
     in_top5 = tf.math.in_top_k(tf.reshape(targets, [-1]), tf.reshape(scores.logits, [-1, classes]), min(5, classes))
     top5 = tf.cast(tf.reshape(in_top5, tf.shape(targets)), tf.float32) * scores.weights
     per_sequence = list(range(1, len(targets.shape)))
-    whole = tf.reduce_sum(right, per_sequence) == tf.reduce_sum(scores.weights, per_sequence)
+    all_correct = tf.reduce_sum(correct, per_sequence) == tf.reduce_sum(scores.weights, per_sequence)
     sums = {
         "examples": tf.shape(targets)[0],
         "targets": tf.reduce_sum(scores.weights),
         "loss": tf.reduce_sum(scores.loss),
-        "accuracy": tf.reduce_sum(right),
+        "accuracy": tf.reduce_sum(correct),
         "accuracy_top5": tf.reduce_sum(top5),
-        "accuracy_per_sequence": tf.reduce_sum(tf.cast(whole, tf.float32)),
+        "accuracy_per_sequence": tf.reduce_sum(tf.cast(all_correct, tf.float32)),
     }
     return {key: float(value) for key, value in sums.items()}
 

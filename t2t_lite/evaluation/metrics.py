@@ -1,4 +1,4 @@
-"""Metrics of decoded text. A problem names those it wants; each gives one figure or more."""
+"""Metrics of decoded texts. A problem names its metrics; each returns one score or more."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,11 +7,11 @@ from t2t_lite.evaluation import brackets, cider
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
 
-Figures = dict[str, float | str]
+Scores = dict[str, float | str]
 
 
-def bleu(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Corpus BLEU, 0 to 100, as sacrebleu computes it with its own tokenizer, and the signature that says how."""
+def bleu(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Corpus BLEU, 0 to 100, of sacrebleu with its default tokenizer, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.BLEU()
@@ -19,8 +19,8 @@ def bleu(answers: Sequence[str], references: Sequence[str]) -> Figures:
     return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
 
 
-def chrf(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Corpus chrF2, 0 to 100: F-score of character n-grams, as sacrebleu computes it, and its signature."""
+def chrf(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Corpus chrF2, 0 to 100, of sacrebleu: F-score of character n-grams, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.CHRF()
@@ -28,18 +28,18 @@ def chrf(answers: Sequence[str], references: Sequence[str]) -> Figures:
     return {"chrf": float(score), "chrf_signature": str(metric.get_signature())}
 
 
-def wer(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Word error rate: words substituted, left out and put in, over the words of the references. 0 is perfect.
+def wer(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Word error rate: substitutions, deletions and insertions per word of the references. 0 is perfect.
 
-    Words are what white space separates; case and punctuation count. Above 1 where answers are too long.
+    White space separates words; case and punctuation count. Insertions may bring the rate above 1.
     """
     import jiwer
 
     return {"wer": _error_rate(jiwer.wer, answers, references)}
 
 
-def cer(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Character error rate: as `wer`, of characters; a run of white space is one of them, at the ends it is none."""
+def cer(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Character error rate: `wer` of characters. A run of white space counts as one space, or none at the ends."""
     import jiwer
 
     return {"cer": _error_rate(jiwer.cer, answers, references)}
@@ -52,19 +52,19 @@ def _error_rate(rate: Callable[..., float], answers: Sequence[str], references: 
     return float(rate(references, answers))
 
 
-def tree(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Trees in linear form: the share, 0 to 1, right as a whole, tags too; and evalb's figures (brackets.py)."""
-    right = sum(answer.split() == reference.split() for answer, reference in zip(answers, references, strict=True))
-    return {"accuracy_trees": right / max(len(references), 1), **brackets.score_trees(answers, references)}
+def tree(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Trees in linear form: the fraction, 0 to 1, of exact matches, tags included, and the scores of brackets.py."""
+    correct = sum(answer.split() == reference.split() for answer, reference in zip(answers, references, strict=True))
+    return {"accuracy_trees": correct / max(len(references), 1), **brackets.score_trees(answers, references)}
 
 
-def cider_d(answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Mean CIDEr-D of captions with one reference each, 0 to 10 (cider.py)."""
+def cider_d(answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Mean CIDEr-D, 0 to 10, of captions with one reference each (cider.py)."""
     scores = cider.cider_d(answers, [[reference] for reference in references])
     return {"cider_d": sum(scores) / max(len(scores), 1)}
 
 
-METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Figures]] = {
+METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Scores]] = {
     "bleu": bleu,
     "chrf": chrf,
     "wer": wer,
@@ -78,24 +78,24 @@ def check(problem: Problem) -> None:
     """Checks the metrics that a problem names.
 
     Raises:
-      UserError: one is unknown, or there is no text to score.
+      UserError: a metric is unknown, or the targets are not text.
     """
     for name in problem.metrics:
         if name not in METRICS:
             raise UserError(f"problem '{problem.name}': unknown metric '{name}'{did_you_mean(name, METRICS)}")
     if problem.metrics and not isinstance(problem.targets, Text):
-        raise UserError(f"problem '{problem.name}': metrics are of texts, and its targets are none")
+        raise UserError(f"problem '{problem.name}': metrics need text targets; remove `metrics` or use Text targets")
 
 
-def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str]) -> Figures:
-    """Returns the figures of the metrics named, for answers and references in the same order.
+def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str]) -> Scores:
+    """Returns the scores of the named metrics, for answers and references in the same order.
 
     Raises:
-      ValueError: there are not as many answers as references.
+      ValueError: the numbers of answers and references differ.
     """
     if len(answers) != len(references):
-        raise ValueError(f"{len(answers)} answers to {len(references)} references")
-    figures: Figures = {}
+        raise ValueError(f"{len(answers)} answers, but {len(references)} references")
+    scores: Scores = {}
     for name in names:
-        figures |= METRICS[name](answers, references)
-    return figures
+        scores |= METRICS[name](answers, references)
+    return scores

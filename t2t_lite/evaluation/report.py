@@ -1,13 +1,13 @@
-"""The tables of scores that t2t-eval and the trainer print."""
+"""Formats the tables of scores that t2t-eval and t2t-trainer print."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Tables: a title, and heading and format of each figure in the order of the columns. A column, a row and a table are
-# shown where there is a figure. The eight problems' tables fit into 80 columns.
+# Tables: a title, and {metric: (heading, format)} in the order of the columns. Tables, rows and columns without scores
+# are left out. The tables of the eight problems fit into 80 columns.
 _TABLES = (
     (
-        "teacher-forced: each symbol predicted from the reference before it, a class from its input",
+        "teacher-forced: each token predicted from the reference before it, a class from its input",
         {
             "examples": ("examples", "{:d}"),
             "loss": ("loss", "{:.3f}"),
@@ -31,48 +31,48 @@ _TABLES = (
         },
     ),
 )
-_FAULTS = {"answers_cut": "reached the length limit", "answers_empty": "empty"}
+_WARNINGS = {"answers_cut": "reached the length limit", "answers_empty": "empty"}
 _SIGNATURES = {"bleu_signature": "BLEU", "chrf_signature": "chrF"}
 
-_Figures = Mapping[str, Mapping[str, Any]]  # {problem: {figure: value}}
+_Scores = Mapping[str, Mapping[str, Any]]  # {problem: {metric: value}}
 
 
 def format_report(scores: Mapping[str, Any]) -> str:
-    """A table of what is teacher-forced and one of what is decoded, a row a problem; faults of answers; signatures.
+    """Formats a table of teacher-forced and one of decoded scores, with a row per problem; warnings; signatures.
 
     Args:
-      scores: what `evaluate_run` returns: {"step": N, "problems": {name: {figure: value}}}.
+      scores: the result of `evaluate_run`: {"step": N, "problems": {name: {metric: value}}}.
     """
-    problems: _Figures = scores["problems"]
-    parts = [*_tables(problems), _faults(problems), _signatures(problems)]
+    problems: _Scores = scores["problems"]
+    parts = [*_tables(problems), _warnings(problems), _signatures(problems)]
     return "\n\n".join("\n".join(lines) for lines in ([f"step {scores['step']}"], *parts) if lines)
 
 
-def format_comparison(before: _Figures, after: _Figures, headings: tuple[str, str]) -> str:
-    """The figures of two models side by side, a row a figure.
+def format_comparison(before: _Scores, after: _Scores, headings: tuple[str, str]) -> str:
+    """Formats the scores of two models side by side, with a row per metric.
 
     Args:
-      before: {problem: {figure: value}} of the one.
+      before: {problem: {metric: value}} of one model.
       after: the same of the other.
-      headings: what they are called.
+      headings: the headings of their columns.
     """
     rows = [["problem", "figure", *headings]]
-    for name, figures in before.items():
+    for name, scores in before.items():
         for _, columns in _TABLES:
-            for key, (heading, shape) in columns.items():
-                if key in figures and key not in ("examples", "log_perplexity"):  # the number, and the loss again
-                    rows.append([name, heading, *(shape.format(each[name][key]) for each in (before, after))])
+            for key, (heading, template) in columns.items():
+                if key in scores and key not in ("examples", "log_perplexity"):  # log_perplexity equals the loss
+                    rows.append([name, heading, *(template.format(each[name][key]) for each in (before, after))])
     return "\n".join(_columns(rows))
 
 
-def _tables(problems: _Figures) -> Iterator[list[str]]:
+def _tables(problems: _Scores) -> Iterator[list[str]]:
     for title, columns in _TABLES:
-        having = {name: figures for name, figures in problems.items() if not columns.keys().isdisjoint(figures)}
-        shown = [c for c in columns if any(c in figures for figures in having.values())]
-        heading = ["problem", *(columns[c][0] for c in shown)]
+        scored = {name: scores for name, scores in problems.items() if not columns.keys().isdisjoint(scores)}
+        shown = [key for key in columns if any(key in scores for scores in scored.values())]
+        heading = ["problem", *(columns[key][0] for key in shown)]
         rows = [
-            [name, *(columns[c][1].format(figures[c]) if c in figures else "" for c in shown)]
-            for name, figures in having.items()
+            [name, *(columns[key][1].format(scores[key]) if key in scores else "" for key in shown)]
+            for name, scores in scored.items()
         ]
         if rows:
             yield [title, *_columns([heading, *rows])]
@@ -87,19 +87,19 @@ def _columns(rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def _faults(problems: _Figures) -> list[str]:
-    """The problems of which an answer was cut or empty, or an example was too long."""
+def _warnings(problems: _Scores) -> list[str]:
+    """A line for each problem with answers that were cut or empty, or with examples that were too long."""
     lines = []
-    for name, figures in problems.items():
-        told = [f"{figures[key]:,} {what}" for key, what in _FAULTS.items() if figures.get(key)]
-        if told:
-            lines.append(f"{name}: of {figures['examples']:,} answers {', '.join(told)}")
-        if figures.get("too_long"):
-            lines.append(f"{name}: {figures['too_long']:,} examples of the split are longer than the maximum and cut")
+    for name, scores in problems.items():
+        warnings = [f"{scores[key]:,} {warning}" for key, warning in _WARNINGS.items() if scores.get(key)]
+        if warnings:
+            lines.append(f"{name}: of {scores['examples']:,} answers {', '.join(warnings)}")
+        if scores.get("too_long"):
+            lines.append(f"{name}: {scores['too_long']:,} examples of the split are longer than the maximum and cut")
     return lines
 
 
-def _signatures(problems: _Figures) -> list[str]:
-    """How sacrebleu computed its figures, each way once."""
-    ways = {f[key]: name for f in problems.values() for key, name in _SIGNATURES.items() if key in f}
-    return [f"{name}: sacrebleu {way}" for way, name in ways.items()]
+def _signatures(problems: _Scores) -> list[str]:
+    """A line for each different signature of sacrebleu."""
+    names = {scores[key]: name for scores in problems.values() for key, name in _SIGNATURES.items() if key in scores}
+    return [f"{name}: sacrebleu {signature}" for signature, name in names.items()]

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.decode import answer_batch, show
+from t2t_lite.decoding.decode import answer_batch, feature_text
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.hparams import HParams
 from t2t_lite.monitoring import scalar_writer
@@ -59,7 +59,7 @@ class SampleOutputs:
         lines = ["| input | target | output |", "|---|---|---|"]
         for row, answer in enumerate(answer_batch(self.decoder, dataset, batch, limit)):
             number = int(batch["index"][row])
-            cells = [show(dataset, key, batch, row, number) for key in ("inputs", "targets")]
+            cells = [feature_text(dataset, key, batch, row, number) for key in ("inputs", "targets")]
             cells.append(answer.text + ("" if answer.finished else " [length limit]"))
             lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
         return "\n".join(lines)

@@ -11,7 +11,7 @@ from t2t_lite.data import lengths
 from t2t_lite.data.decode_features import pad_text
 from t2t_lite.decoding.decode import make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.decoding.search import Start, fingerprints
+from t2t_lite.decoding.search import SearchInputs, fingerprints
 from t2t_lite.modalities.modality import Embedded
 from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.serving.preprocessing import read_inputs
@@ -96,7 +96,7 @@ class Signatures:
         problem = self._model.problems[name]
         batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
         encoded = self._encode(name, batch)
-        start = Start(
+        start = SearchInputs(
             encoded.x,
             encoded.valid,
             self._command(name, tf.size(inputs)),

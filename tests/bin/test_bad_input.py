@@ -380,7 +380,7 @@ class TestDecoder:
         flags = ["--problem=session_pictures", f"--decode_from_file={tmp_path}/in"]
         told = [f"--decode_to_file: cannot write '{tmp_path}/no/out': no such folder"]
         fails(decoder, *flags, f"--decode_to_file={tmp_path}/no/out", phrases=told)
-        told = [f"--decode_to_file: '{tmp_path}/in' is what --decode_from_file reads"]
+        told = [f"--decode_to_file: '{tmp_path}/in' is the file that --decode_from_file reads"]
         fails(decoder, *flags, f"--decode_to_file={tmp_path}/in", phrases=told)
         flags = ["--problem=session_tones", f"--decode_from_file={tmp_path}/in", f"--decode_to_file={tmp_path}/out"]
         told = ["--brackets: problem 'session_tones' does not answer a sentence with its tree"]

@@ -204,7 +204,9 @@ def test_missing_folders_and_files_are_told_before_the_work(usr, tmp_path):
     fails(1, "--json_out: cannot write", *evaluate, f"--json_out={tmp_path}/none/x.json")
     fails(1, f"--json_out: cannot write '{tmp_path}': a folder", *evaluate, f"--json_out={tmp_path}")
     fails(1, "--decode_from_file: no file 'none.txt'", *decode, "--decode_from_file=none.txt", "--decode_to_file=x")
-    fails(1, "--decode_from_file: no file '.'", *decode, "--decode_from_file=", "--decode_to_file=x")
+    fails(
+        1, "--decode_from_file: '.' is a folder; expected a file", *decode, "--decode_from_file=", "--decode_to_file=x"
+    )
     fails(1, "--t2t_usr_dir: no folder 'none'", *evaluate, "--t2t_usr_dir=none")
 
 

@@ -303,7 +303,7 @@ class TestMaxBad:
     @pytest.mark.parametrize("value", ["2", "-1%", "few", "101%"])
     def test_shares_that_are_none(self, value, capsys):
         assert datagen.main([f"--max_bad={value}", "--problem=x", "--data_dir=y"]) == 2
-        assert f"--max_bad={value}: expected a share" in capsys.readouterr().err
+        assert f"--max_bad={value}: expected a fraction" in capsys.readouterr().err
 
 
 class TestOddExamples:

@@ -15,6 +15,7 @@ from fake_answers import PROBLEM, FakeAnswerer
 from t2t_lite.decoding import files
 from t2t_lite.decoding.answer import Answer
 from t2t_lite.errors import UserError
+from t2t_lite.output_file import OutputFile
 
 HERE = Path(__file__).parents[1]
 
@@ -27,7 +28,8 @@ def decode(tmp_path):
         source, target = tmp_path / "in", tmp_path / "out"
         source.write_bytes((end.join(lines) + end).encode())
         answerer = FakeAnswerer(**kwargs)
-        files.decode_file(answerer, PROBLEM, source=source, target=target, return_scores=return_scores)
+        output = OutputFile(target, "decode_to_file")
+        files.decode_file(answerer, PROBLEM, source=source, target=output, return_scores=return_scores)
         return (tmp_path / "out").read_bytes().decode().split("\n")[:-1]
 
     return decode
@@ -86,7 +88,7 @@ class TestFile:
         done = start("file", *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         out, err = done.communicate()
         assert done.returncode == 0, err
-        assert "going on: 14 inputs have been answered before" in err
+        assert "resuming: 14 inputs have been answered before" in err
         assert out == f"25 lines written to {tmp_path}/out\n"
         assert (tmp_path / "out").read_text().splitlines() == [line[::-1] for line in lines]
         assert sorted(os.listdir(tmp_path)) == ["in", "out"]

@@ -10,7 +10,7 @@ from checks import SMALL, batch_of, close, five_problems, problem, randomize
 from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy_search import GreedyDecoder
-from t2t_lite.decoding.sampling import SamplingDecoder, draw
+from t2t_lite.decoding.sampling import SamplingDecoder, sample_tokens
 from t2t_lite.decoding.search import END
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
@@ -53,8 +53,8 @@ def exhaustive(model, inputs):
     scored = []
     for row in inputs:
         batch = {"inputs": tf.tile(row[None], [len(padded), 1]), "targets": tf.constant(padded)}
-        likelihoods = tf.nn.log_softmax(model.score("copy", batch).logits).numpy()
-        scored.append({o: sum(likelihoods[i, t, token] for t, token in enumerate(o)) for i, o in enumerate(outputs)})
+        log_probs = tf.nn.log_softmax(model.score("copy", batch).logits).numpy()
+        scored.append({o: sum(log_probs[i, t, token] for t, token in enumerate(o)) for i, o in enumerate(outputs)})
     return scored
 
 
@@ -91,10 +91,10 @@ def by_hand(model, row, beams, alpha, answers):
     for position in range(LIMIT):
         targets = np.array([(*ids, *[2] * (LIMIT - position)) for ids, _ in opened], np.int32)
         batch = {"inputs": tf.tile(row[None], [len(opened), 1]), "targets": tf.constant(targets)}
-        likelihoods = tf.nn.log_softmax(model.score("copy", batch).logits).numpy()[:, position]
+        log_probs = tf.nn.log_softmax(model.score("copy", batch).logits).numpy()[:, position]
         likely = sorted(
             (
-                ((*ids, token), score + likelihoods[i, token])
+                ((*ids, token), score + log_probs[i, token])
                 for i, (ids, score) in enumerate(opened)
                 for token in (1, 2, 3)
             ),
@@ -159,9 +159,9 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
     assert len(together) == 10
     for row in range(5):
         length = int(tf.math.count_nonzero(inputs[row]))
-        lock_folder = rows_of(decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 8))
+        alone = rows_of(decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 8))
         for (ids, score, finished), (alone_ids, alone_score, alone_finished) in zip(
-            together[2 * row : 2 * row + 2], lock_folder, strict=True
+            together[2 * row : 2 * row + 2], alone, strict=True
         ):
             assert tuple(t for t in ids if t) == tuple(t for t in alone_ids if t)
             assert score == pytest.approx(alone_score, abs=1e-3) and finished == alone_finished
@@ -216,7 +216,7 @@ class TestSampling:
         chances = np.zeros(4)
         chances[tokens] = [0.5, 0.3, 0.15, 0.05]
         uniform = (np.arange(2000) + 0.5) / 2000
-        drawn = draw(
+        drawn = sample_tokens(
             tf.tile(tf.constant(np.log(chances), tf.float32)[None], [2000, 1]), tf.constant(uniform, tf.float32), **cut
         )
         found = np.bincount(drawn, minlength=4)[tokens] / 2000

@@ -220,7 +220,7 @@ class TestBleuCommand:
 def test_score_merges_and_refuses_what_does_not_fit():
     figures = metrics.score(["wer", "cer"], ["a"], ["a"])
     assert figures == {"wer": 0.0, "cer": 0.0}
-    with pytest.raises(ValueError, match="1 answers to 2 references"):
+    with pytest.raises(ValueError, match="1 answers, but 2 references"):
         metrics.score(["wer"], ["a"], ["a", "b"])
 
 
@@ -230,5 +230,5 @@ def test_a_problem_that_names_no_metric_is_told():
     with pytest.raises(UserError, match="problem 'mine': unknown metric 'blue'; did you mean 'bleu'"):
         metrics.check(problem)
     problem.targets, problem.metrics = Label(("a", "b")), ("wer",)
-    with pytest.raises(UserError, match="problem 'mine': metrics are of texts"):
+    with pytest.raises(UserError, match="problem 'mine': metrics need text targets"):
         metrics.check(problem)

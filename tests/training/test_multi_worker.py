@@ -127,7 +127,7 @@ def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled)
     for index, (status, said) in enumerate(results):
         assert status == 143, said
         by = "SIGTERM" if index == signalled else "SIGTERM to another worker"
-        assert f"stopped by {by}; step {step} is saved. To go on:" in said
+        assert f"stopped by {by}; step {step} is saved. To continue:" in said
         assert "Traceback" not in said
     ports = free_ports()
     again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))

@@ -168,7 +168,7 @@ def test_a_signal_saves_and_names_the_command_that_goes_on(whole, flags, tmp_pat
     assert process.returncode == 143, told
     stopped, typed = told.splitlines()[-2:]
     step = max(finished_steps(tmp_path / "a run"))
-    assert f"; step {step} is saved. To go on:" in stopped
+    assert f"; step {step} is saved. To continue:" in stopped
     assert "Traceback" not in told
     assert shlex.split(typed) == command
     done = subprocess.run(shlex.split(typed), stderr=subprocess.PIPE, text=True)
