@@ -1,4 +1,4 @@
-"""What several test files share: a small model's hparams, its problems, random weights, and the test of any layer."""
+"""Shared by several test files: a small model's hparams, problems, batches and random weights; `check_layer`."""
 
 import contextlib
 
@@ -26,7 +26,7 @@ SMALL = HParams().replace(
     audio_mels=5,
     categorical_width=12,
 )
-NOISE = tf.constant([3, 5], tf.int32)
+NOISE = np.array([3, 5], np.int32)  # a seed; no tensor, or importing this would start TensorFlow
 
 
 def problem(name, inputs, targets, command=""):
@@ -36,7 +36,7 @@ def problem(name, inputs, targets, command=""):
 
 
 def five_problems():
-    """Speech, image to class, image to text, text to text, tree: every kind of data once."""
+    """One problem for each kind of data: speech, image to class, image to text, text to text, tree."""
     text, image = Text("words", 30), Image(9, 8)
     made = [
         problem("speech", Audio(1000), text, "to_english"),
@@ -49,7 +49,7 @@ def five_problems():
 
 
 def batch_of(problem, seed=0, rows=3, source=7, target=6):
-    """A random batch, padded at the ends of all examples but the first."""
+    """A random batch; all examples but the first are padded."""
     rng = np.random.default_rng(seed)
     batch = {}
     for key, feature, length in (("inputs", problem.inputs, source), ("targets", problem.targets, target)):
@@ -69,7 +69,7 @@ def batch_of(problem, seed=0, rows=3, source=7, target=6):
 
 
 def randomize(layer, seed=0):
-    """Gives every weight random values, norms' scales and shifts and the router's included; returns the layer."""
+    """Gives every weight random values, those of norms and routers included; returns the layer."""
     rng = np.random.default_rng(seed)
     for weight in layer.weights:
         normal = rng.standard_normal(weight.shape)
@@ -114,7 +114,7 @@ def mixed_bfloat16():
 
 @contextlib.contextmanager
 def eagerly():
-    """Runs tf.functions as plain Python, which spares a small test their tracing."""
+    """Runs tf.functions eagerly: small tests are faster without tracing."""
     tf.config.run_functions_eagerly(True)
     try:
         yield
@@ -123,13 +123,13 @@ def eagerly():
 
 
 def check_layer(make, call, shape, folder):
-    """The test that every layer passes: output shape, gradients, save and load, type under mixed_bfloat16.
+    """Checks of every layer: output shape, gradients, save and load, dtype under mixed_bfloat16.
 
     Args:
       make: builds the layer.
-      call: layer, dtype -> its output, or (output, sums of experts), on inputs of that type.
-      shape: of the output.
-      folder: for a checkpoint.
+      call: (layer, dtype) -> its output, or (output, sums of experts), for inputs of that dtype.
+      shape: the output's shape.
+      folder: where to save a checkpoint.
     """
 
     def output(layer, dtype=tf.float32):
@@ -160,7 +160,7 @@ def check_layer(make, call, shape, folder):
         assert weight.dtype == "float32"
         weight.assign(value)
     y, balance = output(narrow, tf.bfloat16)
-    # Logits are in float32 whatever the compute type.
+    # Logits (V is 3 or 30) are float32 whatever the compute dtype.
     assert y.dtype == (tf.float32 if shape[-1] in (3, 30) else tf.bfloat16)
     assert balance.dtype == tf.float32
     assert np.all(np.isfinite(tf.cast(y, tf.float32)))

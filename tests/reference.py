@@ -1,8 +1,9 @@
-"""The paper's equations in plain NumPy (float64): what the tests hold the layers to.
+"""The paper's equations in plain NumPy (float64), which the layers are tested against.
 
-Written from the paper, not from the layers; of a Keras layer only the weights are read. Where the paper is silent
-(residuals and norms around attention and experts), the docstrings of the layers say what is computed.
-Shapes: B batch, S source or rows, T target positions, D channels, H heads, E experts, N positions.
+Written from the paper, not from the layers; of a Keras layer only the weights are read. What the paper does not specify
+(residual connections and norms around attention and experts) follows the docstrings of the layers.
+Shapes: B batch, S input positions, T target positions, D hidden, H heads, E experts, V vocabulary or classes,
+N positions.
 """
 
 import math
@@ -35,7 +36,7 @@ def layer_norm(layer, x):
 
 
 def sepconv(x, depthwise, pointwise, strides=(1, 1), dilation=1, causal=False):
-    """(B, R, C, D) -> (B, ceil(R / stride), ceil(C / stride), F); depthwise (h, w, D), pointwise (D, F)."""
+    """(B, rows, columns, D), depthwise (h, w, D), pointwise (D, F) -> (B, ceil(rows/stride), ceil(columns/stride), F)."""
     height, width = depthwise.shape[:2]
     rows, columns = x.shape[1:3]
     above = height - 1 if causal else height // 2
@@ -52,7 +53,7 @@ def sepconv(x, depthwise, pointwise, strides=(1, 1), dilation=1, causal=False):
 
 
 def conv_step(layer, x, kernel, strides=(1, 1), dilation=1, causal=False, valid=None):
-    """`LN(SepConv(W, ReLU(x)))`, with padded rows zero to the convolution."""
+    """`LN(SepConv(W, ReLU(x)))`, with padded rows zeroed before the convolution."""
     depthwise = array(layer.depthwise)[..., 0]
     assert depthwise.shape[:2] == kernel
     x = relu(x)
@@ -72,18 +73,18 @@ def conv_block(layer, x, causal=False, valid=None):
 
 
 def max_pool(x, kernel, strides, valid=None):
-    """Windows are centred on every stride-th row and column; a window with nothing valid gives 0."""
+    """Windows are centred on every stride-th row and column; a window without a valid row gives 0."""
     batch, rows, columns, channels = x.shape
     out = np.zeros((batch, math.ceil(rows / strides[0]), math.ceil(columns / strides[1]), channels))
     for b, r, c in np.ndindex(out.shape[:3]):
-        found = [
+        window = [
             x[b, row, column]
             for row in range(r * strides[0] - kernel[0] // 2, r * strides[0] + kernel[0] // 2 + 1)
             for column in range(c * strides[1] - kernel[1] // 2, c * strides[1] + kernel[1] // 2 + 1)
             if 0 <= row < rows and 0 <= column < columns and (valid is None or valid[b, row])
         ]
-        if found:
-            out[b, r, c] = np.max(found, axis=0)
+        if window:
+            out[b, r, c] = np.max(window, axis=0)
     return out
 
 
@@ -112,9 +113,9 @@ def multi_head_attention(layer, x, memory, heads, allowed):
     mixed = np.zeros(x.shape)
     for b, t, h in np.ndindex(*x.shape[:2], heads):
         part = slice(h * size, (h + 1) * size)
-        seen = np.flatnonzero(allowed[b, t])
-        weights = softmax(keys[b, seen, part] @ queries[b, t, part] / math.sqrt(size))
-        mixed[b, t, part] = weights @ values[b, seen, part]
+        attended = np.flatnonzero(allowed[b, t])
+        weights = softmax(keys[b, attended, part] @ queries[b, t, part] / math.sqrt(size))
+        mixed[b, t, part] = weights @ values[b, attended, part]
     return mixed @ array(layer.out)
 
 
@@ -148,8 +149,8 @@ def normal_cdf(x):
 def mixture_of_experts(layer, x, k, valid=None, normal=None):
     """Noisy top-k gating (Shazeer et al. 2017, section 3 and appendix A) and the experts, position by position.
 
-    x (N, D), valid (N,), normal (N, E) the draws of a standard normal, None outside training
-    -> y (N, D), the squared variation of importance, and that of load (None without noise).
+    x (N, D), valid (N,), normal (N, E) drawn from a standard normal, or None outside training
+    -> y (N, D), importance (E,), load (E,) or None without noise.
     """
     gate, spread = array(layer.gate), array(layer.noise_scale)
     expand, contract = array(layer.expand), array(layer.contract)
@@ -171,14 +172,14 @@ def mixture_of_experts(layer, x, k, valid=None, normal=None):
         for expert, weight in zip(chosen, gates, strict=True):
             y[n] += weight * (relu(x[n] @ expand[expert]) @ contract[expert])
             importance[expert] += weight
-    return y, squared_variation(importance), squared_variation(load) if normal is not None else None
+    return y, importance, load if normal is not None else None
 
 
 def experts_block(layer, x, k, valid=None):
     """`x + MixtureOfExperts(LN(x))`; returns it and the balancing loss."""
     flat = layer_norm(layer.norm, x).reshape(-1, x.shape[-1])
     y, importance, _ = mixture_of_experts(layer.experts, flat, k, None if valid is None else valid.reshape(-1))
-    return x + y.reshape(x.shape), importance
+    return x + y.reshape(x.shape), squared_variation(importance)
 
 
 # Body
@@ -211,7 +212,7 @@ def decoder(layer, x, encoded, valid, hparams, target_valid=None):
 
 
 def decode(body, targets, encoded, valid, command, hparams, target_valid=None):
-    """The whole of mixer and decoder: position t sees the command and the targets before t."""
+    """Mixer and decoder: position t depends on the command and the targets before t."""
     x = np.stack([np.vstack([c, t[:-1]]) for c, t in zip(command, targets, strict=True)])
     x = mixer(body.mixer, x, encoded, valid, hparams)
     return decoder(body.decoder, x, encoded, valid, hparams, target_valid)
@@ -221,7 +222,7 @@ def decode(body, targets, encoded, valid, command, hparams, target_valid=None):
 
 
 def image(net, pictures, strides, patches=False):
-    """strides: how many of the four stride-2 places are kept; patches: the first takes 2x2 pixels as channels."""
+    """strides: how many of the four stride-2 steps are kept; patches: the first stacks 2x2 pixels as channels."""
     steps = [(2, 2)] * strides + [(1, 1)] * (4 - strides)
     x = np.concatenate([pictures, 1.0 - pictures], axis=-1)
     if patches:
@@ -235,7 +236,7 @@ def image(net, pictures, strides, patches=False):
 
 
 def audio(net, x, length, kernel):
-    """(B, time, frequencies, 2) -> (B, S, D) and the true lengths."""
+    """x (B, time, frequencies, 2), lengths (B,) -> (B, S, D), and the lengths after the blocks."""
     for block in net.blocks:
         valid = np.arange(x.shape[1])[None] < length[:, None]
         x = conv_res(block, x, kernel, (2, 1), valid)
@@ -245,7 +246,7 @@ def audio(net, x, length, kernel):
 
 
 def log_mel(samples, sample_rate, hop, window, fft, mels, lowest=60.0):
-    """Samples (N,) -> log(1 + 30 mel energy) (ceil(N / hop), mels): Hann windows, triangles on the mel scale."""
+    """Samples (N,) -> log(1 + 30 mel energy) (ceil(N / hop), mels): Hann windows, triangular mel filters."""
 
     def mel(frequency):
         return 1127.0 * math.log(1.0 + frequency / 700.0)
@@ -282,23 +283,23 @@ def categorical(net, x, valid):
 
 
 def clipped(gradients, clip_norm):
-    """A step's gradients, None where there is none, clipped by their global norm."""
+    """A step's gradients, of which some may be None, clipped by their global norm."""
     norm = math.sqrt(sum(float((g**2).sum()) for g in gradients if g is not None))
     scale = clip_norm / norm if clip_norm and norm > clip_norm else 1.0
     return [None if g is None else g * scale for g in gradients]
 
 
 def adam(weights, gradients, rates, beta1, beta2, epsilon, clip_norm=0.0, weight_decay=0.0):
-    """AdamW (Loshchilov & Hutter 2017, algorithm 2); where nothing decays Adam (Kingma & Ba 2015, algorithm 1).
+    """AdamW (Loshchilov & Hutter 2017, algorithm 2); without weight decay Adam (Kingma & Ba 2015, algorithm 1).
 
-    weights: list of arrays; gradients: for each step a list of arrays or None; None leaves alone the weight, its
-    moments and the count that unbiases them. Arrays of one dimension do not decay.
+    weights: list of arrays; gradients: for each step a list of arrays or None. None leaves the weight, its moments and
+    its count for bias correction unchanged. Arrays of one dimension do not decay.
     """
     weights = [np.array(w, np.float64) for w in weights]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     count = [0] * len(weights)
-    for given, rate in zip(gradients, rates, strict=True):
-        for i, gradient in enumerate(clipped(given, clip_norm)):
+    for step_gradients, rate in zip(gradients, rates, strict=True):
+        for i, gradient in enumerate(clipped(step_gradients, clip_norm)):
             if gradient is None:
                 continue
             count[i] += 1
@@ -313,7 +314,7 @@ def adam(weights, gradients, rates, beta1, beta2, epsilon, clip_norm=0.0, weight
 def adafactor(weights, gradients, rates, clip_norm=0.0, weight_decay=0.0):
     """Adafactor (Shazeer & Stern 2018, algorithm 4 for matrices, 5 for vectors) with the paper's constants.
 
-    weights, gradients: as `adam`; of three dimensions or more, the last two are a matrix's.
+    weights, gradients: as for `adam`; of arrays with three or more dimensions, the last two are factored.
     """
 
     def root_mean_square(x):
@@ -321,8 +322,8 @@ def adafactor(weights, gradients, rates, clip_norm=0.0, weight_decay=0.0):
 
     weights = [np.array(w, np.float64) for w in weights]
     moments, count = [None] * len(weights), [0] * len(weights)
-    for given, rate in zip(gradients, rates, strict=True):
-        for i, gradient in enumerate(clipped(given, clip_norm)):
+    for step_gradients, rate in zip(gradients, rates, strict=True):
+        for i, gradient in enumerate(clipped(step_gradients, clip_norm)):
             if gradient is None:
                 continue
             count[i] += 1
@@ -330,13 +331,13 @@ def adafactor(weights, gradients, rates, clip_norm=0.0, weight_decay=0.0):
                 weights[i] = weights[i] * (1.0 - rate * weight_decay)
             beta2 = 1.0 - count[i] ** -0.8
             squares = gradient**2 + 1e-30
-            found = squares if squares.ndim == 1 else (squares.sum(-1), squares.sum(-2))
+            new = squares if squares.ndim == 1 else (squares.sum(-1), squares.sum(-2))
             if count[i] == 1:
-                moments[i] = found
+                moments[i] = new
             elif squares.ndim == 1:
-                moments[i] = beta2 * moments[i] + (1.0 - beta2) * found
+                moments[i] = beta2 * moments[i] + (1.0 - beta2) * new
             else:
-                moments[i] = tuple(beta2 * m + (1.0 - beta2) * f for m, f in zip(moments[i], found, strict=True))
+                moments[i] = tuple(beta2 * m + (1.0 - beta2) * n for m, n in zip(moments[i], new, strict=True))
             second = moments[i]
             if squares.ndim > 1:
                 rows, columns = second
@@ -348,9 +349,9 @@ def adafactor(weights, gradients, rates, clip_norm=0.0, weight_decay=0.0):
 
 
 def moving_average(history, decay):
-    """The shadow of a weight after the steps that gave it these values; the first is where both start."""
-    shadow = np.array(history[0], np.float64)
+    """The moving average of a weight with these values after each step; the first is the initial value of both."""
+    average = np.array(history[0], np.float64)
     for n, value in enumerate(history[1:]):
-        share = min(decay, (1.0 + n) / (10.0 + n))
-        shadow = share * shadow + (1.0 - share) * value
-    return shadow
+        step_decay = min(decay, (1.0 + n) / (10.0 + n))
+        average = step_decay * average + (1.0 - step_decay) * value
+    return average

@@ -1,4 +1,7 @@
-"""The attention block of the paper (section 2.3). Shapes: B batch, S source, T target positions, D hidden, H heads."""
+"""Multi-head attention and the attention block (paper, section 2.3).
+
+Shapes: B batch, S input (source) positions, T target positions, D hidden, H heads.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +14,7 @@ from t2t_lite.layers.timing import timing_signal
 
 
 class MultiHeadAttention(keras.layers.Layer):
-    """Multi-head dot-product attention from a query sequence to a memory sequence.
+    """Multi-head dot-product attention from a query sequence to a memory sequence (paper, section 2.3).
 
     Args:
       hidden_size: D.
@@ -27,14 +30,24 @@ class MultiHeadAttention(keras.layers.Layer):
         }
         self.query, self.key, self.value = weights["query"], weights["key"], weights["value"]
         self.out = weights["output"]
-        self.watch: Callable[[tf.Tensor], None] | None = None  # told the weights (B, H, T, S) of each call
+        self.watch: Callable[[tf.Tensor], None] | None = None  # called with the attention weights (B, H, T, S)
 
     def project_memory(self, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D) -> keys and values (B, S, H, D / H): two pointwise convolutions."""
+        """Memory (B, S, D) -> keys and values, each (B, S, H, D / H), by two pointwise convolutions."""
         return self._heads(memory, self.key), self._heads(memory, self.value)
 
     def attend(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
-        """(B, T, D), keys and values (B, S, H, D / H), allowed broadcast to (B, H, T, S) -> (B, T, D)."""
+        """Attends with keys and values already projected.
+
+        Args:
+          x: the queries (B, T, D).
+          keys: (B, S, H, D / H).
+          values: (B, S, H, D / H).
+          allowed: True where a query may attend to a key; broadcast to (B, H, T, S).
+
+        Returns:
+          (B, T, D).
+        """
         queries = self._heads(x, self.query) * self.head_size**-0.5
         scores = tf.cast(tf.einsum("bthc,bshc->bhts", queries, keys), tf.float32)
         weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
@@ -44,7 +57,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return tf.matmul(tf.reshape(mixed, tf.shape(x)), tf.cast(self.out, x.dtype))
 
     def call(self, x: tf.Tensor, memory: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
-        """(B, T, D), (B, S, D), allowed broadcast to (B, H, T, S) -> (B, T, D)."""
+        """Queries (B, T, D), memory (B, S, D), allowed as in `attend` -> (B, T, D)."""
         return self.attend(x, *self.project_memory(memory), allowed)
 
     def _heads(self, x: tf.Tensor, weight: keras.Variable) -> tf.Tensor:
@@ -53,21 +66,21 @@ class MultiHeadAttention(keras.layers.Layer):
 
 
 class AttentionBlock(keras.layers.Layer):
-    """Target positions look at each other, then at the source (paper, section 2.3).
+    """Causal self-attention over the target, then attention to the source (paper, section 2.3).
 
         mixed = ConvBlocks(target + timing signal)
         self_attended = mixed + SelfAttention(LN(mixed))
         output = self_attended + Attention(LN(self_attended), source)
 
-    The paper is silent on what surrounds the attentions; the residual connections and their norms are our choice.
+    The paper does not specify residual connections or norms around the attentions; these are our choice.
     With `use_attention=False` (paper, table 4) a pointwise convolution of the source's mean replaces both attentions.
 
     Args:
       hidden_size: D.
       num_heads: H.
-      conv_blocks: how many causal ConvBlocks mix the target; 2 in the paper.
-      use_attention: False replaces attention as said above.
-      **conv_options: dropout, dropout_place and residual_scale of the ConvBlocks.
+      conv_blocks: the number of causal ConvBlocks over the target; 2 in the paper.
+      use_attention: False replaces both attentions, as described above.
+      conv_options: the ConvBlocks' dropout, dropout_place and residual_scale.
     """
 
     def __init__(
@@ -82,7 +95,7 @@ class AttentionBlock(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.hidden_size, self.use_attention = hidden_size, use_attention
-        # A tuple: tf.train.Checkpoint passes over the lists of Keras layers.
+        # A tuple, because tf.train.Checkpoint does not track lists inside Keras layers.
         self.conv_blocks = tuple(
             ConvBlock(hidden_size, causal=True, **conv_options, name=f"{self.name}.conv{i}") for i in range(conv_blocks)
         )
@@ -97,7 +110,7 @@ class AttentionBlock(keras.layers.Layer):
     def call(
         self, target: tf.Tensor, source: tf.Tensor, source_valid: tf.Tensor, noise: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """(B, T, D), (B, S, D), valid (B, S) -> (B, T, D)."""
+        """Target (B, T, D), source (B, S, D), source_valid (B, S), False at padding -> (B, T, D)."""
         length = tf.shape(target)[1]
         x = target + tf.cast(timing_signal(length, self.hidden_size), target.dtype)
         for block in self.conv_blocks:
@@ -110,19 +123,19 @@ class AttentionBlock(keras.layers.Layer):
         return x + self.source_attention(self.source_norm(x), memory=source, allowed=source_valid[:, None, None, :])
 
     def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """What `step` carries along, for at most max_length target positions."""
+        """The decoding state before the first position, with room for max_length target positions."""
         batch = tf.shape(source)[0]
         state: dict[str, Any] = {"conv": [block.initial_state(batch) for block in self.conv_blocks]}
         if not self.use_attention:
             return state | {"pooled": self._pool(source, source_valid)}
         heads, size = self.self_attention.num_heads, self.self_attention.head_size
-        seen = tf.zeros([batch, max_length, heads, size], source.dtype)
+        empty = tf.zeros([batch, max_length, heads, size], source.dtype)
         keys, values = self.source_attention.project_memory(source)
         allowed = source_valid[:, None, None, :]
-        return state | {"keys": seen, "values": seen, "source": {"keys": keys, "values": values, "allowed": allowed}}
+        return state | {"keys": empty, "values": empty, "source": {"keys": keys, "values": values, "allowed": allowed}}
 
     def step(self, target: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Target position `position`: (B, D), state -> (B, D), state."""
+        """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
         x = target + tf.cast(timing_signal(1, self.hidden_size, position), target.dtype)
         windows = []
         for block, window in zip(self.conv_blocks, state["conv"], strict=True):
@@ -133,16 +146,16 @@ class AttentionBlock(keras.layers.Layer):
             return x + state["pooled"], state
         normed = self.self_norm(x)[:, None]
         key, value = self.self_attention.project_memory(normed)
-        here = (tf.range(tf.shape(state["keys"])[1]) == position)[None, :, None, None]
-        keys, values = tf.where(here, key, state["keys"]), tf.where(here, value, state["values"])
-        seen = tf.range(tf.shape(keys)[1]) <= position
-        x = x + self.self_attention.attend(normed, keys, values, seen)[:, 0]
+        is_current = (tf.range(tf.shape(state["keys"])[1]) == position)[None, :, None, None]
+        keys, values = tf.where(is_current, key, state["keys"]), tf.where(is_current, value, state["values"])
+        causal = tf.range(tf.shape(keys)[1]) <= position
+        x = x + self.self_attention.attend(normed, keys, values, causal)[:, 0]
         attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])[:, 0]
         return x + attended, state | {"keys": keys, "values": values}
 
     def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
-        """(B, S, D) -> (B, D): the mean over what is not padding, through a pointwise convolution."""
-        weight = tf.cast(source_valid, tf.float32)[:, :, None]  # a narrow type does not count to hundreds
+        """The source's mean over valid positions, through a pointwise convolution: (B, S, D) -> (B, D)."""
+        weight = tf.cast(source_valid, tf.float32)[:, :, None]  # bfloat16 cannot count beyond 256
         total = tf.reduce_sum(tf.cast(source, tf.float32) * weight, axis=1)
         mean = tf.cast(total / tf.maximum(tf.reduce_sum(weight, axis=1), 1.0), source.dtype)
         return tf.matmul(mean, tf.cast(self.pooled, source.dtype))

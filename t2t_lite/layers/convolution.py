@@ -1,7 +1,7 @@
 """The convolutional blocks of the paper (section 2.2): ConvStep, ConvBlock and ConvRes.
 
-Sequences are pictures one column wide: a convolution sees (B, rows, columns, channels), where rows may be time.
-Shapes: B batch, S positions, D hidden size.
+Convolutions take (B, rows, columns, channels); a sequence is an image one column wide, with a row for each position.
+Shapes: B batch, S input positions, D hidden.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from t2t_lite.layers.noise import dropout
 
 
 class LayerNorm(keras.layers.Layer):
-    """Normalises over channels, with statistics in float32 whatever the compute type.
+    """Layer normalisation over channels; mean and variance are computed in float32 whatever the compute dtype.
 
     Args:
       channels: the size of the last axis.
-      scale: what the learned scale (gamma) starts at.
+      scale: the initial value of the learned scale (gamma).
     """
 
     epsilon = 1e-6
@@ -39,10 +39,10 @@ class LayerNorm(keras.layers.Layer):
 
 
 def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """scale * (rows - mean) / sqrt(variance + epsilon) + shift, mean and variance of each row: (N, channels).
+    """scale * (rows - mean) / sqrt(variance + epsilon) + shift, with each row's mean and variance: (N, channels).
 
-    The gradient is written out: the derived one keeps and computes twice as much, and norms are most of a ConvStep's
-    time on a CPU. Sums are products with a vector, which are faster there than reductions.
+    A custom gradient: the automatic one stores and computes twice as much, and norms take most of a ConvStep's time on
+    a CPU. Sums are products with a vector of ones, which are faster there than reductions.
     """
     channels = rows.shape[-1]
     average = tf.fill([channels, 1], 1.0 / channels)
@@ -56,13 +56,13 @@ def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: fl
         normal = centred * inverse
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            along = upstream * normal
+            product = upstream * normal
             scaled_average = tf.expand_dims(scale / channels, 1)
-            mean, mean_along = tf.matmul(upstream, scaled_average), tf.matmul(along, scaled_average)
+            mean, mean_product = tf.matmul(upstream, scaled_average), tf.matmul(product, scaled_average)
             ones = tf.ones([1, tf.shape(rows)[0]])
-            total, total_along = tf.matmul(ones, upstream), tf.matmul(ones, along)
-            to_rows = (upstream * scale - mean - normal * mean_along) * inverse
-            return to_rows, tf.squeeze(total_along, 0), tf.squeeze(total, 0)
+            total, total_product = tf.matmul(ones, upstream), tf.matmul(ones, product)
+            to_rows = (upstream * scale - mean - normal * mean_product) * inverse
+            return to_rows, tf.squeeze(total_product, 0), tf.squeeze(total, 0)
 
         return normal * scale + shift, gradient
 
@@ -70,16 +70,16 @@ def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: fl
 
 
 class ConvStep(keras.layers.Layer):
-    """`LN(SepConv_{d,s,f}(W, ReLU(x)))`: a depthwise convolution, a pointwise one, a layer norm (paper, section 2.2).
+    """`LN(SepConv_{d,s,f}(W, ReLU(x)))`: depthwise convolution, pointwise convolution, layer norm (paper, section 2.2).
 
     Args:
-      channels: channels of x.
-      filters: channels of the output.
-      kernel: (h, w), its extent over rows and columns.
-      strides: (rows, columns) between outputs.
-      dilation: distance between the taps along rows; only for kernels one column wide.
-      causal: pad above only, so that a row never sees a later one.
-      scale: what the layer norm's scale starts at.
+      channels: the number of input channels.
+      filters: the number of output channels.
+      kernel: (h, w), its size in rows and columns.
+      strides: (rows, columns).
+      dilation: the distance between taps along rows; above 1 only for kernels one column wide.
+      causal: pads only before the first row, so that an output row depends on no later input row.
+      scale: the initial value of the layer norm's scale.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class ConvStep(keras.layers.Layer):
         self.depthwise = self.add_weight(
             name="depthwise", shape=(*kernel, channels, 1), initializer=_near_identity(causal)
         )
-        self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer=_centred)
+        self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer=_centred_he_normal)
         self.norm = LayerNorm(filters, scale, name=f"{self.name}.norm")
 
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
         """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / stride), ceil(columns / stride), filters).
 
-        Rows that the valid calls padding are zero to the convolution.
+        Padded rows (valid False) are zeroed before the convolution.
         """
         x = tf.nn.relu(x)
         if valid is not None:
@@ -115,7 +115,7 @@ class ConvStep(keras.layers.Layer):
         return self.norm(tf.einsum("brcd,df->brcf", self._convolve(x), self.pointwise))
 
     def _convolve(self, x: tf.Tensor) -> tf.Tensor:
-        """The depthwise convolution, output row r centred on (causal: ending at) input row r * stride."""
+        """The depthwise convolution; output row r is centred on input row r * stride, or ends there if causal."""
         if self.dilation > 1:
             return self._convolve_dilated(x)
         height, width = self.kernel_size
@@ -128,15 +128,15 @@ class ConvStep(keras.layers.Layer):
             x = x if self.kernel_size != (1, 1) else x[:, :: self.strides[0], :: self.strides[1]]
             stride = 1 if self.kernel_size == (1, 1) else self.strides[0]
             return tf.nn.depthwise_conv2d(x, self.depthwise, [1, stride, stride, 1], "VALID")
-        # The depthwise kernel takes no unequal strides.
+        # tf.nn.depthwise_conv2d refuses unequal strides.
         return tf.nn.depthwise_conv2d(x, self.depthwise, [1, 1, 1, 1], "VALID")[
             :, :: self.strides[0], :: self.strides[1]
         ]
 
     def _convolve_dilated(self, x: tf.Tensor) -> tf.Tensor:
-        """Row s = r * dilation + q becomes row r, column q: the dilated taps are then neighbours.
+        """Folds row s = r * dilation + q into row r, column q, so that dilated taps become neighbours.
 
-        Taps that reach past every row are left out: the short sequence of a sentence meets two or three of fifteen.
+        Leaves out the taps that could only meet padding: 16 positions use 2 (causal) or 3 of 15 taps dilated by 8.
         """
         batch, rows, columns, channels = tf.unstack(tf.shape(x))
         folded = -(-rows // self.dilation)
@@ -150,23 +150,24 @@ class ConvStep(keras.layers.Layer):
         return tf.reshape(x, [batch, folded * self.dilation, columns, channels])[:, :rows]
 
     def initial_state(self, batch: tf.Tensor) -> tf.Tensor:
-        """The window of a causal step over a sequence before its first position: (B, (h - 1) * dilation, channels)."""
+        """The empty window of past inputs of a causal step over a sequence: (B, (h - 1) * dilation, channels)."""
         rows = (self.kernel_size[0] - 1) * self.dilation
         return tf.zeros([batch, rows, self.depthwise.shape[2]], self.compute_dtype)
 
     def step(self, x: tf.Tensor, window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One position of a causal step over a sequence: (B, channels), window -> (B, filters), window."""
-        seen = tf.concat([window, tf.nn.relu(x)[:, None]], axis=1)
+        """One position of a causal step over a sequence: (B, channels), window -> (B, filters), next window."""
+        inputs = tf.concat([window, tf.nn.relu(x)[:, None]], axis=1)
         depthwise = tf.cast(self.depthwise[:, 0, :, 0], x.dtype)
-        x = tf.einsum("bhd,hd->bd", seen[:, :: self.dilation], depthwise)
-        return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), seen[:, 1:]
+        x = tf.einsum("bhd,hd->bd", inputs[:, :: self.dilation], depthwise)
+        return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), inputs[:, 1:]
 
 
-def _centred(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
-    """Starts a pointwise kernel as He et al. (2015) do, each output's weights shifted to sum to zero.
+def _centred_he_normal(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+    """Initializes a pointwise kernel by He et al. (2015), with each output's weights shifted to sum to zero.
 
-    What comes out of a ReLU has a mean, the same for all that enters; a stack of kernels that pass it on maps all
-    inputs to nearly one output (of the image net's variance 8% told pictures apart), and classes stay at chance.
+    The outputs of a ReLU have a positive mean common to all inputs. A stack of kernels that pass this mean on maps all
+    inputs to nearly the same output (only 8% of the image net's variance was between images), and classification stays
+    at chance.
     """
     weights = keras.initializers.HeNormal()(shape, dtype="float32")
     if shape[0] == 1:
@@ -175,26 +176,26 @@ def _centred(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
 
 
 def _near_identity(causal: bool) -> Callable[..., tf.Tensor]:
-    """Starts a depthwise kernel as the identity plus noise, whose variance over all taps sums to 0.02.
+    """Initializes a depthwise kernel as the identity plus noise whose variance, summed over the taps, is 0.02.
 
-    A deep stack of kernels that are noise alone scatters what is small in a picture: classes of shapes then stay at
+    A deep stack of purely random kernels smears the small details of an image: classification of shapes then stays at
     chance for hundreds of steps.
     """
     noise = keras.initializers.VarianceScaling(scale=0.02, mode="fan_in", distribution="uniform")
 
     def initialize(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
         height, width, channels, _ = shape
-        here = height - 1 if causal else (height - 1) // 2
+        centre = height - 1 if causal else (height - 1) // 2
         identity = np.zeros(shape, np.float32)
-        identity[here, (width - 1) // 2] = 1.0
-        # One channel's fan-in is its taps: the same draw as for a kernel of one input channel.
+        identity[centre, (width - 1) // 2] = 1.0
+        # A channel's fan-in is its number of taps, as for a kernel of one input channel.
         return identity + tf.reshape(noise((height, width, 1, channels), dtype="float32"), shape)
 
     return initialize
 
 
 class ConvBlock(keras.layers.Layer):
-    """Four ConvSteps with two residual connections, and dropout (paper, section 2.2).
+    """Four ConvSteps with two residual connections and dropout (paper, section 2.2).
 
         hidden1 = ConvStep(3x1, x)
         hidden2 = x + ConvStep(3x1, hidden1)
@@ -203,10 +204,11 @@ class ConvBlock(keras.layers.Layer):
 
     Args:
       hidden_size: D.
-      causal: pad on the left only, as mixer and decoder do.
-      dropout: its rate in training.
-      dropout_place: "output": on hidden4, as the paper's formula; "branches": on what is added to x, which trains.
-      residual_scale: what the norms that end the two branches start their scale at; the paper's layer norm, at 1.
+      causal: pads on the left only, as mixer and decoder do.
+      dropout: the rate in training.
+      dropout_place: "output": on hidden4, the paper's formula; "branches": on the two residual branches. At the
+        paper's depth only "branches" trains.
+      residual_scale: the initial scale of the norms that end the two branches; 1 in the paper.
     """
 
     def __init__(
@@ -241,7 +243,7 @@ class ConvBlock(keras.layers.Layer):
 
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None) -> tf.Tensor:
         """(B, S, D), valid (B, S) -> (B, S, D)."""
-        x = tf.expand_dims(x, 2)  # not x[:, :, None], whose gradient makes a copy
+        x = tf.expand_dims(x, 2)  # the gradient of x[:, :, None] would copy
         hidden1 = self.step1(x, valid=valid)
         hidden2 = x + dropout(self.step2(hidden1, valid=valid), self.branch_dropout, noise, self.name + "/2")
         hidden3 = self.step3(hidden2, valid=valid)
@@ -249,11 +251,11 @@ class ConvBlock(keras.layers.Layer):
         return tf.squeeze(dropout(hidden4, self.output_dropout, noise, self.name), 2)
 
     def initial_state(self, batch: tf.Tensor) -> list[tf.Tensor]:
-        """The windows of the four steps before the first position."""
+        """The empty windows of the four steps."""
         return [s.initial_state(batch) for s in (self.step1, self.step2, self.step3, self.step4)]
 
     def step(self, x: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """One position of a causal block: (B, D), state -> (B, D), state."""
+        """One position of a causal block: (B, D), state -> (B, D), next state."""
         hidden1, window1 = self.step1.step(x, state[0])
         branch, window2 = self.step2.step(hidden1, state[1])
         hidden3, window3 = self.step3.step(x + branch, state[2])
@@ -265,10 +267,10 @@ class ConvRes(keras.layers.Layer):
     """`MaxPool_{3x3, stride 2}(ConvStep(3x3, ConvStep(3x3, x))) + ConvStep_{stride 2}(1x1, x)` (paper, section 2.5.2).
 
     Args:
-      channels: channels of x.
-      filters: channels of the output.
-      kernel: of both convolutions and of the pooling; (3, 1) for a waveform.
-      strides: (rows, columns); (2, 1) for a spectrogram, which is never strided over frequency.
+      channels: the number of input channels.
+      filters: the number of output channels.
+      kernel: (h, w) of both convolutions and of the pooling; (3, 1) for a waveform.
+      strides: (rows, columns); (2, 1) for a spectrogram, which is not strided over frequency.
     """
 
     def __init__(
@@ -286,7 +288,7 @@ class ConvRes(keras.layers.Layer):
         self.skip = ConvStep(channels, filters, (1, 1), strides=strides, name=f"{self.name}.skip")
 
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
-        """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / 2), ceil(columns / 2), filters)."""
+        """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows/stride), ceil(columns/stride), filters)."""
         hidden = self.step2(self.step1(x, valid=valid), valid=valid)
         return max_pool(hidden, self.kernel_size, self.strides, valid) + self.skip(x, valid=valid)
 
@@ -294,7 +296,7 @@ class ConvRes(keras.layers.Layer):
 def max_pool(
     x: tf.Tensor, kernel: tuple[int, int], strides: tuple[int, int], valid: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Max-pools with windows centred on every stride-th row and column; padded rows never win.
+    """Max-pools over windows centred on every stride-th row and column, ignoring padded rows.
 
     (B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / stride), ceil(columns / stride), channels).
     """
@@ -303,7 +305,7 @@ def max_pool(
         x = tf.where(valid[:, :, None, None], x, lowest)
     pads = [[0, 0], *[[(k - 1) // 2, k - 1 - (k - 1) // 2] for k in kernel], [0, 0]]
     x = _max_pool(tf.pad(x, pads, constant_values=lowest), kernel, strides)
-    if valid is not None:  # a window of padding alone
+    if valid is not None:  # zero where the window's centre is padding
         x = tf.where(valid[:, :: strides[0]][:, :, None, None], x, tf.zeros([], x.dtype))
     return x
 
@@ -311,8 +313,8 @@ def max_pool(
 def _max_pool(x: tf.Tensor, kernel: tuple[int, int], strides: tuple[int, int]) -> tf.Tensor:
     """Max-pools without padding.
 
-    The backward pass pools once more: with its forward operation beside it in one graph, the gradient has a kernel that
-    is several times faster on a CPU.
+    The backward pass pools again: with forward and backward operation in one graph, TensorFlow uses a gradient kernel
+    that is several times faster on a CPU.
     """
 
     @tf.custom_gradient

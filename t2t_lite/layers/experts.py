@@ -1,9 +1,10 @@
 """The mixture of experts (paper, section 2.4; Shazeer et al. 2017, "Outrageously large neural networks").
 
-The layer returns the sums that its balancing losses are made of, not the losses: a batch that is split over devices has
-the losses of the sums over all its parts (`balancing_loss`).
+The layer returns each expert's importance and load, not the balancing losses: these losses are not linear, so a batch
+split over replicas must sum importance and load over all slices first (`balancing_loss`).
 
-Shapes: N positions, D hidden, E experts, k experts a position, C positions of the busiest expert, F filter size.
+Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, C capacity (positions of the
+busiest expert), F filter size.
 """
 
 from typing import Any
@@ -15,21 +16,20 @@ from t2t_lite.layers.noise import layer_seed
 
 
 class MixtureOfExperts(keras.layers.Layer):
-    """E feed-forward experts, of which noisy top-k gating picks k for each position.
+    """E feed-forward experts; noisy top-k gating sends each position to k of them (paper, section 2.4).
 
         h(x) = x Wg + standard normal * (softplus(x Wnoise) + 0.01)  (noise in training only)
         gates = softmax over the k largest of h(x), zero elsewhere
         y = sum over the k experts of gate * (ReLU(x W1) W2)
 
-    No position is dropped: every expert takes all that is sent to it, and `served` shows it. Padding is sent nowhere
-    and comes out as zero.
+    No position is dropped: C is the busiest expert's. Padding is sent to no expert; its output is zero.
 
     Args:
       hidden_size: D.
       filter_size: F.
       num_experts: E.
       experts_per_position: k.
-      gating_noise: False leaves the noise out in training too.
+      gating_noise: False switches the noise off in training too.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class MixtureOfExperts(keras.layers.Layer):
             return keras.initializers.RandomNormal(stddev=(gain / fan_in) ** 0.5)
 
         shape = (hidden_size, num_experts)
-        # The router stays in float32: in bfloat16 it diverges (Switch Transformer, section 2.4).
+        # The router is float32: in bfloat16 training diverges (Switch Transformer, section 2.4).
         self.gate = self.add_weight(name="gate", shape=shape, initializer=normal(hidden_size, 0.01), autocast=False)
         self.noise_scale = self.add_weight(name="noise_scale", shape=shape, initializer="zeros", autocast=False)
         self.expand = self.add_weight(
@@ -62,10 +62,16 @@ class MixtureOfExperts(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> y (B, S, D) and each expert's sums (3, E).
+        """Runs each position through its k experts.
 
-        The sums: its importance (of its gates), its load (of the chances that a position is sent to it), and the
-        positions that it served.
+        Args:
+          x: (B, S, D).
+          valid: (B, S), False at padding; None if there is no padding.
+          noise: the seed (2,) of layers/noise.py, None outside training.
+
+        Returns:
+          y (B, S, D), and sums over positions (3, E): each expert's importance (sum of its gates), load (sum of the
+          probabilities that it is chosen) and count of the positions that it processed.
         """
         positions = tf.reshape(x, [-1, x.shape[-1]])  # (N, D)
         valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
@@ -75,37 +81,37 @@ class MixtureOfExperts(keras.layers.Layer):
         return tf.reshape(y, tf.shape(x)), tf.stack([importance, load, served])
 
     def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
-        """(N, D) -> the chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""
+        """Noisy top-k gating: (N, D) -> chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""
         clean = tf.matmul(x, self.gate)
         scores = clean
         if noise is not None:
             deviation = tf.nn.softplus(tf.matmul(x, self.noise_scale)) + 1e-2
             normal = tf.random.stateless_normal(tf.shape(clean), layer_seed(noise, self.name))
             scores = clean + normal * deviation
-        best, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
+        top_scores, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
         chosen = experts[:, : self.k]
-        gates = tf.nn.softmax(best[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
-        spread = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
-        importance = tf.reduce_sum(spread, axis=0)
-        load = tf.zeros_like(importance)  # balanced: without noise it has no gradient, and no loss
+        gates = tf.nn.softmax(top_scores[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
+        dense_gates = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
+        importance = tf.reduce_sum(dense_gates, axis=0)
+        load = tf.zeros_like(importance)  # without noise: equal loads, whose loss is zero
         if noise is not None and self.k < self.num_experts:
-            # P(x, i): the chance that expert i is among the k largest if its noise alone were drawn again.
+            # P(x, i), the probability that expert i is among the k largest if only its own noise is drawn again.
             is_chosen = tf.reduce_max(tf.one_hot(chosen, self.num_experts), axis=1) > 0
-            threshold = tf.where(is_chosen, best[:, self.k : self.k + 1], best[:, self.k - 1 : self.k])
-            chance = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
-            load = tf.reduce_sum(chance * tf.cast(valid, tf.float32)[:, None], axis=0)
+            threshold = tf.where(is_chosen, top_scores[:, self.k : self.k + 1], top_scores[:, self.k - 1 : self.k])
+            probability = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
+            load = tf.reduce_sum(probability * tf.cast(valid, tf.float32)[:, None], axis=0)
         return chosen, gates, importance, load
 
     def _run_experts(
         self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, scatters back.
+        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, gathers back.
 
         Returns:
-          The output (N, D), and how many positions each expert took in (E,).
+          The output (N, D), and the number of positions that each expert processed (E,).
         """
         experts = self.num_experts
-        # Padding goes to one expert too many, whose place is cut off.
+        # Padding is assigned to an extra expert, number E, whose slot is cut off below.
         assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
         order = tf.argsort(assigned, stable=True)
         counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)
@@ -113,26 +119,26 @@ class MixtureOfExperts(keras.layers.Layer):
         rank = tf.range(tf.size(assigned)) - tf.gather(starts, tf.gather(assigned, order))
         capacity = tf.maximum(tf.reduce_max(counts[:experts]), 1)
         sorted_slots = tf.minimum(tf.gather(assigned, order) * capacity + rank, experts * capacity)
-        # Row 0 is a row of zeros for the slots that stay empty.
+        # Empty slots gather row 0, which is zero; position n is row n + 1.
         rows = tf.scatter_nd(sorted_slots[:, None], order // self.k + 1, [experts * capacity + 1])[:-1]
-        table = tf.concat([tf.zeros_like(x[:1]), x], axis=0)
-        sent = tf.reshape(tf.gather(table, rows), [experts, capacity, x.shape[-1]])  # (E, C, D)
-        hidden = tf.nn.relu(tf.matmul(sent, tf.cast(self.expand, x.dtype)))  # (E, C, F)
-        done = tf.reshape(tf.matmul(hidden, tf.cast(self.contract, x.dtype)), [experts * capacity, x.shape[-1]])
+        padded = tf.concat([tf.zeros_like(x[:1]), x], axis=0)
+        dispatched = tf.reshape(tf.gather(padded, rows), [experts, capacity, x.shape[-1]])  # (E, C, D)
+        hidden = tf.nn.relu(tf.matmul(dispatched, tf.cast(self.expand, x.dtype)))  # (E, C, F)
+        outputs = tf.reshape(tf.matmul(hidden, tf.cast(self.contract, x.dtype)), [experts * capacity, x.shape[-1]])
         slots = tf.scatter_nd(order[:, None], tf.minimum(sorted_slots, experts * capacity - 1), [tf.size(assigned)])
-        returned = tf.reshape(tf.gather(done, slots), [-1, self.k, x.shape[-1]])
+        combined = tf.reshape(tf.gather(outputs, slots), [-1, self.k, x.shape[-1]])
         served = tf.math.count_nonzero(tf.reshape(rows, [experts, capacity]), axis=1, dtype=tf.float32)
-        return tf.reduce_sum(returned * gates[:, :, None], axis=1), served
+        return tf.reduce_sum(combined * gates[:, :, None], axis=1), served
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:
-    """Both balancing losses, of one layer or more: the squared coefficients of variation of importance and load.
+    """The sum of both balancing losses: the squared coefficients of variation of importance and of load.
 
     Args:
-      sums: (..., 3, E), those of MixtureOfExperts over the whole batch.
+      sums: (..., 3, E) of one or more MixtureOfExperts layers, summed over the whole batch.
 
     Returns:
-      Their sum (scalar), zero where all experts have the same.
+      A scalar, zero if all experts have equal importance and equal load.
     """
     mean, variance = tf.nn.moments(sums[..., :2, :], axes=[-1])
     return tf.reduce_sum(variance / (mean**2 + 1e-10))

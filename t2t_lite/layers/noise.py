@@ -1,7 +1,7 @@
-"""Noise that depends on a seed alone: dropout and the seeds of each layer.
+"""Stateless random noise: dropout, and a seed for each layer.
 
-Layers take `noise`, an int32 tensor (2,) made from (seed, step, replica), or None outside training. Nothing keeps a
-random state, so a run that is stopped and resumed draws the noise of one that was not.
+Layers take `noise`, an int32 seed (2,) derived from (seed, step, replica), or None outside training. No random state is
+kept, so a resumed run draws the same noise as an uninterrupted one.
 """
 
 import zlib
@@ -10,12 +10,12 @@ import tensorflow as tf
 
 
 def layer_seed(noise: tf.Tensor, path: str) -> tf.Tensor:
-    """Returns the seed (2,) of the layer at `path` in this step, different for every layer."""
+    """The seed (2,) of the layer at `path` in this step; it differs from layer to layer."""
     return tf.random.experimental.stateless_fold_in(noise, zlib.crc32(path.encode()) & 0x7FFFFFFF)
 
 
 def dropout(x: tf.Tensor, rate: float, noise: tf.Tensor | None, path: str) -> tf.Tensor:
-    """Sets a share `rate` of x to zero and scales the rest by 1 / (1 - rate); the identity where noise is None."""
+    """Zeroes a fraction `rate` of x and scales the rest by 1 / (1 - rate); returns x if noise is None or rate is 0."""
     if noise is None or rate == 0.0:
         return x
     keep = tf.random.stateless_uniform(tf.shape(x), layer_seed(noise, path)) >= rate

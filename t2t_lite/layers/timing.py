@@ -1,4 +1,4 @@
-"""The timing signal that tells positions apart (paper, section 2.3)."""
+"""The timing signal: sinusoidal position encoding (paper, section 2.3)."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,1 +1,1 @@
-"""How a kind of data enters and leaves the body: one file a modality."""
+"""Modality nets: how each kind of data enters and leaves the body; one file per modality."""

@@ -1,4 +1,4 @@
-"""Sound in (paper, section 2.5.4)."""
+"""Audio input (paper, section 2.5.4)."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from t2t_lite.layers.convolution import ConvRes
 from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
-_LOUDEST = 6.0  # of the log-mel values below; louder ones are as loud
+_LOUDEST = 6.0  # the log-mel value of a loud sound
 
 
 @registry.modalities.register
 class Audio(Modality):
-    """Sound in, as waveform or spectrogram: a stack of ConvRes blocks, block i with 2^i filters (paper, section 2.5.4).
+    """Audio input, as waveform or spectrogram: a stack of ConvRes blocks, block i with 2^i filters (section 2.5.4).
 
-    Each block halves time; the spectral net never strides over frequency. `audio_blocks` is 8 in the paper;
-    `audio_width` is the width of block 1.
+    Each block halves time; the spectral net does not stride over frequency. Hparams: `audio_blocks` is 8 in the paper;
+    `audio_width` is the number of filters of block 1.
 
-    What enters is a waveform and its negative, or a log-mel spectrogram and its distance from a loud one: a layer norm
-    over channels keeps ratios between channels alone, so that one channel would be left with nothing but its sign.
+    The two input channels are the waveform and its negative, or the log-mel spectrogram and its distance from a loud
+    one: the layer norm over channels keeps only the ratios between channels, and of a single channel only the sign.
     """
 
     def __init__(self, feature: features.Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -35,18 +35,18 @@ class Audio(Modality):
             filters = hparams.audio_width * 2**i
             blocks.append(ConvRes(channels, filters, kernel, (2, 1), name=f"{self.name}.res{i + 1}"))
             channels = filters
-        self.blocks = tuple(blocks)  # not a list: tf.train.Checkpoint passes over the lists of Keras layers
+        self.blocks = tuple(blocks)  # tf.train.Checkpoint does not track lists inside Keras layers
         last = channels * (hparams.audio_mels if self.spectral else 1)
         self.last_map = self.add_weight(name="map", shape=(last, hparams.hidden_size), initializer="glorot_uniform")
 
     @classmethod
     def net_name(cls, feature: features.Feature) -> str:
-        """One net a sample rate: the same filter means another pitch at another rate."""
+        """One net per sample rate: a filter responds to another pitch at another rate."""
         assert isinstance(feature, features.Audio)
         return f"audio_{feature.sample_rate}"
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
-        """Waveforms (B, N) in [-1, 1] and their lengths in samples (B,); S is what the blocks leave of time."""
+        """Waveforms (B, samples) in [-1, 1], lengths in samples (B,) -> x (B, S, D), S being time after the blocks."""
         if length is None:
             length = tf.fill([tf.shape(inputs)[0]], tf.shape(inputs)[1])
         if self.spectral:
@@ -54,7 +54,7 @@ class Audio(Modality):
             x = tf.stack([x, _LOUDEST - x], axis=-1)
         else:
             x = tf.stack([inputs, -inputs], axis=-1)[:, :, None]
-        # (B, time, frequencies or 1, 2), without a gradient that nobody reads
+        # (B, time, frequencies or 1, 2); stop_gradient saves an unused gradient.
         x = tf.stop_gradient(tf.cast(x, self.compute_dtype))
         for block in self.blocks:
             x = block(x, valid=tf.sequence_mask(length, tf.shape(x)[1]))
@@ -65,14 +65,14 @@ class Audio(Modality):
         return Embedded(x, tf.sequence_mask(length, time), tf.stack([time, 1]))
 
     def _spectrogram(self, samples: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Waveforms (B, N) -> log-mel frames (B, ceil(N / hop), mels), at least 0, and their true number (B,)."""
+        """Waveforms (B, samples) -> log-mel frames (B, ceil(samples / hop), mels), all >= 0, and their numbers (B,)."""
         hop = round(self.sample_rate * self.hparams.audio_frame_ms / 1000)
         window = 2 * hop + hop // 2
-        # The last true frames reach into the padding.
+        # The last frames of an example reach into its padding.
         samples = tf.where(tf.sequence_mask(length, tf.shape(samples)[1]), samples, 0.0)
         frames = tf.abs(tf.signal.stft(samples, window, hop, pad_end=True))
         mel = tf.signal.linear_to_mel_weight_matrix(
             self.hparams.audio_mels, frames.shape[-1], self.sample_rate, 60.0, self.sample_rate / 2
         )
-        # Above silence the logarithm; never below 0, since a ConvStep begins with a ReLU.
+        # log(1 + x) is never negative: a ConvStep starts with a ReLU.
         return tf.math.log1p(30.0 * tf.einsum("btf,fm->btm", frames, mel)), -(-length // hop)

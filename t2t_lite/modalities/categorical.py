@@ -1,4 +1,4 @@
-"""Class labels out (paper, section 2.5.3)."""
+"""Class label output (paper, section 2.5.3)."""
 
 import zlib
 from typing import Any
@@ -14,14 +14,14 @@ from t2t_lite.problems.features import Feature, Label
 
 @registry.modalities.register
 class Categorical(Modality):
-    """Class labels out: the exit flow of Xception over the encoded input (paper, section 2.5.3).
+    """Class label output: the exit flow of Xception over the encoded input (paper, section 2.5.3).
 
         skip = ConvStep_{stride 2}(3x3, x)
         h1 = ConvStep(3x3, x);  h2 = ConvStep(3x3, h1);  h3 = skip + MaxPool_{3x3, stride 2}(h2)
         h4 = ConvStep_{1536}(3x3, h3);  h5 = ConvStep_{2048}(3x3, h4)
         out = PointwiseConv(classes, GlobalAvgPool(ReLU(h5)))
 
-    `categorical_width` is the 1536; the 2048 is 4/3 of it.
+    The hparam `categorical_width` is the 1536; the 2048 is 4/3 of it.
     """
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -38,12 +38,12 @@ class Categorical(Modality):
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
-        """One net a list of classes."""
+        """One net per list of classes."""
         assert isinstance(feature, Label)
         return f"categorical_{len(feature.classes)}_{zlib.crc32(repr(feature.classes).encode()):08x}"
 
     def classify(self, encoded: tf.Tensor, valid: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
-        """The encoded input (B, S, D), its valid (B, S) and its rows and columns -> logits (B, V) in float32."""
+        """Encoded input (B, S, D), valid (B, S), grid (2,): rows and columns -> logits (B, V) in float32."""
         batch = tf.shape(encoded)[0]
         x = tf.reshape(encoded, [batch, grid[0], grid[1], encoded.shape[-1]])
         valid = tf.reshape(valid, [batch, grid[0], grid[1]])[:, :, 0]
@@ -51,9 +51,9 @@ class Categorical(Modality):
         h3 = self.skip(x, valid=valid) + max_pool(h2, (3, 3), (2, 2), valid)
         valid = valid[:, ::2]
         h5 = self.step5(self.step4(h3, valid=valid), valid=valid)
-        h5 = tf.cast(h5, tf.float32)  # a narrow type does not count to hundreds
+        h5 = tf.cast(h5, tf.float32)  # for the mean: bfloat16 cannot count beyond 256
         weight = tf.cast(valid, tf.float32)[:, :, None, None] * tf.ones_like(h5[:1, :1, :, :1])
-        # At least 1: an example that only fills a batch up has nothing valid.
+        # At least 1: an example that only fills up a batch has no valid row.
         h6 = tf.reduce_sum(tf.nn.relu(h5) * weight, axis=[1, 2]) / tf.maximum(tf.reduce_sum(weight, axis=[1, 2]), 1.0)
         h6 = tf.cast(h6, self.compute_dtype)
         return tf.cast(tf.matmul(h6, tf.cast(self.softmax, h6.dtype)), tf.float32)

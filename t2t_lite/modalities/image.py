@@ -1,4 +1,4 @@
-"""Pictures in (paper, section 2.5.2)."""
+"""Image input (paper, section 2.5.2)."""
 
 from typing import Any
 
@@ -14,17 +14,19 @@ from t2t_lite.problems.features import Feature
 
 @registry.modalities.register
 class Image(Modality):
-    """Pictures in: the entry flow of Xception; rows and columns become one sequence (paper, section 2.5.2).
+    """Image input: the entry flow of Xception, then rows and columns become one sequence (paper, section 2.5.2).
 
         h1 = ConvStep_{32, stride 2}(3x3, x)
         h2 = ConvStep_{64}(3x3, h1)
         r1 = ConvRes(h2, 128);  r2 = ConvRes(r1, 256);  out = ConvRes(r2, D)
 
-    x holds each colour and its complement: a layer norm over channels keeps ratios between channels alone, so that
-    without the complements white, grey and black would be one colour. `image_width` is the 32 of h1, from which the
-    others follow. All four strides make each side 16x smaller; `image_strides` keeps only the first so many of them,
-    for small pictures. With `image_patches` h1 strides by taking the four pixels of a 2x2 square as channels, side by
-    side: a strided convolution of one filter a channel loses half of what they hold, which small pictures cannot spare.
+    x holds each colour channel and its complement: the layer norm over channels keeps only the ratios between channels,
+    so without complements white, grey and black would look the same.
+
+    Hparams: `image_width` is the 32 of h1; the other widths are multiples of it. `image_strides` is how many of the
+    four strides are kept, from the first on; all four make each side 16x smaller, too much for small images. With
+    `image_patches` h1 does not stride but stacks the four pixels of each 2x2 patch as channels: a strided depthwise
+    convolution loses half of their information, which small images need.
     """
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -42,8 +44,8 @@ class Image(Modality):
         self.res3 = ConvRes(8 * width, hparams.hidden_size, strides=strides[3], name=f"{self.name}.res3")
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
-        """Pictures (B, rows, columns, 3) in [0, 1]; S is what is left of rows times columns."""
-        x = tf.stop_gradient(tf.cast(inputs, self.compute_dtype))  # or pictures get a gradient that nobody reads
+        """Images (B, rows, columns, 3) in [0, 1] -> x (B, S, D), S being rows times columns after the strides."""
+        x = tf.stop_gradient(tf.cast(inputs, self.compute_dtype))  # saves an unused gradient
         x = tf.concat([x, 1.0 - x], axis=-1)
         if self.patch > 1:
             rows, columns = tf.shape(x)[1], tf.shape(x)[2]

@@ -1,4 +1,4 @@
-"""Text (paper, section 2.5.1)."""
+"""Text input and output (paper, section 2.5.1)."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from t2t_lite.problems.features import Feature, Text
 
 @registry.modalities.register
 class Language(Modality):
-    """Text in subword units: a learned embedding in, a linear map and a softmax out (paper, section 2.5.1)."""
+    """Text in subword units (paper, section 2.5.1): embeds token ids; maps the decoder's output to logits."""
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
         super().__init__(feature, hparams, vocab_size, **kwargs)
         size = hparams.hidden_size
 
         def normal() -> keras.initializers.Initializer:
-            # One initializer a weight: a second use of the same one would draw the same numbers.
+            # A new initializer for each weight: a Keras initializer used twice draws the same numbers.
             return keras.initializers.RandomNormal(stddev=size**-0.5)
 
         self.embedding = self.add_weight(name="embedding", shape=(vocab_size, size), initializer=normal())
@@ -29,16 +29,16 @@ class Language(Modality):
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
-        """One net a vocabulary."""
+        """One net per vocabulary."""
         assert isinstance(feature, Text)
         return f"language_{feature.vocab}"
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
-        """Ids (B, S), 0 at padding."""
+        """Token ids (B, S), 0 at padding -> x (B, S, D) and valid (B, S)."""
         return Embedded(self.embed_targets(inputs), inputs != 0, tf.stack([tf.shape(inputs)[1], 1]))
 
     def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
-        """Ids (B, T) -> (B, T, D)."""
+        """Token ids (B, T) -> (B, T, D)."""
         x = tf.cast(tf.gather(self.embedding, targets), self.compute_dtype)
         return x * self.hparams.hidden_size**0.5 if self.hparams.scale_embeddings else x
 
@@ -49,5 +49,5 @@ class Language(Modality):
         return tf.cast(tf.einsum("btd,dv->btv", x, tf.cast(self.softmax, x.dtype)), tf.float32)
 
     def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
-        """0 at padding."""
+        """0 at padding (id 0), 1 otherwise: (B, T) -> (B, T)."""
         return tf.cast(targets != 0, tf.float32)

@@ -1,6 +1,6 @@
-"""What every modality net offers the model: how a kind of data enters the body, and how the body's output leaves.
+"""The base class of modality nets, and the cross entropy of their outputs.
 
-Shapes: B batch, S input positions, T target positions, D hidden size, V classes or vocabulary.
+Shapes: B batch, S input positions, T target positions, D hidden, V vocabulary or classes.
 """
 
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from t2t_lite.problems.features import Feature
 
 
 class Embedded(NamedTuple):
-    """Inputs as the body takes them."""
+    """Embedded inputs: what the encoder reads."""
 
     x: tf.Tensor  # (B, S, D)
-    valid: tf.Tensor  # (B, S), True where there is input, False at padding
-    grid: tf.Tensor  # (2,): rows and columns that the S positions came from; columns are 1 for a sequence
+    valid: tf.Tensor  # (B, S), False at padding
+    grid: tf.Tensor  # (2,): rows and columns of the S positions; a sequence has 1 column
 
 
 class Modality(keras.layers.Layer):
-    """A modality net. Subclasses implement the directions that their kind of data has.
+    """A modality net (paper, section 2.5). Subclasses implement the methods for input, output or both.
 
     Args:
-      feature: what the data is made of.
+      feature: the declaration of the data, from problems/features.py.
       hparams: the model's hyperparameters.
-      vocab_size: V, for text.
+      vocab_size: V of a text; 0 otherwise.
     """
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -36,15 +36,15 @@ class Modality(keras.layers.Layer):
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
-        """The name of the net for this feature. Features with the same name share one net."""
+        """The name of the net for this feature; features with the same name share one net."""
         return feature.modality
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
-        """Inputs as read, and for audio their length in samples (B,) -> what enters the encoder."""
+        """Inputs of a batch, and for audio their lengths in samples (B,) -> what the encoder reads."""
         raise UserError(f"modality '{self.feature.modality}' cannot be an input")
 
     def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
-        """(B, T) -> (B, T, D), for outputs that are decoded step by step."""
+        """Targets (B, T) -> (B, T, D), if the output is decoded step by step."""
         raise UserError(f"modality '{self.feature.modality}' cannot be decoded step by step")
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
@@ -52,17 +52,17 @@ class Modality(keras.layers.Layer):
         raise UserError(f"modality '{self.feature.modality}' cannot be an output")
 
     def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
-        """What each target counts in the loss: 1, or 0 at padding. (B, ...) -> (B, ...)."""
+        """Each target's weight in the loss, 0 at padding and 1 otherwise: (B, ...) -> (B, ...)."""
         return tf.ones(tf.shape(targets), tf.float32)
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor, smoothing: float = 0.0) -> tf.Tensor:
-    """The softmax cross-entropy of each target, in nats: (..., V), (...) -> (...).
+    """The softmax cross entropy of each target, in nats: (..., V), (...) -> (...).
 
-    With label smoothing the true class has probability 1 - smoothing and all V share the rest.
+    With label smoothing the target distribution is (1 - smoothing) * one-hot + smoothing * uniform over all V.
     """
-    right = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+    one_hot = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     if smoothing == 0.0:
-        return right
+        return one_hot
     uniform = tf.reduce_logsumexp(logits, axis=-1) - tf.reduce_mean(logits, axis=-1)
-    return (1.0 - smoothing) * right + smoothing * uniform
+    return (1.0 - smoothing) * one_hot + smoothing * uniform

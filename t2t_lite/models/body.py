@@ -1,8 +1,8 @@
 """The body of the MultiModel: encoder, I/O mixer and decoder (paper, sections 2.1 and 2.5).
 
-Shapes: B batch, S input positions, T target positions, D hidden size.
+Shapes: B batch, S input positions, T target positions, D hidden, H heads, E experts.
 
-Blocks are kept in tuples: tf.train.Checkpoint passes over the lists of Keras layers.
+Blocks are kept in tuples, because tf.train.Checkpoint does not track lists inside Keras layers.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def _conv_options(hparams: HParams) -> dict[str, Any]:
 
 
 class Experts(keras.layers.Layer):
-    """`x + MixtureOfExperts(LN(x))`; the paper is silent on the residual connection and its norm."""
+    """`x + MixtureOfExperts(LN(x))`; the paper does not specify the residual connection and its norm."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -46,13 +46,13 @@ class Experts(keras.layers.Layer):
     def call(
         self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
+        """(B, S, D), valid (B, S) -> (B, S, D), and sums (3, E) as from MixtureOfExperts."""
         y, sums = self.experts(self.norm(x), valid=valid, noise=noise)
         return x + y, sums
 
 
 class Encoder(keras.layers.Layer):
-    """ConvBlocks over the input with its timing signal, a mixture of experts in the middle."""
+    """Adds the timing signal, then runs ConvBlocks with a mixture of experts in the middle."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -65,7 +65,7 @@ class Encoder(keras.layers.Layer):
         self.experts = Experts(hparams, name=f"{self.name}.experts") if hparams.use_experts else None
 
     def call(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
+        """(B, S, D), valid (B, S) -> (B, S, D), and the experts' sums (3, E)."""
         x = x + tf.cast(timing_signal(tf.shape(x)[1], x.shape[-1]), x.dtype)
         sums = tf.zeros([3, self.num_experts])
         for i, block in enumerate(self.blocks):
@@ -76,7 +76,7 @@ class Encoder(keras.layers.Layer):
 
 
 class Mixer(keras.layers.Layer):
-    """The I/O mixer: an attention block from the outputs so far to the encoded input, then causal ConvBlocks."""
+    """The I/O mixer: an attention block from the previous outputs to the encoded input, then causal ConvBlocks."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -102,14 +102,14 @@ class Mixer(keras.layers.Layer):
         return x
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """What `step` carries along."""
+        """The decoding state before the first position."""
         return {
             "attention": self.attention.initial_state(encoded, valid, max_length),
             "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """One position: (B, D), state -> (B, D), state."""
+        """One position: (B, D), state -> (B, D), next state."""
         x, attention = self.attention.step(x, state["attention"], position)
         windows = []
         for block, window in zip(self.blocks, state["blocks"], strict=True):
@@ -119,7 +119,7 @@ class Mixer(keras.layers.Layer):
 
 
 class Decoder(keras.layers.Layer):
-    """Pairs of a causal ConvBlock and an attention block over the encoded input, experts in the middle."""
+    """Pairs of a causal ConvBlock and an attention block over the encoded input, a mixture of experts in the middle."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -160,14 +160,14 @@ class Decoder(keras.layers.Layer):
         return (self.norm(x) if self.norm else x), sums
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """What `step` carries along."""
+        """The decoding state before the first position."""
         return {
             "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
             "attentions": [a.initial_state(encoded, valid, max_length) for a in self.attentions],
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """One position: (B, D), state -> (B, D), state."""
+        """One position: (B, D), state -> (B, D), next state."""
         windows, attended = [], []
         for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
             if self.experts and i == len(self.blocks) // 2:
@@ -180,7 +180,7 @@ class Decoder(keras.layers.Layer):
 
 
 class Body(keras.layers.Layer):
-    """Encoder, mixer and decoder: all that the problems share whatever their kind."""
+    """Encoder, mixer and decoder: the part of the network that all problems share."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -201,15 +201,15 @@ class Body(keras.layers.Layer):
         target_valid: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """What to say at each position, given the targets before it.
+        """Mixer and decoder with teacher forcing: the output at position t depends only on targets before t.
 
         Args:
-          targets: (B, T, D), embedded; position t of the result sees those before t alone.
+          targets: (B, T, D), embedded.
           encoded: (B, S, D).
-          valid: (B, S).
+          valid: (B, S), False at padding of the inputs.
           command: (B, D), the embedding that decoding starts from.
-          target_valid: (B, T), False at padding, which is then sent to no expert.
-          noise: see layers/noise.py.
+          target_valid: (B, T), False at padding, which is sent to no expert.
+          noise: the seed (2,) of layers/noise.py, None outside training.
 
         Returns:
           (B, T, D), and the experts' sums (3, E).
@@ -220,11 +220,11 @@ class Body(keras.layers.Layer):
 
     @contextlib.contextmanager
     def watch_source_attention(self) -> Iterator[dict[str, tf.Tensor]]:
-        """Collects how `decode`, called inside, attends to the source: {attention: (B, H, T, S)}, if there is any.
+        """Collects the weights of attention to the source of a `decode` called inside: {layer name: (B, H, T, S)}.
 
-        Only where it is called itself: not within a tf.function of its own.
+        Empty without attention. `decode` must not be wrapped in a tf.function of its own inside the context.
         """
-        seen: dict[str, tf.Tensor] = {}  # of the last call: Keras may try a layer out before it calls it
+        seen: dict[str, tf.Tensor] = {}  # the last call's: Keras may call a layer once to build it
         blocks = [block for block in (self.mixer.attention, *self.decoder.attentions) if block.use_attention]
         for block in blocks:
             block.source_attention.watch = functools.partial(seen.__setitem__, block.name)
@@ -235,7 +235,7 @@ class Body(keras.layers.Layer):
                 block.source_attention.watch = None
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The state before the first position: convolution windows, attention keys and values."""
+        """The decoding state before the first position: convolution windows, attention keys and values."""
         return {
             "position": tf.zeros([], tf.int32),
             "mixer": self.mixer.initial_state(encoded, valid, max_length),
@@ -243,14 +243,14 @@ class Body(keras.layers.Layer):
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
-        """One position of `decode`, at the same cost wherever it stands.
+        """Decodes one position, at a cost that does not depend on the position.
 
         Args:
-          x: (B, D), the command's embedding first, then that of each target as it is chosen.
-          state: from `initial_state` or the step before.
+          x: (B, D), the embedding of the command at the first position, of the previous output at later ones.
+          state: from `initial_state` or the previous step.
 
         Returns:
-          (B, D), what `decode` gives at this position, and the next state.
+          (B, D), equal to the output of `decode` at this position, and the next state.
         """
         x, mixer = self.mixer.step(x, state["mixer"], state["position"])
         x, decoder = self.decoder.step(x, state["decoder"], state["position"])

@@ -1,6 +1,6 @@
-"""The MultiModel: one body, a modality net for each kind of data, and a command token for each kind of answer.
+"""The MultiModel: one body, a modality net for each kind of data, and an embedding for each command.
 
-Shapes: B batch, S input positions, T target positions, D hidden size, V vocabulary or classes.
+Shapes: B batch, S input positions, T target positions, D hidden, E experts, V vocabulary or classes.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ from t2t_lite.problems.features import Feature, Text
 
 
 class Scores(NamedTuple):
-    """What a model says of a batch whose answers are known."""
+    """Logits and losses of a batch with known targets (teacher forcing)."""
 
-    logits: tf.Tensor  # (B, T, V), or (B, V) for classes
-    loss: tf.Tensor  # (B, T) or (B,): cross-entropy in nats, 0 at padding
-    weights: tf.Tensor  # like loss: 1, or 0 at padding
-    expert_sums: tf.Tensor  # (layers, 3, E): those of MixtureOfExperts over this batch
+    logits: tf.Tensor  # (B, T, V), or (B, V) for class labels
+    loss: tf.Tensor  # (B, T) or (B,): cross entropy in nats, 0 at padding
+    weights: tf.Tensor  # of loss's shape: 0 at padding, 1 otherwise
+    expert_sums: tf.Tensor  # (layers, 3, E): the sums of each MixtureOfExperts over this batch
 
 
 @contextlib.contextmanager
 def compute_in(precision: str) -> Iterator[None]:
-    """Layers made inside compute in "float32", "bfloat16" or "float16"; their weights are float32 all the same."""
+    """Layers built inside compute in `precision`: "float32", "bfloat16" or "float16". Weights stay float32."""
     before = keras.config.dtype_policy()
     if precision != "float32":
         keras.config.set_dtype_policy(f"mixed_{precision}")
@@ -42,15 +42,15 @@ def compute_in(precision: str) -> Iterator[None]:
 
 @registry.models.register
 class MultiModel(keras.Model):
-    """The network of "One Model To Learn Them All", assembled from hparams for the problems it is given (section 2).
+    """The network of "One Model To Learn Them All" (section 2), built from hparams for the given problems.
 
-    Its parts are traced once each with lengths left open, so that every problem and every length shares them: one
-    problem more costs no more than the nets of its own (benchmarks/tracing.py).
+    Each part is traced once, with batch and length dimensions of None, for all problems and lengths: a further problem
+    adds only the tracing of its own modality nets (benchmarks/tracing.py).
 
     Args:
       hparams: the sizes and switches.
-      problems: the problems to be learned, with their declarations resolved.
-      vocab_sizes: pieces of each vocabulary that the problems name.
+      problems: {name: problem} to learn.
+      vocab_sizes: {vocabulary: V} for the vocabularies of these problems.
     """
 
     def __init__(
@@ -81,18 +81,18 @@ class MultiModel(keras.Model):
             vocab_size = vocab_sizes[feature.vocab] if isinstance(feature, Text) else 0
             net = net_class(feature, self.hparams, vocab_size, name=name)
             self.nets[name] = net
-            setattr(self, name, net)  # so that Keras and checkpoints find it under its own name
+            setattr(self, name, net)  # Keras and checkpoints track attributes
 
     def net(self, feature: Feature) -> Modality:
-        """The modality net that a feature goes through."""
+        """The modality net of a feature."""
         return self.nets[registry.modalities.get(feature.modality).net_name(feature)]
 
     def trace(self) -> None:
-        """Wraps body and nets in tf.functions with open lengths; traces there were are forgotten."""
-        size, kind = self.hparams.hidden_size, self.body.compute_dtype
-        sequence = tf.TensorSpec([None, None, size], kind)
+        """Wraps body and nets in new tf.functions with batch and length dimensions of None, dropping earlier traces."""
+        size, dtype = self.hparams.hidden_size, self.body.compute_dtype
+        sequence = tf.TensorSpec([None, None, size], dtype)
         valid = tf.TensorSpec([None, None], tf.bool)
-        command = tf.TensorSpec([None, size], kind)
+        command = tf.TensorSpec([None, size], dtype)
         noise = tf.TensorSpec([2], tf.int32)
 
         def encode(x: tf.Tensor, valid: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -103,15 +103,15 @@ class MultiModel(keras.Model):
         ) -> tuple[tf.Tensor, tf.Tensor]:
             return self.body.decode(targets, encoded, valid, command, target_valid)
 
-        decoding = [sequence, sequence, valid, command, valid]
+        decode_signature = [sequence, sequence, valid, command, valid]
         self._encode = tf.function(encode, input_signature=[sequence, valid])
-        self._decode = tf.function(decode, input_signature=decoding)
+        self._decode = tf.function(decode, input_signature=decode_signature)
         self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
-        self._decode_noisy = tf.function(self.body.decode, input_signature=[*decoding, noise])
+        self._decode_noisy = tf.function(self.body.decode, input_signature=[*decode_signature, noise])
         self._traced: dict[str, Any] = {}
 
     def parts(self, problem: str = "") -> dict[str, list[Any]]:
-        """The weights by the parts that hold them; of one problem, the parts that its answers need."""
+        """{part: its weights}: body parts, nets and commands. If a problem is named, only the parts that it uses."""
         parts = {layer.name: layer.weights for layer in (self.body.encoder, self.body.mixer, self.body.decoder)}
         parts |= {name: net.weights for name, net in self.nets.items()} | {"commands": [self.commands]}
         if not problem:
@@ -125,10 +125,10 @@ class MultiModel(keras.Model):
         return {name: weights for name, weights in parts.items() if name in needed}
 
     def _call_net(self, name: str, method: str, *arguments: tf.Tensor) -> Any:
-        """Calls a method of a net as a tf.function, traced once with batch and lengths left open.
+        """Calls a net's method as a tf.function, traced once with batch and length dimensions of None.
 
-        Open from the first call on: a trace for the first lengths and a second for all others would round differently,
-        and a run that was stopped would not go on as it would have gone.
+        None from the first call on: a trace for the first lengths and a second one for all others would round
+        differently, so that a resumed run would differ from an uninterrupted one.
         """
         key = f"{name}.{method}"
         if key not in self._traced:
@@ -139,7 +139,7 @@ class MultiModel(keras.Model):
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
     ) -> tuple[Embedded, tf.Tensor]:
-        """A batch's inputs -> the encoded input, with its valid and grid; the experts' sums (3, E)."""
+        """Encodes a batch's inputs: x (B, S, D) with its valid and grid; and the experts' sums (3, E)."""
         net = self.net(self.problems[problem].inputs)
         arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
         embedded = Embedded(*self._call_net(net.name, "embed_inputs", *arguments))
@@ -152,24 +152,24 @@ class MultiModel(keras.Model):
         return embedded._replace(x=encoded), sums
 
     def command(self, problem: str, batch_size: tf.Tensor) -> tf.Tensor:
-        """The embedding of the problem's command, once an example: (B, D)."""
+        """The embedding of the problem's command, repeated for each example: (B, D)."""
         index = self.command_names.index(self.problems[problem].command)
         row = tf.cast(self.commands[index], self.body.compute_dtype)
         return tf.tile(row[None], [batch_size, 1])
 
     def classify(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Logits (B, V) of a problem whose targets are classes."""
+        """Logits (B, V) of a problem whose targets are class labels."""
         encoded, _ = self.encode(problem, batch)
         return self._call_net(self.net(self.problems[problem].targets).name, "classify", *encoded)
 
     def score(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Scores:
-        """Logits and losses of a batch with its targets known (teacher forcing).
+        """Logits and losses of a batch with known targets (teacher forcing).
 
         Args:
           problem: the problem's name.
-          batch: `inputs` and `targets` as data/reading.py gives them; `weights` (B,), where there are, are 0 for
-            examples that only fill up (data/batch_shards.py).
-          noise: the seed (2,) of dropout and gating noise in training, None otherwise.
+          batch: `inputs` and `targets` as from data/reading.py; optional `weights` (B,), 0 for the blank examples that
+            fill up a shard (data/batch_shards.py).
+          noise: the seed (2,) of dropout and gating noise in training; None switches them and label smoothing off.
         """
         targets = batch["targets"]
         net = self.net(self.problems[problem].targets)
@@ -177,21 +177,20 @@ class MultiModel(keras.Model):
         expert_sums = [sums]
         weights = self.target_weights(problem, batch)
         if isinstance(net, Categorical):
-            # A class has nothing to decode step by step: its net reads the encoded input.
+            # A class label is not decoded step by step: its net reads the encoded input.
             logits = self._call_net(net.name, "classify", *encoded)
         else:
             embedded = self._call_net(net.name, "embed_targets", targets)
             command = self.command(problem, tf.shape(targets)[0])
             arguments = [embedded, encoded.x, encoded.valid, command, weights > 0]
-            decode = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
-            decoded, sums = decode
+            decoded, sums = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
             expert_sums.append(sums)
             logits = self._call_net(net.name, "logits", decoded)
         smoothing = self.hparams.label_smoothing if noise is not None else 0.0
         return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, tf.stack(expert_sums))
 
     def target_weights(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """What each target of a batch counts in the loss: 1, or 0 at padding. (B, T), or (B,) for classes."""
+        """Each target's weight in the loss, 0 at padding and 1 otherwise: (B, T), or (B,) for class labels."""
         weights = self.net(self.problems[problem].targets).target_weights(batch["targets"])
         if "weights" not in batch:
             return weights

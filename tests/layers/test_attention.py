@@ -23,7 +23,7 @@ def test_timing_signal_equals_numpy(length, channels):
     close(timing_signal(length, channels), reference.timing(length, channels), 1e-5)
 
 
-def test_timing_signal_starts_anywhere():
+def test_timing_signal_from_a_start_position():
     close(timing_signal(3, 8, start=5), reference.timing(8, 8)[5:], 1e-5)
 
 
@@ -47,18 +47,18 @@ def test_attention_block_equals_numpy(use_attention, source, target):
 
 
 @pytest.mark.parametrize("use_attention", [True, False])
-def test_source_padding_is_never_attended_to(use_attention):
+def test_source_padding_is_not_attended_to(use_attention):
     block = randomize(block_of(use_attention))
     x, memory, valid = floats(normal(2, 4, 8)), normal(2, 6, 8, seed=1), lengths_mask([6, 3], 6)
     before = block(x, source=floats(memory), source_valid=tf.constant(valid))
     other = np.where(valid[:, :, None], memory, 1000.0)
     close(block(x, source=floats(other), source_valid=tf.constant(valid)), before, 1e-5)
-    # The source does matter where it is no padding.
+    # A change at valid positions does matter.
     assert np.abs(block(x, source=floats(memory + 1), source_valid=tf.constant(valid)) - before).max() > 0.01
 
 
 @pytest.mark.parametrize("use_attention", [True, False])
-def test_attention_block_does_not_see_the_future(use_attention):
+def test_attention_block_is_causal(use_attention):
     block = randomize(block_of(use_attention, blocks=2))
     x, source, valid = normal(1, 9, 8), floats(normal(1, 5, 8, seed=1)), tf.ones([1, 5], tf.bool)
     before = block(floats(x), source=source, source_valid=valid).numpy()

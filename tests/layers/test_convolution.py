@@ -19,7 +19,7 @@ def test_layer_norm_equals_numpy():
 def test_layer_norm_keeps_its_statistics_in_float32():
     with mixed_bfloat16():
         layer = LayerNorm(256)
-    # Far from zero, statistics in bfloat16 (8 bits) would be all wrong.
+    # With a mean of 100, statistics in bfloat16 (8 bits) would be wrong.
     x = tf.cast(100.0 + 4.0 * normal(3, 256), tf.bfloat16)
     close(layer(x), reference.layer_norm(layer, np.asarray(tf.cast(x, tf.float64))), 2**-7)
 
@@ -58,7 +58,7 @@ def test_conv_block_equals_numpy(causal, length):
     close(block(floats(x), valid=valid), reference.conv_block(block, x, causal, valid))
 
 
-def test_a_residual_scale_of_zero_makes_the_block_start_as_the_identity():
+def test_conv_block_with_residual_scale_zero_is_the_identity():
     x = floats(normal(2, 5, 4))
     close(ConvBlock(4, residual_scale=0.0)(x), x, 1e-6)
     assert np.abs(ConvBlock(4)(x) - x).max() > 0.1
@@ -70,12 +70,12 @@ def test_conv_res_equals_numpy(kernel, strides, size):
     block = randomize(ConvRes(3, 5, kernel, strides))
     x, valid = normal(2, *size, 3), lengths_mask([size[0], (size[0] + 1) // 2], size[0])
     close(block(floats(x)), reference.conv_res(block, x, kernel, strides))
-    left = valid[:, :: strides[0]]
+    output_valid = valid[:, :: strides[0]]
     expected = reference.conv_res(block, x, kernel, strides, valid)
-    close(block(floats(x), valid=valid)[left], expected[left])
+    close(block(floats(x), valid=valid)[output_valid], expected[output_valid])
 
 
-def test_padding_never_wins_a_max_pool():
+def test_max_pool_ignores_padding():
     x = np.full((1, 5, 1, 1), 9.0)
     x[0, :3] = -2.0
     pooled = max_pool(floats(x), (3, 1), (2, 1), lengths_mask([3], 5))
@@ -83,7 +83,7 @@ def test_padding_never_wins_a_max_pool():
 
 
 @pytest.mark.parametrize("place", ["branches", "output"])
-def test_dropout_is_where_the_hparams_say(place):
+def test_dropout_place(place):
     block = randomize(ConvBlock(64, dropout=0.4, dropout_place=place))
     x = floats(normal(1, 50, 64) + 5.0)
     plain, noisy = block(x).numpy(), block(x, noise=NOISE).numpy()
@@ -91,14 +91,14 @@ def test_dropout_is_where_the_hparams_say(place):
         dropped = noisy == 0.0
         np.testing.assert_allclose(noisy[~dropped], plain[~dropped] / 0.6, rtol=1e-5)
     else:
-        # hidden4 = x + dropout(branch): where the branch is dropped, x alone is left.
+        # hidden4 = x + dropout(branch) equals x where the branch is dropped.
         dropped = noisy == x.numpy()
         assert np.abs(noisy).min() > 0
     assert dropped.mean() == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.parametrize("first_branch", [True, False])
-def test_the_first_branch_is_dropped_too(first_branch):
+def test_dropout_on_the_first_branch(first_branch):
     block = randomize(ConvBlock(64, dropout=0.4, dropout_place="branches"))
     if not first_branch:
         block.step2.norm.scale.assign(np.zeros(64))
@@ -106,12 +106,12 @@ def test_the_first_branch_is_dropped_too(first_branch):
     x = floats(normal(1, 50, 64))
     plain, noisy = (block(x) - x).numpy(), (block(x, noise=NOISE) - x).numpy()
     kept = noisy != 0.0
-    # The second branch, where kept, is 1 / 0.6 of that without noise, but only if the first branch adds nothing.
+    # Where the second branch is kept it is 1 / 0.6 times that without noise, but only if the first branch is zero.
     same = np.isclose(noisy, plain / 0.6, atol=1e-4)[kept].mean()
     assert same < 0.1 if first_branch else same == 1.0
 
 
-def test_dropout_keeps_the_mean_and_its_rate():
+def test_dropout_rate_and_mean():
     x = tf.ones([200, 100])
     dropped = dropout(x, 0.4, NOISE, "layer").numpy()
     assert set(np.unique(dropped)) == {0.0, np.float32(1 / 0.6)}
@@ -120,7 +120,7 @@ def test_dropout_keeps_the_mean_and_its_rate():
     assert dropout(x, 0.0, NOISE, "layer") is x
 
 
-def test_dropout_differs_by_step_and_layer_and_by_nothing_else():
+def test_dropout_depends_on_seed_step_and_layer_only():
     def draw(noise, path):
         return dropout(tf.ones([100]), 0.5, tf.constant(noise), path).numpy().tolist()
 
@@ -154,7 +154,7 @@ def test_layer(make, call, shape, tmp_path):
     check_layer(make, call, shape, tmp_path)
 
 
-def test_the_written_gradient_of_a_layer_norm_is_the_derived_one():
+def test_custom_gradient_of_layer_norm_equals_the_automatic_one():
     layer = LayerNorm(5)
     layer.scale.assign(normal(5))
     x, upstream = floats(normal(2, 3, 4, 5, seed=1)), floats(normal(2, 3, 4, 5, seed=2))
@@ -162,6 +162,6 @@ def test_the_written_gradient_of_a_layer_norm_is_the_derived_one():
         tape.watch(x)
         mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
         plain = (x - mean) / tf.sqrt(variance + layer.epsilon) * layer.scale.value
-        written, derived = tf.reduce_sum(layer(x) * upstream), tf.reduce_sum(plain * upstream)
+        custom, automatic = tf.reduce_sum(layer(x) * upstream), tf.reduce_sum(plain * upstream)
     for weight in (x, layer.scale.value):
-        close(tape.gradient(written, weight), tape.gradient(derived, weight))
+        close(tape.gradient(custom, weight), tape.gradient(automatic, weight))

@@ -43,7 +43,7 @@ def test_language_equals_numpy(share, scale):
     net = language_net(SMALL.replace(share_embeddings=share, scale_embeddings=scale))
     matrix = reference.array(net.embedding)
     embedded = net.embed_inputs(IDS)
-    close(embedded.x, matrix[IDS.numpy()] * (4.0 if scale else 1.0), 1e-5)  # 4 is the root of D
+    close(embedded.x, matrix[IDS.numpy()] * (4.0 if scale else 1.0), 1e-5)  # 4 = sqrt(D)
     close(net.embed_targets(IDS), embedded.x)
     assert embedded.valid.numpy().tolist() == [[True, True, True, False], [True] * 4]
     assert embedded.grid.numpy().tolist() == [4, 1]
@@ -53,7 +53,7 @@ def test_language_equals_numpy(share, scale):
     assert net.target_weights(IDS).numpy().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
 
 
-def test_no_two_weights_start_from_the_same_numbers():
+def test_embedding_and_softmax_are_initialized_differently():
     net = language.Language(Text("words"), SMALL, 30, name="language")
     embedding, softmax = (np.asarray(w).ravel() for w in (net.embedding, net.softmax))
     assert abs(np.corrcoef(embedding, softmax)[0, 1]) < 0.3
@@ -64,9 +64,9 @@ def test_cross_entropy_equals_numpy(smoothing):
     logits, targets = normal(2, 3, 5), np.array([[0, 4, 2], [1, 1, 3]])
     expected = np.zeros((2, 3))
     for at in np.ndindex(2, 3):
-        chances = np.full(5, smoothing / 5)
-        chances[targets[at]] += 1.0 - smoothing
-        expected[at] = -np.sum(chances * np.log(reference.softmax(logits[at])))
+        wanted = np.full(5, smoothing / 5)
+        wanted[targets[at]] += 1.0 - smoothing
+        expected[at] = -np.sum(wanted * np.log(reference.softmax(logits[at])))
     close(cross_entropy(floats(logits), tf.constant(targets), smoothing), expected, 1e-5)
 
 
@@ -83,7 +83,7 @@ def test_image_equals_numpy(strides):
     assert embedded.valid.shape == expected.shape[:2] and np.all(embedded.valid)
 
 
-def test_a_picture_becomes_16_times_smaller_on_each_side():
+def test_four_strides_make_an_image_16_times_smaller_on_each_side():
     embedded = image_net(SMALL.replace(image_strides=4)).embed_inputs(tf.zeros([1, 64, 48, 3]))
     assert embedded.grid.numpy().tolist() == [4, 3]
 
@@ -96,17 +96,17 @@ def test_image_patches_equal_numpy():
     assert tuple(embedded.grid.numpy()) == tuple(grid) == (2, 1)
 
 
-def test_a_fresh_image_net_tells_pictures_apart():
-    """Most of what a fresh net gives must differ between pictures, or classes stay at chance for long."""
+def test_new_image_net_separates_images():
+    """Much of an untrained net's output must vary between images, or classification stays at chance for long."""
     random.seed(0)  # Keras's initializers draw their seeds from here
     net = image.Image(Image(), SMALL.replace(image_width=16, image_strides=3), name="image")
     colours = np.random.default_rng(0).random((32, 1, 1, 3), np.float32)
-    given = net.embed_inputs(floats(np.tile(colours, (1, 16, 16, 1)))).x.numpy()[:, 0]
-    varying = np.square(given - given.mean(0)).mean()
-    assert varying > 0.3 * np.square(given).mean()
+    embedded = net.embed_inputs(floats(np.tile(colours, (1, 16, 16, 1)))).x.numpy()[:, 0]
+    variance = np.square(embedded - embedded.mean(0)).mean()
+    assert variance > 0.3 * np.square(embedded).mean()
 
 
-def test_image_strides_must_fit():
+def test_image_strides_out_of_range():
     with pytest.raises(UserError, match="image_strides"):
         image_net(SMALL.replace(image_strides=5))
 
@@ -119,8 +119,8 @@ def test_waveform_equals_numpy(samples):
     net, waves = audio_net(), normal(3, samples, seed=2)
     length = np.array([samples, (samples + 1) // 2, 1])
     embedded = net.embed_inputs(floats(waves), tf.constant(length))
-    expected, left = reference.audio(net, np.stack([waves, -waves], axis=-1)[:, :, None], length, (3, 1))
-    valid = lengths_mask(left, expected.shape[1])
+    expected, lengths = reference.audio(net, np.stack([waves, -waves], axis=-1)[:, :, None], length, (3, 1))
+    valid = lengths_mask(lengths, expected.shape[1])
     assert embedded.valid.numpy().tolist() == valid.tolist()
     close(embedded.x[valid], expected[valid], 1e-3)
     assert embedded.grid.numpy().tolist() == [-(-samples // 8), 1]
@@ -129,26 +129,26 @@ def test_waveform_equals_numpy(samples):
 def test_spectrogram_equals_numpy():
     net, waves = audio_net(SMALL.replace(audio_form="spectrogram")), 0.3 * normal(2, 205)
     length = np.array([205, 83])
-    # At 1,000 samples a second: a frame every 10 samples, windows of 25, transforms of 32.
+    # At 1,000 samples per second: a frame every 10 samples, windows of 25, FFTs of 32.
     frames = np.zeros((2, 21, 5, 2))
     for row in range(2):
         mel = reference.log_mel(waves[row, : length[row]], 1000, 10, 25, 32, 5)
         frames[row, : len(mel)] = np.stack([mel, 6.0 - mel], axis=-1)  # with the distance from a loud sound
     embedded = net.embed_inputs(floats(waves), tf.constant(length))
-    expected, left = reference.audio(net, frames, np.array([21, 9]), (3, 3))
-    valid = lengths_mask(left, expected.shape[1])
+    expected, lengths = reference.audio(net, frames, np.array([21, 9]), (3, 3))
+    valid = lengths_mask(lengths, expected.shape[1])
     assert embedded.valid.numpy().tolist() == valid.tolist()
     close(embedded.x[valid], expected[valid], 1e-3)
 
 
 @pytest.mark.parametrize("form", ["waveform", "spectrogram"])
-def test_what_follows_a_sound_does_not_change_it(form):
+def test_padding_does_not_change_audio(form):
     net, wave = audio_net(SMALL.replace(audio_form=form)), 0.3 * normal(1, 90)
-    lock_folder = net.embed_inputs(floats(wave))
+    single = net.embed_inputs(floats(wave)).x
     batch = np.concatenate([np.pad(wave, [[0, 0], [0, 57]], constant_values=0.7), normal(1, 147)])
     embedded = net.embed_inputs(floats(batch), tf.constant([90, 147]))
-    assert int(tf.reduce_sum(tf.cast(embedded.valid[0], tf.int32))) == lock_folder.x.shape[1]
-    close(embedded.x[:1, : lock_folder.x.shape[1]], lock_folder.x)
+    assert int(tf.reduce_sum(tf.cast(embedded.valid[0], tf.int32))) == single.shape[1]
+    close(embedded.x[:1, : single.shape[1]], single)
 
 
 # Classes
@@ -163,18 +163,18 @@ def test_categorical_equals_numpy(size):
     close(logits, reference.categorical(net, x, valid), 1e-3)
 
 
-def test_padding_does_not_change_a_class():
+def test_padding_does_not_change_class_logits():
     net, x = categorical_net(), normal(1, 9, 16)
-    lock_folder = net.classify(floats(x), tf.ones([1, 9], tf.bool), tf.constant([9, 1]))
+    single = net.classify(floats(x), tf.ones([1, 9], tf.bool), tf.constant([9, 1]))
     longer = np.concatenate([x, 30 * normal(1, 6, 16, seed=1)], axis=1)
     valid = tf.constant(lengths_mask([9], 15))
-    close(net.classify(floats(longer), valid, tf.constant([15, 1])), lock_folder)
+    close(net.classify(floats(longer), valid, tf.constant([15, 1])), single)
 
 
-# All of them
+# All modalities
 
 
-def test_features_of_one_kind_share_a_net():
+def test_net_names():
     assert language.Language.net_name(Text("a", 8192, 10)) == language.Language.net_name(Text("a", 8192, 99))
     assert language.Language.net_name(Text("a")) != language.Language.net_name(Text("b"))
     assert image.Image.net_name(Image(32, 32)) == image.Image.net_name(Image(48, 64))
@@ -183,7 +183,7 @@ def test_features_of_one_kind_share_a_net():
     assert categorical.Categorical.net_name(Label(("a", "b"))) != categorical.Categorical.net_name(Label(("a", "c")))
 
 
-def test_a_direction_that_a_kind_of_data_has_not_is_an_error():
+def test_unsupported_direction_raises():
     with pytest.raises(UserError, match="'image' cannot be an output"):
         image_net().logits(tf.zeros([1, 1, 16]))
     with pytest.raises(UserError, match="'categorical' cannot be an input"):

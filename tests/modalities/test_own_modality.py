@@ -1,4 +1,4 @@
-"""A modality of the user's own, with a gin binding of the user's own, through the commands."""
+"""A user's modality (--t2t_usr_dir) with a gin binding of its own, through datagen, trainer, eval and decoder."""
 
 import sys
 
@@ -50,7 +50,7 @@ class LoudLetters(Problem):
 
 @pytest.fixture
 def own(tmp_path, session_problems):
-    """The folder and the module."""
+    """A --t2t_usr_dir with the modality, and its module."""
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "own_modality.py").write_text(OWN)
@@ -60,7 +60,7 @@ def own(tmp_path, session_problems):
     del sys.modules["own_modality"]
 
 
-def test_it_is_trained_and_its_binding_is_the_runs(own, tmp_path, capsys):
+def test_all_commands_use_the_gin_binding_of_the_run(own, tmp_path, capsys):
     folder, module = own
     usr_dirs = f"--t2t_usr_dir={conftest.USR_SESSION},{folder}"
     data = [usr_dirs, "--problem=loud_letters", f"--data_dir={tmp_path}/data"]
@@ -77,7 +77,9 @@ def test_it_is_trained_and_its_binding_is_the_runs(own, tmp_path, capsys):
     assert "gin has 'loudness.value = 9.0'; gin had 'loudness.value = 7.0'" in capsys.readouterr().err
 
     for command, flags in ((evaluator, ["--split=dev"]), (decoder, ["--show=1"])):
-        trainer.main([*train, "--gin_param=own.loudness.value = 9.0", "--train_steps=3"])  # leaves its bindings
+        trainer.main(
+            [*train, "--gin_param=own.loudness.value = 9.0", "--train_steps=3"]
+        )  # refused, but leaves its binding set
         module.LOUDNESS.clear()
         assert command.main([*run, *flags]) == 0
         assert set(module.LOUDNESS) == {7.0}

@@ -20,13 +20,13 @@ VARIANTS = [
 ]
 NAMES = ["all", "no_experts", "no_attention", "neither"]
 variants = pytest.mark.parametrize("hparams", VARIANTS, ids=NAMES)
-encoder_variants = pytest.mark.parametrize("hparams", VARIANTS[:2], ids=NAMES[:2])  # it has no attention
+encoder_variants = pytest.mark.parametrize("hparams", VARIANTS[:2], ids=NAMES[:2])  # the encoder has no attention
 LENGTHS = [9, 1, 5]  # of the inputs of a batch
 
 
 @functools.cache
 def body_of(hparams):
-    """One body a variant for all tests: none changes it."""
+    """One body per variant, shared by all tests; none changes it."""
     return randomize(Body(hparams, name="body"))
 
 
@@ -60,7 +60,7 @@ def test_decode_equals_numpy(hparams, length):
     close(balancing_loss(sums), expected_balance, 1e-3)
 
 
-def test_mixer_and_decoder_equal_numpy_one_by_one():
+def test_mixer_and_decoder_each_equal_numpy():
     body, x = body_of(SMALL), normal(3, 6, 16, seed=1)
     encoded, valid = inputs()
     given = {"encoded": floats(encoded), "valid": tf.constant(valid)}
@@ -69,7 +69,7 @@ def test_mixer_and_decoder_equal_numpy_one_by_one():
 
 
 @variants
-def test_the_future_changes_nothing_before(hparams):
+def test_mixer_and_decoder_are_causal(hparams):
     body, targets, command = body_of(hparams), normal(2, 12, 16, seed=1), floats(normal(2, 16, seed=2))
     encoded, valid = floats(normal(2, 4, 16)), tf.ones([2, 4], tf.bool)
 
@@ -79,21 +79,21 @@ def test_the_future_changes_nothing_before(hparams):
         yield body.decoder(floats(targets), **given)[0].numpy()
         yield body.decode(floats(targets), encoded, valid, command)[0].numpy()
 
-    before = list(runs(targets))
+    outputs = list(runs(targets))
     targets[:, 7:] = 5.0 * normal(2, 5, 16, seed=3)
-    # `decode` shifts its targets: position 7 sees those before 7 alone.
-    for was, now, unchanged in zip(before, runs(targets), (7, 7, 8), strict=True):
-        close(now[:, :unchanged], was[:, :unchanged])
-        assert np.abs(now[:, unchanged] - was[:, unchanged]).max() > 0.01
+    # `decode` shifts its targets: position 7 depends only on those before 7.
+    for before, after, unchanged in zip(outputs, runs(targets), (7, 7, 8), strict=True):
+        close(after[:, :unchanged], before[:, :unchanged])
+        assert np.abs(after[:, unchanged] - before[:, unchanged]).max() > 0.01
 
 
 @encoder_variants
-def test_padding_and_neighbours_change_nothing_in_the_encoder(hparams):
+def test_encoder_output_does_not_depend_on_padding_or_batch(hparams):
     body, (x, valid) = body_of(hparams), inputs()
     encoded = body.encode(floats(x), tf.constant(valid))[0].numpy()
     for row, length in enumerate(LENGTHS):
-        lock_folder = body.encode(floats(x[row : row + 1, :length]), tf.ones([1, length], tf.bool))[0]
-        close(encoded[row : row + 1, :length], lock_folder)
+        single = body.encode(floats(x[row : row + 1, :length]), tf.ones([1, length], tf.bool))[0]
+        close(encoded[row : row + 1, :length], single)
     other = np.where(valid[:, :, None], x, 30.0)
     longer = np.concatenate([other, 9 * normal(3, 14, 16, seed=5)], axis=1)
     longer_encoded, longer_sums = body.encode(floats(longer), tf.constant(np.pad(valid, [[0, 0], [0, 14]])))
@@ -102,16 +102,16 @@ def test_padding_and_neighbours_change_nothing_in_the_encoder(hparams):
 
 
 @variants
-def test_padding_and_neighbours_change_nothing_in_the_decoder(hparams):
+def test_decoder_output_does_not_depend_on_padding_or_batch(hparams):
     body, targets, command = body_of(hparams), normal(3, 6, 16, seed=1), normal(3, 16, seed=2)
     encoded, valid = inputs()
     decoded = body.decode(floats(targets), floats(encoded), tf.constant(valid), floats(command))[0].numpy()
     for row, length in enumerate(LENGTHS):
         one = slice(row, row + 1)
-        lock_folder, _ = body.decode(
+        single, _ = body.decode(
             floats(targets[one]), floats(encoded[one, :length]), tf.ones([1, length], tf.bool), floats(command[one])
         )
-        close(decoded[one], lock_folder)
+        close(decoded[one], single)
 
 
 @variants
@@ -127,7 +127,7 @@ def test_step_equals_decode(hparams):
         x = floats(targets[:, position])
 
 
-def test_step_equals_call_beyond_the_reach_of_the_dilated_kernel():
+def test_conv_block_step_equals_call_beyond_the_dilated_kernel():
     block, x = randomize(ConvBlock(4, causal=True)), normal(2, 130, 4)
     whole, state = block(floats(x)).numpy(), block.initial_state(2)
     for position in range(130):
@@ -135,7 +135,7 @@ def test_step_equals_call_beyond_the_reach_of_the_dilated_kernel():
         close(y, whole[:, position])
 
 
-def test_noise_is_for_training_alone():
+def test_noise_only_if_a_seed_is_given():
     body, (x, valid) = body_of(SMALL), inputs()
     x, valid = floats(x), tf.constant(valid)
     plain, noisy, other = (body.encode(x, valid, noise)[0] for noise in (None, NOISE, NOISE + 1))

@@ -1,4 +1,4 @@
-"""The MultiModel as a whole: scores, sharing, sizes, gradients, tracing, checkpoints, greedy decoding."""
+"""MultiModel: scores, shared nets, sizes, gradients, tracing, checkpoints, greedy decoding."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def model_of(problems=None, hparams=SMALL):
 
 @pytest.fixture(scope="module")
 def model():
-    """One model for the tests that change nothing in it, so that it is traced once."""
+    """One model, traced once, for all tests that do not change it."""
     return model_of()
 
 
@@ -38,19 +38,19 @@ def test_translation_equals_numpy(model):
     batch = batch_of(model.problems["translate"])
     scores = model.score("translate", batch)
     ids, targets, net = batch["inputs"].numpy(), batch["targets"].numpy(), model.language_words
-    matrix = 4.0 * reference.array(net.embedding)  # 4 is the root of D
+    matrix = 4.0 * reference.array(net.embedding)  # 4 = sqrt(D)
     encoded, balance = reference.encoder(model.body.encoder, matrix[ids], ids != 0, SMALL)
     commands = ["caption", "to_english", "to_tree"]
     command = np.tile(reference.array(model.commands)[commands.index("to_english")], (3, 1))
     decoded, decoder_balance = reference.decode(
         model.body, matrix[targets], encoded, ids != 0, command, SMALL, targets != 0
     )
-    logits, there = decoded @ reference.array(net.softmax), targets != 0
-    close(scores.logits[there], logits[there], 2e-3)
-    chances = [reference.softmax(row)[target] for row, target in zip(logits[there], targets[there], strict=True)]
-    close(scores.loss[there], -np.log(chances), 2e-3)
-    assert np.all(scores.loss[~there] == 0)
-    close(scores.weights, there)
+    logits, valid = decoded @ reference.array(net.softmax), targets != 0
+    close(scores.logits[valid], logits[valid], 2e-3)
+    probabilities = [reference.softmax(row)[target] for row, target in zip(logits[valid], targets[valid], strict=True)]
+    close(scores.loss[valid], -np.log(probabilities), 2e-3)
+    assert np.all(scores.loss[~valid] == 0)
+    close(scores.weights, valid)
     close(balancing_loss(scores.expert_sums), balance + decoder_balance, 1e-3)
 
 
@@ -65,25 +65,25 @@ def test_classes_equal_numpy(model):
     assert scores.loss.shape == scores.weights.shape == (3,)
 
 
-def test_a_command_alone_changes_the_answer(model):
+def test_logits_depend_on_the_command(model):
     batch = batch_of(model.problems["translate"])
     english, tree = (model.score(name, batch).logits for name in ("translate", "tree"))
     assert np.abs(english[:, 0] - tree[:, 0]).max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["speech", "translate"])
-def test_a_sentence_does_not_depend_on_its_batch(model, name):
+def test_loss_of_an_example_does_not_depend_on_its_batch(model, name):
     batch = batch_of(model.problems[name])
     scores = model.score(name, batch)
     row = 2
     length = batch["inputs_length"][row] if name == "speech" else tf.math.count_nonzero(batch["inputs"][row])
     target = int(tf.math.count_nonzero(batch["targets"][row]))
-    lock_folder = {key: value[row : row + 1] for key, value in batch.items()}
-    lock_folder |= {"inputs": lock_folder["inputs"][:, : int(length)], "targets": lock_folder["targets"][:, :target]}
-    close(scores.loss[row : row + 1, :target], model.score(name, lock_folder).loss, 1e-3)
+    single = {key: value[row : row + 1] for key, value in batch.items()}
+    single |= {"inputs": single["inputs"][:, : int(length)], "targets": single["targets"][:, :target]}
+    close(scores.loss[row : row + 1, :target], model.score(name, single).loss, 1e-3)
 
 
-def test_padding_is_no_part_of_the_loss(model):
+def test_padding_does_not_change_the_loss(model):
     batch = batch_of(model.problems["translate"])
     longer = {key: tf.pad(value, [[0, 0], [0, 9]]) for key, value in batch.items()}
     scores, padded = model.score("translate", batch), model.score("translate", longer)
@@ -97,7 +97,7 @@ def test_mixed_bfloat16_scores_every_kind_of_data():
         wide = model_of()
         with mixed_bfloat16():
             narrow = model_of()
-        for name in ("speech", "classes", "translate"):  # every net and both ways out
+        for name in ("speech", "classes", "translate"):  # every net, decoded and classified
             batch = batch_of(wide.problems[name])
             scores = narrow.score(name, batch)
             assert scores.logits.dtype == scores.loss.dtype == scores.expert_sums.dtype == tf.float32
@@ -139,14 +139,14 @@ def test_a_ninth_text_problem_adds_a_command_row_and_no_other_weight(command, ro
 
 @pytest.fixture(scope="module")
 def base():
-    """The paper's model for eight problems as shapes alone: it has more weights than a test can hold."""
+    """The paper's model for eight problems, shapes only: its weights do not fit into a test's memory."""
     with keras.StatelessScope(initialize_variables=False):
         made = MultiModel(HParams(), eight_problems(), {"words": 8192})
     keras.src.backend.common.global_state.set_global_attribute("uninitialized_variables", [])
     return made
 
 
-def test_the_defaults_have_the_papers_sizes(base):
+def test_default_body_has_the_papers_sizes(base):
     body = base.body
     assert [len(body.encoder.blocks), len(body.mixer.blocks), len(body.decoder.blocks)] == [6, 2, 4]
     assert [len(a.conv_blocks) for a in (body.mixer.attention, *body.decoder.attentions)] == [2] * 5
@@ -160,7 +160,7 @@ def test_the_defaults_have_the_papers_sizes(base):
     assert [s.dilation for s in (block.step1, block.step2, block.step3, block.step4)] == [1, 1, 1, 8]
 
 
-def test_the_defaults_have_the_papers_widths(base):
+def test_default_nets_have_the_papers_widths(base):
     nets = {name.split("_")[0]: net for name, net in base.nets.items()}
     image = nets["image"]
     steps = [image.step1, image.step2, *(r.step2 for r in (image.res1, image.res2, image.res3))]
@@ -172,7 +172,7 @@ def test_the_defaults_have_the_papers_widths(base):
     assert shapes(nets["language"].weights) == [(8192, 512), (512, 8192)]
 
 
-def test_the_defaults_have_the_number_of_weights_that_the_paper_implies(base):
+def test_default_body_has_the_papers_number_of_weights(base):
     size, experts, filters = 512, 240, 2048
     block = 2 * 3 * size + 2 * 15 * size + 4 * size**2 + 4 * 2 * size
     attention = 2 * block + 2 * 4 * size**2 + 2 * 2 * size
@@ -184,26 +184,26 @@ def test_the_defaults_have_the_number_of_weights_that_the_paper_implies(base):
 # Training
 
 
-def test_every_weight_learns_and_a_problem_moves_no_net_but_its_own(model):
-    learned = set()
+def test_every_weight_gets_a_gradient_and_only_from_problems_that_use_it(model):
+    trained = set()
     for name, declared in model.problems.items():
         batch = batch_of(declared, rows=4, source=12, target=9)
         with tf.GradientTape() as tape:
             scores = model.score(name, batch, NOISE)
             loss = tf.reduce_sum(scores.loss) + balancing_loss(scores.expert_sums)
         gradients = tape.gradient(loss, model.trainable_variables)
-        given = {w.path for w, g in zip(model.trainable_variables, gradients, strict=True) if g is not None}
+        with_gradient = {w.path for w, g in zip(model.trainable_variables, gradients, strict=True) if g is not None}
         for net in model.nets.values():
             used = net in (model.net(declared.inputs), model.net(declared.targets))
-            assert used or not given & {w.path for w in net.weights}
+            assert used or not with_gradient & {w.path for w in net.weights}
         for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
             if gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 0:
-                learned.add(weight.path)
+                trained.add(weight.path)
     assert len(model.trainable_variables) == len(model.weights)
-    assert {w.path for w in model.weights} - learned == set()
+    assert {w.path for w in model.weights} - trained == set()
 
 
-def test_label_smoothing_is_for_training_alone():
+def test_label_smoothing_only_in_training():
     with eagerly():
         plain, smooth = model_of(), model_of(hparams=SMALL.replace(label_smoothing=0.3))
         batch = batch_of(plain.problems["classes"])
@@ -247,13 +247,13 @@ def test_same_seed_gives_the_same_weights():
 
 
 def unrolled(model, name, inputs, limit):
-    """The likeliest tokens, from a whole `score` for each position."""
+    """Greedy decoding that scores the whole prefix anew for each position: ids, log probabilities, finished."""
     rows = len(inputs["inputs"])
     ids, totals, open_ = np.full((rows, limit), 2), np.zeros(rows), np.ones(rows, bool)
     for position in range(limit):
         logits = model.score(name, inputs | {"targets": tf.constant(ids, tf.int32)}).logits[:, position].numpy()
         for row in range(rows):
-            token = 1 + int(np.argmax(logits[row, 1:]))  # padding is no token
+            token = 1 + int(np.argmax(logits[row, 1:]))  # never padding
             totals[row] += open_[row] * np.log(reference.softmax(logits[row].astype(float))[token])
             ids[row, position] = token
             open_[row] &= token != END
@@ -269,7 +269,7 @@ def decoder(model):
 
 
 @pytest.mark.parametrize("name,rows", [("translate", 8), ("caption", 2), ("speech", 3)])
-def test_greedy_equals_the_argmax_of_the_whole_model(model, decoder, name, rows):
+def test_greedy_decoding_equals_the_argmax_of_score(model, decoder, name, rows):
     inputs = {k: v for k, v in batch_of(model.problems[name], rows=rows).items() if k != "targets"}
     decoded = decoder(name, inputs, 9)
     ids, scores, finished = unrolled(model, name, inputs, 9)
@@ -278,7 +278,7 @@ def test_greedy_equals_the_argmax_of_the_whole_model(model, decoder, name, rows)
     close(decoded.scores, scores, 1e-3)
     assert decoded.finished.numpy().tolist() == finished.tolist()
     if name == "translate":
-        assert 0 < finished.sum() < rows  # the batch holds both kinds
+        assert 0 < finished.sum() < rows  # the batch has finished and unfinished outputs
 
 
 def test_greedy_output_does_not_depend_on_the_batch(model, decoder):
@@ -286,21 +286,21 @@ def test_greedy_output_does_not_depend_on_the_batch(model, decoder):
     together = decoder("translate", {"inputs": inputs}, 9)
     for row in range(6):
         length = int(tf.math.count_nonzero(inputs[row]))
-        lock_folder = decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 9)
-        width = lock_folder.ids.shape[1]
-        assert together.ids[row, :width].numpy().tolist() == lock_folder.ids[0].numpy().tolist()
+        single = decoder("translate", {"inputs": inputs[row : row + 1, :length]}, 9)
+        width = single.ids.shape[1]
+        assert together.ids[row, :width].numpy().tolist() == single.ids[0].numpy().tolist()
         assert not np.any(together.ids[row, width:])
-        close(together.scores[row], lock_folder.scores[0], 1e-3)
+        close(together.scores[row], single.scores[0], 1e-3)
 
 
 def test_greedy_stops_at_the_end_token(model, decoder):
     kept = model.language_words.softmax.numpy()
     try:
-        # All logits but the end token's are zero, and its own is the sum of what leaves the final norm.
-        sure = np.zeros_like(kept)
+        # The end token's logit is the sum of the final norm's output; all other logits are zero.
+        softmax = np.zeros_like(kept)
         model.body.decoder.norm.shift.assign_add(np.full(16, 9.0))
-        sure[:, END] = 1.0
-        model.language_words.softmax.assign(sure)
+        softmax[:, END] = 1.0
+        model.language_words.softmax.assign(softmax)
         decoded = decoder("translate", {"inputs": batch_of(model.problems["translate"])["inputs"]}, 9)
     finally:
         model.language_words.softmax.assign(kept)
