@@ -22,6 +22,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_comparison
 from t2t_lite.hparams import HParams
+from t2t_lite.literal_path import literal_path
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import suppress_stderr
@@ -136,7 +137,8 @@ def write_export(root: tf.Module, signatures: Mapping[str, Any], description: di
     """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
     with replace_folder(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(root, str(unfinished), dict(signatures), options)
+        with literal_path(unfinished) as path:
+            tf.saved_model.save(root, path, dict(signatures), options)
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
         text = json.dumps({**description, "bytes": size}, indent=2) + "\n"
         (unfinished / DESCRIPTION).write_text(text, encoding="utf8")

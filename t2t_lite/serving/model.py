@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from t2t_lite.errors import UserError
+from t2t_lite.literal_path import literal_path
 from t2t_lite.quiet import suppress_stderr
 from t2t_lite.serving.limits import RequestError
 
@@ -47,8 +48,9 @@ class ExportedModel:
         self._string = tf.string
         self._constant = tf.constant
         try:
-            with suppress_stderr():  # TensorFlow warns that gradients were not exported
-                self._loaded = tf.saved_model.load(str(folder))  # kept: its signatures hold no reference to the weights
+            # TensorFlow warns on standard error that gradients were not exported.
+            with suppress_stderr(), literal_path(folder) as path:
+                self._loaded = tf.saved_model.load(path)  # kept: its signatures hold no reference to the weights
         except (OSError, ValueError, tf.errors.OpError) as e:
             raise UserError(f"{folder}: not a SavedModel that can be loaded: {_first_line(e)}") from e
         self._functions = dict(self._loaded.signatures)

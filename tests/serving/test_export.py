@@ -26,6 +26,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 from t2t_lite.serving.export import check_replaceable, write_export
+from t2t_lite.serving.model import ExportedModel
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
 
@@ -356,6 +357,21 @@ class TestExport:
         for inside in (Path("."), link):
             with pytest.raises(UserError, match="to/export holds the folder you are in"):
                 check_replaceable(inside)
+
+    def test_into_a_folder_of_any_name_is_loaded_by_the_server(self, tmp_path):
+        root = tf.Module()
+        root.weight = tf.Variable("w")  # a pattern in the path would find no weights
+        join = tf.function(lambda inputs: {"outputs": tf.strings.join([inputs, root.weight])})
+        signature = join.get_concrete_function(tf.TensorSpec([None], tf.string, "inputs"))
+        about = {"name": "m", "step": 1, "problems": {"P": {"inputs": "text"}}}
+        names = ["export[1]", "a*b", "a?b", "{a,b}", "a\\b", "a b", "'a\"", "-a", "ü漢", os.fsdecode(b"a\xff")]
+        for name in names:
+            for _ in range(2):  # the second replaces the first
+                check_replaceable(tmp_path / name)
+                write_export(root, {"P": signature}, about, tmp_path / name)
+            answer = ExportedModel(tmp_path / name).predict("P", {"inputs": [b"x"]})
+            assert answer["outputs"].tolist() == [b"xw"]
+        assert sorted(os.listdir(tmp_path)) == sorted(names)
 
     def test_a_folder_that_only_looks_like_an_export_is_left_alone(self, tmp_path):
         (tmp_path / "export.json").write_text("{}")
