@@ -1,4 +1,4 @@
-"""Paths for TensorFlow, which reads `[`, `]`, `*`, `?` and `\\` in the paths of checkpoints and SavedModels as patterns.
+"""Paths that TensorFlow takes literally: in those of checkpoints and SavedModels it reads `[ ] * ? \\` as patterns.
 
 Saving into `run[1]` works and loading from it finds no files; `run*` may read the files of another folder.
 TensorFlow also refuses names that are not UTF-8."""
