@@ -96,7 +96,8 @@ def export_run(
     kept = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
     dropped = {name: _num_bytes(part) for name, part in model.parts().items() if name not in needed}
     print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
-    print(f"{size / 1e6:.1f} MB, of which weights {sum(kept.values()) / 1e6:.1f} MB ({weights}): {_format_sizes(kept)}")
+    weights_size = f"{sum(kept.values()) / 1e6:.1f} MB"
+    print(f"{size / 1e6:.1f} MB, including {weights_size} of weights ({weights}): {_format_sizes(kept)}")
     print(f"dropped, not needed by these problems: {_format_sizes(dropped) or 'none'}")
 
 

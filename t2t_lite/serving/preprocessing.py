@@ -12,7 +12,7 @@ from t2t_lite.media.graph_bytes import check
 from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.serving.tokenizer import Tokenizer
 
-_PARALLEL_SOUNDS = 2  # decoded at once; more would take much memory
+_PARALLEL_SOUNDS = 2  # decoded at once: a decoded sound may take hundreds of MB
 
 
 def read_inputs(

@@ -118,8 +118,9 @@ def _bind(address: Address) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(socket_address)
             undo.pop_all()
-    except OSError as e:
-        raise UserError(f"--host={address.host} --port={address.port}: cannot listen on it: {e.strerror or e}") from e
+    except (OSError, UnicodeError) as e:  # UnicodeError: a host name that DNS does not allow
+        reason = getattr(e, "strerror", None) or e
+        raise UserError(f"--host={address.host} --port={address.port}: cannot listen on it: {reason}") from e
     return listening
 
 

@@ -457,7 +457,7 @@ class TestWeights:
         assert not np.array_equal(stored.value(), weight.numpy())
 
 
-def test_the_tokenizer_is_the_vocabulary(session_data):
+def test_the_tokenizer_equals_the_vocabulary(session_data):
     vocabulary = Vocabulary.load(vocabulary_path(session_data, "session"))
     tokenizer = Tokenizer(vocabulary)
     rng = np.random.default_rng(0)
@@ -475,7 +475,7 @@ def test_the_tokenizer_is_the_vocabulary(session_data):
     texts = ["", *("".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(300))]
     ids = [vocabulary.encode(text) for text in texts]
     assert tokenizer.encode(tf.constant(texts)).to_list() == ids
-    # Any ids at all: bytes that are no text, end tokens, padding between.
+    # Random ids, with bytes that are not text, end tokens and padding.
     rows = rng.integers(0, vocabulary.size, (300, 12))
     rows[rng.random(rows.shape) < 0.1] = 0
     found = [text.decode() for text in tokenizer.decode(tf.constant(rows, tf.int32)).numpy()]

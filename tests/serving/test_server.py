@@ -530,6 +530,7 @@ def test_wrong_flags(tmp_path, capsys):
     fails(1, "t2t-exporter makes it", f"--export_dir={tmp_path}/none")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        fails(1, "cannot listen on it: ", f"--export_dir={tmp_path}", f"--host={'x' * 70}")
         fails(1, f"--port={port}: cannot listen on it: ", f"--export_dir={tmp_path}", f"--port={port}")
 
 
