@@ -1,8 +1,8 @@
-"""Bad requests of every kind, drawn from a seed, for any server of an export that has microworld's signatures.
+"""Sends random bad requests to a server of an export with microworld's signatures.
 
     python tests/bad_requests.py PORT [COUNT] [SEED]
 
-Whatever is sent, the answer must be a 4xx with one line of JSON, or a true answer where chance made a good request."""
+Every response must be a 4xx with one line of JSON, or a prediction if the random request happens to be valid."""
 
 import base64
 import collections
@@ -48,23 +48,23 @@ BROKEN = [
     b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n{}",
     b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
-    b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",  # and hangs up
+    b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{",  # then hangs up
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ]
 
 
 class Wrong(AssertionError):
-    """An answer that a server must not give."""
+    """A response that a server must not give."""
 
 
 def attack(port: int, count: int, seed: int) -> collections.Counter:
     """Sends bad requests, one after the other.
 
     Returns:
-      how often each status was the answer.
+      {status: the number of responses with it}.
 
     Raises:
-      Wrong: a 5xx, an error that is not one line of JSON, or one that shows the server's insides.
+      Wrong: a response is a 5xx, an error that is not one line of JSON, or shows the server's internals.
     """
     rng = random.Random(seed)
     statuses: collections.Counter = collections.Counter()
@@ -109,7 +109,7 @@ def _request(rng):
     if kind == 1:
         body = json.dumps(_value(rng, 4)).encode()
     elif kind == 2:
-        body = json.dumps(_spoilt(rng, _good(rng))).encode()
+        body = json.dumps(_mutated(rng, _good(rng))).encode()
     elif kind == 3:
         body = _flipped(rng, json.dumps(_good(rng)).encode())
     elif kind == 4:
@@ -148,22 +148,22 @@ def _value(rng, depth):
     return {rng.choice(KEYS): _value(rng, depth - 1) for _ in range(rng.randrange(4))}
 
 
-def _spoilt(rng, value):
-    """The value with one part of it replaced, lost or renamed."""
+def _mutated(rng, value):
+    """Returns the value with one part replaced, removed or renamed."""
     if not isinstance(value, dict | list) or not value or rng.random() < 0.3:
         return _value(rng, 2)
     if isinstance(value, list):
         i = rng.randrange(len(value))
-        return [*value[:i], _spoilt(rng, value[i]), *value[i + 1 :]]
+        return [*value[:i], _mutated(rng, value[i]), *value[i + 1 :]]
     key = rng.choice(list(value))
     rest = {name: item for name, item in value.items() if name != key}
     if rng.random() < 0.2:
         return rest
-    return {**rest, rng.choice(KEYS) if rng.random() < 0.3 else key: _spoilt(rng, value[key])}
+    return {**rest, rng.choice(KEYS) if rng.random() < 0.3 else key: _mutated(rng, value[key])}
 
 
 def _flipped(rng, content):
-    """Bytes with some changed, and perhaps the end lost."""
+    """Returns the bytes with some changed, and perhaps truncated."""
     changed = bytearray(content)
     for _ in range(rng.randrange(5)):
         changed[rng.randrange(len(changed))] = rng.randrange(256)
@@ -175,7 +175,7 @@ def _broken(rng):
 
 
 def _send_raw(port, content):
-    """Bytes that are no whole request. Returns the status, or "none" where the server hung up or waits for more."""
+    """Sends bytes that are not a complete request. Returns the status, or "none" if there is no response."""
     with socket.create_connection(("127.0.0.1", port), 10) as raw:
         raw.settimeout(0.2)
         try:

@@ -1,10 +1,10 @@
-"""An export by contract, without a network in it: what it answers follows from the input by simple rules.
+"""A fake export without a network: it has an export's signatures, and simple rules compute its answers.
 
     python tests/fake_export.py FOLDER
 
-A translation is the text in capitals or small letters, likelier where an article is of its language; a text "slow N"
-takes N rounds of work. A picture's class is its strongest colour, its caption the mean of it; a sound's transcript is
-its number of samples. So every answer tells whose it is."""
+A translation is the text in upper case or lower case, with a higher score if the text has an article of the source
+language; a text "slow N" takes N rounds of work. A picture's class is its strongest colour, its caption the mean
+colour; a sound's transcript is its number of samples. So each answer shows which input it belongs to."""
 
 import json
 import sys
@@ -19,16 +19,16 @@ LONGEST = 100  # characters
 
 
 def _length(inputs):
-    """Characters of each text (B,), after as many rounds of work as the slowest asks for."""
-    asked = tf.strings.regex_full_match(inputs, r"slow \d{1,6}( .*)?")
-    rounds = tf.where(asked, tf.strings.regex_replace(inputs, r"^slow (\d+).*", r"\1"), "0")
+    """Returns the characters of each text (B,), after as many rounds of work as the slowest text asks for."""
+    is_slow = tf.strings.regex_full_match(inputs, r"slow \d{1,6}( .*)?")
+    rounds = tf.where(is_slow, tf.strings.regex_replace(inputs, r"^slow (\d+).*", r"\1"), "0")
     most = tf.reduce_max(tf.strings.to_number(rounds, tf.int32))
-    _, worked = tf.while_loop(lambda i, m: i < most, lambda i, m: (i + 1, m @ m), (0, tf.eye(128)))
-    return tf.cast(tf.strings.length(inputs, "UTF8_CHAR"), tf.float32) + 0 * worked[0, 1]
+    _, product = tf.while_loop(lambda i, m: i < most, lambda i, m: (i + 1, m @ m), (0, tf.eye(128)))
+    return tf.cast(tf.strings.length(inputs, "UTF8_CHAR"), tf.float32) + 0 * product[0, 1]
 
 
 def _answers(inputs, best, second):
-    """The contract's results for two answers a text."""
+    """Returns the results of a signature with two answers for each text."""
     length = _length(inputs)
     return {
         "outputs": tf.stack([best, second], axis=1),
@@ -39,14 +39,14 @@ def _answers(inputs, best, second):
 
 
 def _translation(source, target):
-    marks = {"en": "(the|a|an)", "de": "(der|die|das)", "fr": "(le|la)"}
+    articles = {"en": "(the|a|an)", "de": "(der|die|das)", "fr": "(le|la)"}
 
     @tf.function(input_signature=[STRINGS])
     def answer(inputs):
-        capitals, small = (f"{target}: " + change(inputs, "utf-8") for change in (tf.strings.upper, tf.strings.lower))
-        answers = _answers(inputs, capitals, small)
-        known = tf.strings.regex_full_match(inputs, rf"(.* )?{marks[source]}( .*)?")
-        answers["scores"] -= tf.where(known, 0.0, 4.0)[:, None]
+        upper, lower = (f"{target}: " + change(inputs, "utf-8") for change in (tf.strings.upper, tf.strings.lower))
+        answers = _answers(inputs, upper, lower)
+        has_article = tf.strings.regex_full_match(inputs, rf"(.* )?{articles[source]}( .*)?")
+        answers["scores"] -= tf.where(has_article, 0.0, 4.0)[:, None]
         return answers
 
     return answer
@@ -60,7 +60,7 @@ def _parsing(inputs):
 
 
 def _means(inputs):
-    """The mean colour (B, 3) of pictures."""
+    """Returns the mean colours (B, 3) of pictures."""
 
     def mean(content):
         return tf.reduce_mean(tf.cast(tf.io.decode_image(content, 3, expand_animations=False), tf.float32), [0, 1])
@@ -115,7 +115,7 @@ def _problem(inputs, outputs, description, **more):
 
 
 def write_fake_export(folder: Path) -> Path:
-    """Writes it."""
+    """Writes the export into a folder; returns the folder."""
     signatures, problems = {}, {}
     for name, (source, target) in TEXTS.items():
         signatures[f"microworld_{name}"] = _translation(source, target)

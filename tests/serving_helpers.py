@@ -1,4 +1,4 @@
-"""What the tests of the server share: one that runs in this process on a port of its own, and requests to it."""
+"""Helpers for the server's tests: a server in this process, requests to it, and sample inputs."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ PREDICT = f"{MODEL}:predict"
 
 @contextlib.contextmanager
 def running(model, limits=None, plan=None, port=0):
-    """Yields the port of a server of this model; leaving stops it."""
+    """Runs a server of this model in a thread. Yields its port."""
     app = make_app(model, limits or Limits(), plan or BatchPlan())
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_config=None, log_level="error", lifespan="on", ws="none")
@@ -40,7 +40,7 @@ def running(model, limits=None, plan=None, port=0):
 
 
 def ask(port, method, path, body=None, headers=None):
-    """One request. Returns the status, what the JSON says (or the bytes) and the headers."""
+    """Sends a request. Returns the status, the parsed JSON (or the bytes) and the headers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, body.encode() if isinstance(body, str) else body, headers or {})
@@ -54,7 +54,7 @@ def ask(port, method, path, body=None, headers=None):
 
 
 def predict(port, signature, *instances):
-    """One question by rows. Returns the status and what the JSON says."""
+    """Sends a predict request by rows. Returns the status and the parsed JSON."""
     body = json.dumps({"signature_name": signature, "instances": instances})
     return ask(port, "POST", PREDICT, body)[:2]
 
@@ -64,7 +64,7 @@ def b64(content):
 
 
 def png(colour, rows=8, columns=8):
-    """A picture of one colour."""
+    """Returns a PNG picture of one colour."""
     import PIL.Image
 
     file = io.BytesIO()
@@ -81,7 +81,7 @@ def jpeg(colour, rows=8, columns=8):
 
 
 def wav(samples, rate=8000, pitch=440.0):
-    """A tone."""
+    """Returns a WAV file of one tone."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)

@@ -2,8 +2,8 @@
 
 t2t-exporter --problem=microworld --output_dir=run --export_dir=export
 
-A signature a problem: texts, PNG, JPEG or WAV files in, as strings; texts or names of classes out, with their scores.
-Parts of the model that the problems do not need are left out."""
+Each problem has a signature of its name. It takes texts or contents of PNG, JPEG or WAV files, as strings, and returns
+texts or names of classes with their scores. The export leaves out parts of the model that the problems do not need."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.quiet import import_tensorflow
 
-_WEIGHTS = ["float32", "bfloat16", "int8"]
+_WEIGHT_TYPES = ["float32", "bfloat16", "int8"]
 
 
 def define(flags: FlagValues) -> None:
@@ -26,16 +26,16 @@ def define(flags: FlagValues) -> None:
     string = absl_flags.DEFINE_string
     string("export_dir", None, "Folder of the export; an earlier export there is replaced.", flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
-    string("decode_hparams", "", f'How to search, as "beam_size=4". Known: {known}.', flag_values=flags)
-    string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
-    how = "How weights are stored: float32, bfloat16 or int8. They are computed with as float32."
-    absl_flags.DEFINE_enum("weights", "float32", _WEIGHTS, how, flag_values=flags)
-    steps = "Batches of each problem's dev split on which narrow weights are compared, if --data_dir is given."
+    string("decode_hparams", "", f'Decode hparams, such as "beam_size=4". Known: {known}.', flag_values=flags)
+    string("checkpoint", "latest", "The checkpoint to export: latest, best or a step.", flag_values=flags)
+    how = "Type in which weights are stored: float32, bfloat16 or int8. Computation is in float32."
+    absl_flags.DEFINE_enum("weights", "float32", _WEIGHT_TYPES, how, flag_values=flags)
+    steps = "Batches of each problem's dev split on which quantized weights are evaluated, if --data_dir is given."
     absl_flags.DEFINE_integer("eval_steps", 5, steps, 1, flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Exports."""
+    """Writes the export."""
     command.require(flags, "problem", "output_dir", "export_dir")
     names = list(get_problems(flags.problem))
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")

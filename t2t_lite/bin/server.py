@@ -1,4 +1,4 @@
-"""Serves an exported model over HTTP: TensorFlow Serving's REST format, and a page to try it on.
+"""Serves an exported model over HTTP: TensorFlow Serving's REST format, and a web page to try it.
 
     t2t-server --export_dir=export
     curl -d '{"signature_name": "microworld_ende", "instances": ["the cat sleeps"]}' \\
@@ -6,6 +6,7 @@
 
 Open http://127.0.0.1:8501/ for the page."""
 
+import math
 import sys
 from collections.abc import Sequence
 
@@ -21,23 +22,28 @@ def define(flags: FlagValues) -> None:
     command.define_shared(flags)
     string, integer, number = absl_flags.DEFINE_string, absl_flags.DEFINE_integer, absl_flags.DEFINE_float
     string("export_dir", None, "Folder that t2t-exporter wrote.", flag_values=flags)
-    string("host", "127.0.0.1", "Address to listen at; 0.0.0.0 lets other machines in.", flag_values=flags)
-    integer("port", 8501, "Port to listen at; 0: any that is free.", 0, 65535, flag_values=flags)
-    integer("max_batch", 32, "Inputs answered together at most.", 1, flag_values=flags)
-    number("batch_wait_ms", 3, "How long an input waits for others to be answered with.", 0, flag_values=flags)
+    string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 accepts other machines.", flag_values=flags)
+    integer("port", 8501, "Port to listen on; 0: any free port.", 0, 65535, flag_values=flags)
+    integer("max_batch", 32, "Inputs in a batch at most.", 1, flag_values=flags)
+    number("batch_wait_ms", 3, "Milliseconds that an input waits for others to share its batch.", 0, flag_values=flags)
     integer("threads", 2, "Batches computed at once.", 1, flag_values=flags)
-    integer("max_queue", 256, "Inputs waiting or being answered; with more, 429 is the answer.", 1, flag_values=flags)
-    integer("max_instances", 64, "Inputs in one request.", 1, flag_values=flags)
-    number("max_body_mb", 8, "MiB of a request.", 0.001, flag_values=flags)
-    integer("max_characters", 2000, "Characters of a text.", 1, flag_values=flags)
-    integer("max_pixels", 16_000_000, "Pixels of a picture.", 1, flag_values=flags)
-    number("max_sound_seconds", 60, "Length of a sound.", 0.1, flag_values=flags)
-    number("time_limit", 30, "Seconds to an answer; after them 504 is the answer.", 0.1, flag_values=flags)
+    integer(
+        "max_queue", 256, "Inputs waiting or being computed at most; requests beyond get 429.", 1, flag_values=flags
+    )
+    integer("max_instances", 64, "Inputs in one request at most.", 1, flag_values=flags)
+    number("max_body_mb", 8, "MiB of a request at most.", 0.001, flag_values=flags)
+    integer("max_characters", 2000, "Characters of a text at most.", 1, flag_values=flags)
+    integer("max_pixels", 16_000_000, "Pixels of a picture at most.", 1, flag_values=flags)
+    number("max_sound_seconds", 60, "Seconds of a sound at most.", 0.1, flag_values=flags)
+    number("time_limit", 30, "Seconds to an answer; a request that takes longer gets 504.", 0.1, flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Serves until a signal ends it."""
+    """Serves until a signal stops it."""
     command.require(flags, "export_dir")
+    for name in ("batch_wait_ms", "max_body_mb", "max_sound_seconds", "time_limit"):
+        if not math.isfinite(flags[name].value):
+            raise command.FlagError(f"--{name}={flags[name].value}: expected a finite number")
     folder = command.existing_folder(flags, "export_dir", "t2t-exporter makes it")
     import_tensorflow()
     from t2t_lite.serving import server

@@ -1,1 +1,1 @@
-"""A trained run in people's hands: the export that plain TensorFlow loads, and its server with a page."""
+"""Export of a trained model as a SavedModel, and the HTTP server for it with its web page."""

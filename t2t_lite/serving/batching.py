@@ -1,5 +1,4 @@
-"""Inputs of many requests answered together: a few milliseconds of waiting make a batch, which costs little more than
-one input does."""
+"""Dynamic batching: inputs of concurrent requests wait a few milliseconds and are computed as one batch."""
 
 import asyncio
 import contextlib
@@ -22,16 +21,16 @@ Predict = Callable[[str, dict[str, list[bytes]]], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How batches come about."""
+    """The batcher's settings."""
 
     rows: int = 32  # of a batch at most
-    wait_seconds: float = 0.003  # that the first input of a batch waits for others
+    wait_seconds: float = 0.003  # for which the first row of a batch waits for others
     threads: int = 2  # batches computed at once
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answers to a request's rows, and what its slowest row took."""
+class BatchedAnswers:
+    """The answers to a request's rows, and the times of its slowest row."""
 
     answers: list[Answer]
     wait_seconds: float
@@ -39,7 +38,7 @@ class Answered:
 
 
 @dataclass(eq=False)
-class _Waiting:
+class _QueuedRow:
     row: Row
     answer: asyncio.Future[Answer]
     since: float = field(default_factory=time.perf_counter)
@@ -47,57 +46,57 @@ class _Waiting:
     batch_seconds: float = 0.0
 
 
-class Batching:
-    """A queue a signature, and a few threads that compute batches of them.
+class Batcher:
+    """A queue for each signature, and a thread pool that computes batches from them.
 
-    Rows stand in the queues, not requests: one bad row spoils no other's answer, and who asks for many rows keeps
-    nobody waiting longer than a batch takes. All methods belong to the event loop's thread.
+    The queues hold rows, not requests: one bad row fails no other row, and a request with many rows delays others by
+    one batch at most. All public methods must be called in the event loop's thread.
     """
 
-    def __init__(self, predict: Predict, plan: BatchPlan, limits: Limits, measures: ServerMetrics):
-        self._predict, self._plan, self._limits, self._measures = predict, plan, limits, measures
-        self._queues: defaultdict[str, deque[_Waiting]] = defaultdict(deque)
-        self._gathering: set[str] = set()
-        self._in_hand = 0
-        self._free = asyncio.Semaphore(plan.threads)
+    def __init__(self, predict: Predict, plan: BatchPlan, limits: Limits, metrics: ServerMetrics):
+        self._predict, self._plan, self._limits, self._metrics = predict, plan, limits, metrics
+        self._queues: defaultdict[str, deque[_QueuedRow]] = defaultdict(deque)
+        self._gathering: set[str] = set()  # signatures whose queue has a _gather task
+        self._pending_rows = 0
+        self._free_threads = asyncio.Semaphore(plan.threads)
         self._pool = ThreadPoolExecutor(plan.threads, "t2t-batch")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer(self, signature: str, rows: Sequence[Row]) -> Answered:
+    async def answer(self, signature: str, rows: Sequence[Row]) -> BatchedAnswers:
         """Answers the rows of a request.
 
         Raises:
           RequestError: the queue has no room for them (429), a row cannot be read (422), or it took too long (504).
         """
-        if self._in_hand + len(rows) > self._limits.queue:
+        if self._pending_rows + len(rows) > self._limits.queue:
             raise RequestError(429, "too many inputs are waiting; try again in a second", {"Retry-After": "1"})
         queue, seconds = self._queues[signature], self._limits.answer_seconds
-        waiting = [_Waiting(row, asyncio.get_running_loop().create_future()) for row in rows]
-        for one in waiting:
-            one.answer.add_done_callback(self._release)
-        self._in_hand += len(rows)
-        self._measures.queue_rows.set(self._in_hand)
-        queue.extend(waiting)
+        queued = [_QueuedRow(row, asyncio.get_running_loop().create_future()) for row in rows]
+        for one in queued:
+            one.answer.add_done_callback(self._count_done)
+        self._pending_rows += len(rows)
+        self._metrics.queue_rows.set(self._pending_rows)
+        queue.extend(queued)
         if signature not in self._gathering:
             self._gathering.add(signature)
             self._start(self._gather(signature))
-        answers = [one.answer for one in waiting]
+        answers = [one.answer for one in queued]
         try:
             _, pending = await asyncio.wait(answers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-            # A list: asyncio logs errors that nobody looked at.
+            # All exceptions are retrieved first: asyncio logs those that never are.
             for i, error in [(i, answer.exception()) for i, answer in enumerate(answers) if answer.done()]:
                 if error:
-                    raise error.of_input(i, len(rows)) if isinstance(error, RequestError) else error
+                    raise error.for_input(i, len(rows)) if isinstance(error, RequestError) else error
             if pending:
                 raise RequestError(504, f"no answer within {seconds:g} seconds")
         finally:
-            for one in waiting:
-                if not one.answer.done() or one.answer.cancelled():  # nobody waits for it any more
+            for one in queued:
+                if not one.answer.done() or one.answer.cancelled():  # the request was given up
                     one.answer.cancel()
                     with contextlib.suppress(ValueError):
                         queue.remove(one)
-        slowest = max(waiting, key=lambda one: one.wait_seconds + one.batch_seconds)
-        return Answered([answer.result() for answer in answers], slowest.wait_seconds, slowest.batch_seconds)
+        slowest = max(queued, key=lambda one: one.wait_seconds + one.batch_seconds)
+        return BatchedAnswers([answer.result() for answer in answers], slowest.wait_seconds, slowest.batch_seconds)
 
     async def close(self) -> None:
         """Waits for the batches that are being computed."""
@@ -106,31 +105,31 @@ class Batching:
         self._pool.shutdown()
 
     async def _gather(self, signature: str) -> None:
-        """Makes batches of a queue until it is empty."""
+        """Makes batches from a queue until it is empty."""
         queue = self._queues[signature]
-        # Attention's shapes are those of the longest in a batch: alone, an answer does not depend on the others.
+        # Attention is padded to the longest row of a batch. In batches of one, it does not depend on other requests.
         rows = 1 if signature.endswith(ATTENTION) else self._plan.rows
         while queue:
             if len(queue) < rows:
                 await asyncio.sleep(self._plan.wait_seconds)
-            await self._free.acquire()  # while all threads are busy, the batch grows
+            await self._free_threads.acquire()  # while all threads are busy, the batch grows
             if batch := [queue.popleft() for _ in range(min(len(queue), rows))]:
                 self._start(self._compute(signature, batch))
-            else:  # all were given up
-                self._free.release()
+            else:  # all its rows were given up
+                self._free_threads.release()
         self._gathering.discard(signature)
 
-    async def _compute(self, signature: str, batch: list[_Waiting]) -> None:
+    async def _compute(self, signature: str, batch: list[_QueuedRow]) -> None:
         start = time.perf_counter()
         rows = [one.row for one in batch]
         outcomes = await asyncio.get_running_loop().run_in_executor(self._pool, self._run, signature, rows)
-        self._free.release()
+        self._free_threads.release()
         seconds = time.perf_counter() - start
-        self._measures.batch_rows.labels(signature).observe(len(batch))
-        self._measures.batch_seconds.labels(signature).observe(seconds)
+        self._metrics.batch_rows.labels(signature).observe(len(batch))
+        self._metrics.batch_seconds.labels(signature).observe(seconds)
         for one, outcome in zip(batch, outcomes, strict=True):
             one.wait_seconds, one.batch_seconds = start - one.since, seconds
-            self._measures.wait_seconds.labels(signature).observe(one.wait_seconds)
+            self._metrics.wait_seconds.labels(signature).observe(one.wait_seconds)
             if one.answer.done():  # given up
                 continue
             if isinstance(outcome, Exception):
@@ -139,7 +138,7 @@ class Batching:
                 one.answer.set_result(outcome)
 
     def _run(self, signature: str, rows: list[Row]) -> list[Answer | Exception]:
-        """Computes a batch, in a thread of its own. Where it fails, halves of it are tried, down to the bad row."""
+        """Computes a batch, in a thread of the pool. If it fails, splits it in halves until the bad rows are alone."""
         try:
             results = self._predict(signature, {name: [row[name] for row in rows] for name in rows[0]})
             return [{name: value[i] for name, value in results.items()} for i in range(len(rows))]
@@ -151,9 +150,9 @@ class Batching:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)  # the loop itself keeps no hold of it
+        self._tasks.add(task)  # the event loop keeps only a weak reference
         task.add_done_callback(self._tasks.discard)
 
-    def _release(self, _: asyncio.Future[Answer]) -> None:
-        self._in_hand -= 1
-        self._measures.queue_rows.set(self._in_hand)
+    def _count_done(self, _: asyncio.Future[Answer]) -> None:
+        self._pending_rows -= 1
+        self._metrics.queue_rows.set(self._pending_rows)

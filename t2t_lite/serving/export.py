@@ -1,7 +1,7 @@
-"""A run as a SavedModel that needs TensorFlow and tensorflow-text alone.
+"""Exports a run as a SavedModel that needs only TensorFlow and tensorflow-text.
 
 saved_model.pb, variables/   the signatures and the weights that they need
-export.json                  what the problems take and give, the step, the search
+export.json                  the problems' inputs and outputs, the step, the decode hparams
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.evaluation.evaluate import evaluate
 from t2t_lite.evaluation.report import format_comparison
 from t2t_lite.hparams import HParams
+from t2t_lite.literal_path import literal_path
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.quiet import suppress_stderr
@@ -46,21 +47,22 @@ def export_run(
     checkpoint: str = "latest",
     eval_steps: int = 5,
 ) -> None:
-    """Writes an export of some of a run's problems, and says what is in it.
+    """Writes an export of some of a run's problems, and prints its contents and sizes.
 
     Args:
       names: the problems.
       output_dir: the run's folder.
-      export_dir: the new folder; an export that is there is replaced, once the new one is whole.
-      data_dir: the vocabularies and the dev splits; if None, the run's own copies, and nothing is compared.
-      decode_hparams: how to search; batch_size does not count.
-      weights: how to store them: "float32", "bfloat16" or "int8".
+      export_dir: the new folder; an earlier export there is replaced once the new one is complete.
+      data_dir: the vocabularies and the dev splits; if None, the run's own vocabularies are used and quantized weights
+        are not evaluated.
+      decode_hparams: of the search; its batch_size is ignored.
+      weights: the type to store them in: "float32", "bfloat16" or "int8".
       checkpoint: "latest", "best" or a step.
-      eval_steps: batches of each problem's dev split, on which narrow weights are compared to those trained.
+      eval_steps: batches of each problem's dev split on which quantized weights are compared to those trained.
 
     Raises:
-      UserError: no run, no checkpoint, a problem that was not trained, no vocabulary, a search that cannot be, or
-        export_dir holds something else.
+      UserError: there is no run, checkpoint or vocabulary, a problem was not trained, the decode hparams contradict
+        each other, or export_dir holds something other than an export.
     """
     check_replaceable(export_dir)
     run = Run.open(output_dir)
@@ -74,7 +76,7 @@ def export_run(
     root = tf.Module()
     with suppress_stderr():
         root.tokenizers = {name: Tokenizer(vocabulary) for name, vocabulary in vocabularies.items()}
-    needed = _needed(model, problems)
+    needed = _needed_weights(model, problems)
     stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
     root.weights = list(stored.values())
     if weights != "float32" and data_dir is not None:
@@ -92,35 +94,36 @@ def export_run(
     traced = dict(item for name in problems for item in signatures.trace(name))
     size = write_export(root, traced, description, export_dir)
     kept = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
-    dropped = {name: _bytes(part) for name, part in model.parts().items() if name not in needed}
+    dropped = {name: _num_bytes(part) for name, part in model.parts().items() if name not in needed}
     print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
-    print(f"{size / 1e6:.1f} MB, of which weights {sum(kept.values()) / 1e6:.1f} MB ({weights}): {_sizes(kept)}")
-    print(f"dropped, since these problems do not need them: {_sizes(dropped) or 'none'}")
+    weights_size = f"{sum(kept.values()) / 1e6:.1f} MB"
+    print(f"{size / 1e6:.1f} MB, including {weights_size} of weights ({weights}): {_format_sizes(kept)}")
+    print(f"dropped, not needed by these problems: {_format_sizes(dropped) or 'none'}")
 
 
 def check_replaceable(export_dir: Path) -> None:
-    """Raises UserError where the folder cannot be, or holds anything but an export, which a new one may replace."""
-    there = next(path for path in (export_dir, *export_dir.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"--export_dir: {there} is a file; give a folder")
+    """Raises UserError if the folder cannot be made, or holds anything other than an earlier export."""
+    existing = next(path for path in (export_dir, *export_dir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"--export_dir: {existing} is a file; give a folder")
     check_not_inside("--export_dir", export_dir)
-    whole = all((export_dir / name).is_file() for name in (DESCRIPTION, "saved_model.pb"))
-    if export_dir.is_dir() and any(export_dir.iterdir()) and not whole:
-        raise UserError(f"--export_dir: {export_dir} holds something else than an export; give another folder")
+    is_export = all((export_dir / name).is_file() for name in (DESCRIPTION, "saved_model.pb"))
+    if export_dir.is_dir() and any(export_dir.iterdir()) and not is_export:
+        raise UserError(f"--export_dir: {export_dir} holds files that are not an export; give another folder")
 
 
 def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
-    """What `export.json` tells of a problem, which gives each input so many answers."""
+    """Returns the entry of a problem in `export.json`; `answers` is the number of answers for each input."""
     kinds = {Text: "text", Image: "image", Audio: "audio"}
     grid = None
     if isinstance(problem.inputs, Image):
         blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
         grid = model.net(problem.inputs).embed_inputs(blank).grid.numpy().tolist()
     source, target = problem.languages or (None, None)
-    of_text = "tree" if "tree" in problem.metrics else "text"
+    text_outputs = "tree" if "tree" in problem.metrics else "text"
     return {
         "inputs": kinds[type(problem.inputs)],
-        "outputs": "class" if isinstance(problem.targets, Label) else of_text,
+        "outputs": "class" if isinstance(problem.targets, Label) else text_outputs,
         "command": problem.command,
         "description": (inspect.getdoc(type(problem)) or "").partition("\n")[0],
         "from": source,
@@ -133,18 +136,19 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
 
 
 def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
-    """Writes all beside the folder, then renames: an export is whole, or is not there. Returns its size in bytes."""
+    """Writes an export atomically, by renaming a finished folder. Returns its size in bytes."""
     with replace_folder(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(root, str(unfinished), dict(signatures), options)
+        with literal_path(unfinished) as path:
+            tf.saved_model.save(root, path, dict(signatures), options)
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
-        text = json.dumps({**description, "bytes": size}, indent=2) + "\n"
+        text = json.dumps({**description, "bytes": size}, indent=2, allow_nan=False) + "\n"
         (unfinished / DESCRIPTION).write_text(text, encoding="utf8")
     return size
 
 
-def _needed(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
-    """The parts of a model that the problems need, in the model's order."""
+def _needed_weights(model: Any, problems: Iterable[str]) -> dict[str, list[Any]]:
+    """Returns {part of the model: its weights} of the parts that the problems need, in the model's order."""
     needed = {part for name in problems for part in model.parts(name)}
     return {name: weights for name, weights in model.parts().items() if name in needed}
 
@@ -157,8 +161,8 @@ def _compare(
     steps: int,
     decode_hparams: DecodeHParams,
 ) -> str:
-    """A model's figures before and after it takes over the stored weights."""
-    search = dataclasses.replace(decode_hparams, return_beams=1)  # one answer is scored
+    """Evaluates a model before and after it takes over the stored weights. Returns a table."""
+    search = dataclasses.replace(decode_hparams, return_beams=1)  # metrics score one answer
     decoder, limit = make_decoder(model, search), search.max_length
     score = functools.partial(evaluate, model, datasets, hparams, "dev", steps, decoder=decoder, max_length=limit)
     before = score()
@@ -168,9 +172,9 @@ def _compare(
     return format_comparison(before, score(), ("as trained", "as stored"))
 
 
-def _bytes(weights: Iterable[Any]) -> int:
+def _num_bytes(weights: Iterable[Any]) -> int:
     return sum(weight.value.dtype.size * weight.value.shape.num_elements() for weight in weights)
 
 
-def _sizes(parts: Mapping[str, int]) -> str:
+def _format_sizes(parts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in parts.items())

@@ -1,6 +1,7 @@
-"""An exported model: a SavedModel beside its `export.json`. All that it needs is tensorflow and tensorflow-text."""
+"""Loads an export (a SavedModel and its `export.json`) and runs it; needs only tensorflow and tensorflow-text."""
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,46 +10,48 @@ from typing import Any
 import numpy as np
 
 from t2t_lite.errors import UserError
+from t2t_lite.literal_path import literal_path
 from t2t_lite.quiet import suppress_stderr
 from t2t_lite.serving.limits import RequestError
 
-ATTENTION = "/attention"  # behind a problem's name: the signature that tells where its answers come from
+ATTENTION = "/attention"  # suffix of the signatures that return attention weights
 _KINDS = ("text", "image", "audio")
 _CANNOT_READ = {
     "text": "the model cannot read this text",
-    "image": "the model cannot read this picture; it takes whole PNG and JPEG files",
-    "audio": "the model cannot read this sound; it takes whole WAV files of integers or floats",
+    "image": "the model cannot read this picture; it takes undamaged PNG and JPEG files",
+    "audio": "the model cannot read this sound; it takes undamaged WAV files of integers or floats",
 }
 
 
 class ExportedModel:
-    """What t2t-exporter wrote, loaded.
+    """A loaded export.
 
     Attributes:
       name: such as "multi_model".
       version: the training step, as text.
-      about: export.json.
-      signatures: the arguments of each signature, such as ("inputs",).
+      about: the contents of export.json.
+      signatures: {name: its arguments, such as ("inputs",)}.
     """
 
     def __init__(self, folder: Path):
-        """Loads it.
+        """Loads the export in a folder.
 
         Raises:
-          UserError: the folder is no export, or is not whole.
+          UserError: the folder is not an export, or is incomplete.
         """
         self.about = _read_about(folder)
         self.name, self.version = str(self.about["name"]), str(self.about["step"])
         import tensorflow as tf
         import tensorflow_text  # noqa: F401  (its ops are in the graph)
 
-        # UnicodeDecodeError: where TensorFlow's message quotes the input, Python cannot read it.
+        # UnicodeDecodeError: if TensorFlow's error message quotes binary input, Python cannot decode the message.
         self._errors = (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError, UnicodeDecodeError)
         self._string = tf.string
         self._constant = tf.constant
         try:
-            with suppress_stderr():  # TensorFlow warns that gradients were not exported
-                self._loaded = tf.saved_model.load(str(folder))  # kept: its signatures hold no reference to the weights
+            # TensorFlow warns on standard error that gradients were not exported.
+            with suppress_stderr(), literal_path(folder) as path:
+                self._loaded = tf.saved_model.load(path)  # keeps the weights alive
         except (OSError, ValueError, tf.errors.OpError) as e:
             raise UserError(f"{folder}: not a SavedModel that can be loaded: {_first_line(e)}") from e
         self._functions = dict(self._loaded.signatures)
@@ -63,26 +66,33 @@ class ExportedModel:
         self._signature_defs = _signature_defs(folder / "saved_model.pb", self.signatures)
 
     def kind(self, signature: str) -> str:
-        """What a signature's `inputs` are: "text", "image" or "audio"."""
+        """Returns the kind of a signature's `inputs`: "text", "image" or "audio"."""
         return self.about["problems"][signature.removesuffix(ATTENTION)]["inputs"]
 
     def predict(self, signature: str, columns: dict[str, list[bytes]]) -> dict[str, np.ndarray]:
-        """Answers a batch.
+        """Runs a signature on a batch.
+
+        Args:
+          signature: its name.
+          columns: {argument: the values of all rows}.
+
+        Returns:
+          {result: an array whose first dimension is the batch}.
 
         Raises:
-          RequestError: 422, an input is no readable picture, sound or text.
+          RequestError: 422, an input is not a readable text, picture or sound.
         """
         arguments = {name: self._constant(values, self._string) for name, values in columns.items()}
         try:
             results = self._functions[signature](**arguments)
         except self._errors as e:
-            reason = re.search(r"assertion failed: \[(.+?)\]", str(e))  # what the export's own checks say
+            reason = re.search(r"assertion failed: \[(.+?)\]", str(e))  # of media/graph_bytes.check
             why = f" ({reason[1]})" if reason else ""
             raise RequestError(422, f"{_CANNOT_READ[self.kind(signature)]}{why}") from e
         return {name: results[name].numpy() for name in sorted(results)}
 
     def metadata(self) -> dict[str, Any]:
-        """What GET .../metadata answers."""
+        """Returns the response to GET .../metadata."""
         return {
             "model_spec": {"name": self.name, "signature_name": "", "version": self.version},
             "metadata": {"signature_def": {"signature_def": self._signature_defs}},
@@ -92,20 +102,26 @@ class ExportedModel:
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / "export.json"
     try:
-        about = json.loads(path.read_text(encoding="utf8"))
+        # Numbers that JSON does not have (NaN, 1e999) become null: /about sends them on.
+        about = json.loads(path.read_text(encoding="utf8"), parse_float=_finite, parse_constant=_finite)
         kinds = [problem["inputs"] for problem in about["problems"].values()]
-        whole = {"name", "step"} <= set(about) and kinds and set(kinds) <= set(_KINDS)
+        is_valid = {"name", "step"} <= set(about) and kinds and set(kinds) <= set(_KINDS)
     except FileNotFoundError as e:
-        raise UserError(f"{folder}: no export: export.json is missing; t2t-exporter makes it") from e
+        raise UserError(f"{folder}: not an export: export.json is missing; t2t-exporter makes it") from e
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise UserError(f"{path}: not what t2t-exporter writes; export the model again") from e
-    if not whole:
+    if not is_valid:
         raise UserError(f"{path}: not what t2t-exporter writes; export the model again")
     return about
 
 
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if math.isfinite(value) else None
+
+
 def _signature_defs(path: Path, names: Iterable[str]) -> dict[str, Any]:
-    """The signatures as TensorFlow Serving's metadata has them: protobuf's own JSON."""
+    """Returns the signatures in protobuf's JSON form, as TensorFlow Serving's metadata has them."""
     from google.protobuf import json_format
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -1,11 +1,12 @@
-"""TensorFlow Serving's REST format: requests as rows or columns, answers in the form of the question.
+"""Parses requests and renders responses in TensorFlow Serving's REST format, by rows or by columns.
 
-https://www.tensorflow.org/tfx/serving/api_rest describes it. Every input of an export is a string tensor (B,)."""
+The format: https://www.tensorflow.org/tfx/serving/api_rest. All inputs of an export are string tensors (B,)."""
 
 import base64
 import binascii
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,12 @@ _KEYS = ("signature_name", "instances", "inputs")
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """A request as it was understood.
+    """A parsed request.
 
     Attributes:
-      signature: its name.
+      signature: the signature's name.
       rows: the inputs.
-      by_columns: whether they came as `inputs` rather than as `instances`.
+      by_columns: whether they came as `inputs` (columns) rather than as `instances` (rows).
     """
 
     signature: str
@@ -38,19 +39,19 @@ class PredictRequest:
 
 
 def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> PredictRequest:
-    """Reads the body of a `:predict` request.
+    """Parses the body of a `:predict` request.
 
     Args:
       body: JSON.
-      signatures: the arguments of each signature there is.
+      signatures: {name: its arguments}.
 
     Raises:
-      RequestError: 400, what is wrong with it.
+      RequestError: 400, the body is malformed; the text says where.
     """
     try:
         request = json.loads(body)
     except RecursionError as e:
-        raise RequestError(400, "the body is not JSON that can be read: it is nested too deeply") from e
+        raise RequestError(400, "the body cannot be parsed: its JSON is nested too deeply") from e
     except ValueError as e:  # also UnicodeDecodeError
         raise RequestError(400, f"the body is not JSON: {e}") from e
     if not isinstance(request, dict):
@@ -59,17 +60,17 @@ def parse(body: bytes, signatures: Mapping[str, Sequence[str]]) -> PredictReques
         if key not in _KEYS:
             raise RequestError(400, f"unknown key {_short(key)}{did_you_mean(key[:100], _KEYS)}")
     if ("instances" in request) == ("inputs" in request):
-        raise RequestError(400, "give one of 'instances' (rows) and 'inputs' (columns)")
+        raise RequestError(400, "give either 'instances' (rows) or 'inputs' (columns)")
     name = _signature(request.get("signature_name"), signatures)
     if "instances" in request:
         return PredictRequest(name, _rows(request["instances"], signatures[name]), by_columns=False)
     return PredictRequest(name, _columns(request["inputs"], signatures[name]), by_columns=True)
 
 
-def render(question: PredictRequest, answers: Sequence[Answer]) -> bytes:
-    """Writes the answers, one a row, as the body of a response. Numbers that are not finite become null."""
-    # In pieces of one row: json.dumps lets no other thread run until it is done.
-    if question.by_columns:
+def render(request: PredictRequest, answers: Sequence[Answer]) -> bytes:
+    """Renders the answers, one for each row, as the body of a response. Non-finite numbers become null."""
+    # Each row is dumped on its own: json.dumps holds the interpreter lock until it returns.
+    if request.by_columns:
         stacks = {name: _stack([answer[name] for answer in answers]) for name in answers[0]}
         columns = {name: _array(stack[i, ...] for i in range(len(stack))) for name, stack in stacks.items()}
         named = _unnamed(columns)
@@ -118,7 +119,7 @@ def _columns(inputs: Any, arguments: Sequence[str]) -> list[Row]:
             raise RequestError(400, f"inputs.{name} must be a list of at least one input")
         columns[name] = [_bytes(item, f"inputs.{name}[{i}]") for i, item in enumerate(inputs[name])]
     if len({len(column) for column in columns.values()}) > 1:
-        raise RequestError(400, "'inputs': the lists must be of one length")
+        raise RequestError(400, "'inputs': the lists must be of the same length")
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
@@ -128,41 +129,62 @@ def _check_names(item: dict[str, Any], arguments: Sequence[str], where: str) -> 
             raise RequestError(400, f"{where}: unknown key {_short(name)}{did_you_mean(name[:100], arguments)}")
     for name in arguments:
         if name not in item:
-            raise RequestError(400, f"{where}: no '{name}'")
+            raise RequestError(400, f"{where}: '{name}' is missing")
 
 
 def _bytes(value: Any, where: str) -> bytes:
-    """A string, or base64 of any bytes as {"b64": "..."}."""
+    """Returns the bytes of a JSON value: a string, or {"b64": "..."}."""
     try:
         if isinstance(value, str):
             return value.encode("utf8")
         if isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str):
             return base64.b64decode(value["b64"], validate=True)
     except UnicodeEncodeError as e:
-        raise RequestError(400, f"{where}: half of a surrogate pair is no character") from e
+        raise RequestError(400, f"{where}: a lone surrogate is not a character") from e
     except (binascii.Error, ValueError) as e:
-        raise RequestError(400, f"{where}: not base64") from e
+        raise RequestError(400, f"{where}: not base64: {_why_not_base64(value['b64'])}") from e
     raise RequestError(400, f'{where} must be a string or {{"b64": "..."}}')
 
 
+def _why_not_base64(text: str) -> str:
+    """Returns the first mistake in a text that Python's decoder refuses, and its remedy."""
+    if text.startswith("data:"):
+        return "it starts with 'data:'; send only the part of a data URL that follows the comma"
+    data = text.rstrip("=")
+    wrong = re.search(r"[^A-Za-z0-9+/]", data)
+    if wrong is None:
+        padding = {0: "no '='", 2: "'=='", 3: "'='"}
+        if len(data) % 4 in padding:
+            return f"its {len(data):,} characters need {padding[len(data) % 4]} as padding"
+        return f"its {len(data):,} characters before the padding are one too many or too few"
+    remedy = "is not in its alphabet"
+    if wrong[0] in "-_":
+        remedy = "is URL-safe base64; use the standard alphabet, with '+' and '/'"
+    elif wrong[0].isspace():
+        remedy = "is not allowed; leave out spaces and line breaks"
+    elif wrong[0] == "=":
+        remedy = "is padding, which may only end the text"
+    return f"{wrong[0]!r} at position {wrong.start() + 1:,} {remedy}"
+
+
 def _stack(values: list[np.ndarray]) -> np.ndarray:
-    """One array of all rows; shorter ones are filled up with zeros or empty strings, as in any batch."""
+    """Stacks the rows into one array; shorter ones are padded with zeros or empty strings."""
     shape = np.max([value.shape for value in values], axis=0).astype(int)
     empty = b"" if values[0].dtype == object else 0
     stacked = np.full((len(values), *shape), empty, values[0].dtype)
     for i, value in enumerate(values):
-        corner: tuple[Any, ...] = (i, *map(slice, value.shape))
-        stacked[corner] = value
+        window: tuple[Any, ...] = (i, *map(slice, value.shape))
+        stacked[window] = value
     return stacked
 
 
 def _plain(value: np.ndarray) -> Any:
-    """What json.dumps takes: text for bytes, floats in the fewest digits that tell them, null for infinities."""
+    """Returns JSON values: text for bytes, each float by its shortest decimal, None for a non-finite one."""
     if value.dtype == object:
         return np.vectorize(lambda item: item.decode("utf8", "replace"), otypes=[object])(value).tolist()
     if value.dtype.kind == "f":
         shortest = value.astype(str).astype(np.float64)
-        plain = np.array(shortest, object)  # of Python's floats
+        plain = np.array(shortest, object)  # Python floats
         plain[~np.isfinite(shortest)] = None
         return plain.tolist()
     return value.tolist()
@@ -177,7 +199,7 @@ def _array(values: Iterable[np.ndarray]) -> str:
 
 
 def _unnamed(results: dict[str, Any]) -> Any:
-    """A single result goes without its name, as TensorFlow Serving has it."""
+    """Drops the name of a single result, as TensorFlow Serving does."""
     return results if len(results) > 1 else next(iter(results.values()))
 
 

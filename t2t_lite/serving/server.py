@@ -1,4 +1,4 @@
-"""Runs the server: loads the model, listens, and ends in good order."""
+"""Runs the HTTP server: loads the model, warms it up, listens, and shuts down gracefully."""
 
 import asyncio
 import contextlib
@@ -21,104 +21,106 @@ from t2t_lite.serving.batching import BatchPlan
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
-_BACKLOG = 2048  # connections that wait to be accepted
-_CONNECTIONS = 512  # at once; requests on more are 503. Systems allow a process 1024 open files
+_BACKLOG = 2048  # connections waiting to be accepted
+_MAX_CONNECTIONS = 512  # Further ones get 503. The usual limit is 1024 open files for a process.
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen; port 0: any that is free."""
+    """The address to listen on; port 0 means any free port."""
 
     host: str = "127.0.0.1"
     port: int = 8501
 
 
 def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -> None:
-    """Serves an export until SIGTERM or Ctrl-C, then answers what it has taken in and returns.
+    """Serves an export until SIGTERM or Ctrl-C, then answers the requests that it has accepted and returns.
 
     Raises:
-      UserError: the folder is no export, the address cannot be had, or not every request was answered in the end.
+      UserError: the folder is not an export, the address is not available, or accepted requests were not answered.
     """
     with _bind(address) as listening:
         model = ExportedModel(export_dir)
-        _say(f"{model.name}, step {model.version}: {len(model.about['problems'])} problems; first answers ...")
+        _print(f"{model.name}, step {model.version}: {len(model.about['problems'])} problems; warming up ...")
         warm_up(model, plan.threads)
         app = make_app(model, limits, plan)
         config = uvicorn.Config(
             app,
             http="h11",
-            log_level="error",  # warnings tell of clients' broken HTTP
+            log_level="error",  # warnings are about malformed HTTP of clients
             access_log=False,
             server_header=False,
             ws="none",
             lifespan="on",
             backlog=_BACKLOG,
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=int(2 * limits.answer_seconds) + 5,  # a body may take as long as its answer
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_graceful_shutdown=int(2 * limits.answer_seconds) + 5,  # receiving a body and answering it
         )
-        # uvicorn ends in good order at the first signal and then raises it again, for these handlers.
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: None)
+        # uvicorn shuts down gracefully at the first signal, then raises it again; these handlers ignore it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
         listening.listen(_BACKLOG)
         host, port = listening.getsockname()[:2]
-        _say(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C ends it")
+        _print(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C stops it")
         server = _Uvicorn(config)
         server.run(sockets=[listening])
     if count := app.cut_off + server.unsent:
-        raise UserError(f"ended; of the requests taken in, {count} {'was' if count == 1 else 'were'} cut off")
-    _say("ended; every request was answered")
+        raise UserError(f"stopped; {count} accepted {'request was' if count == 1 else 'requests were'} cut off")
+    _print("stopped; every accepted request was answered")
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends in good order also where a second Ctrl-C cuts off what is being answered.
+    """uvicorn's server, whose forced shutdown (a second Ctrl-C) leaves no traceback.
 
     Attributes:
-      unsent: connections whose answers nobody took until the end.
+      unsent: the number of connections whose answers were not fully sent at the end.
     """
 
     unsent = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Takes a signal."""
+        """Handles a signal; the second one cancels the running requests."""
         super().handle_exit(sig, frame)
         if self.force_exit:
             for task in list(self.server_state.tasks):
                 task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Ends what there is."""
+        """Closes all connections."""
         await super().shutdown(sockets)
-        if self.force_exit:  # uvicorn would let the application be cancelled, which tells so with a traceback
+        if self.force_exit:  # otherwise uvicorn cancels the application, which prints a traceback
             await self.lifespan.shutdown()
-            await asyncio.sleep(0.1)  # as uvicorn waits for connections to close
+            await asyncio.sleep(0.1)  # as long as uvicorn waits for connections to close
         self.unsent = len(self.server_state.connections)
 
 
 def warm_up(model: ExportedModel, threads: int) -> None:
-    """Has each signature answer once, since the first answer takes seconds."""
+    """Runs each signature once: the first run takes seconds."""
     examples = {"text": b"a", "image": _picture(), "audio": _silence()}
 
-    def answer(name: str) -> None:
+    def run(name: str) -> None:
         values = {"inputs": examples[model.kind(name)], "outputs": b"a"}
-        # An export may refuse the example: that it was tried is enough.
+        # An export may refuse the example; its graph has run nevertheless.
         with contextlib.suppress(RequestError):
             model.predict(name, {argument: [values[argument]] for argument in model.signatures[name]})
 
     with ThreadPoolExecutor(threads) as pool, suppress_stderr():
-        list(pool.map(answer, model.signatures))
+        list(pool.map(run, model.signatures))
 
 
 def _bind(address: Address) -> socket.socket:
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, place = found[0]
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )[0]
         with contextlib.ExitStack() as undo:
             listening = undo.enter_context(socket.socket(family, kind, protocol))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
+            listening.bind(socket_address)
             undo.pop_all()
-    except OSError as e:
-        raise UserError(f"--host={address.host} --port={address.port}: cannot listen there: {e.strerror or e}") from e
+    except (OSError, UnicodeError) as e:  # UnicodeError: a host name that DNS does not allow
+        reason = getattr(e, "strerror", None) or e
+        raise UserError(f"--host={address.host} --port={address.port}: cannot listen on it: {reason}") from e
     return listening
 
 
@@ -138,5 +140,5 @@ def _silence() -> bytes:
     return file.getvalue()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"t2t-server: {text}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What the server counts and times, for Prometheus."""
+"""The server's metrics, for Prometheus."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
@@ -9,7 +9,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64)
 
 
 class ServerMetrics:
-    """The metrics of one server."""
+    """The metrics of one server, in a registry of their own."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -19,19 +19,19 @@ class ServerMetrics:
         PlatformCollector(registry=self.registry)
         signature = ["signature"]
         self.requests = Counter(
-            "t2t_requests", "Requests for answers, by status of HTTP.", ["signature", "status"], registry=self.registry
+            "t2t_requests", "Predict requests, by HTTP status.", ["signature", "status"], registry=self.registry
         )
-        self.request_seconds = self._histogram("t2t_request_seconds", "From a request's arrival to its answer.")
-        self.wait_seconds = self._histogram("t2t_wait_seconds", "An input's wait for its batch to start.")
-        self.batch_seconds = self._histogram("t2t_batch_seconds", "Computing a batch.")
+        self.request_seconds = self._histogram("t2t_request_seconds", "Time from a request's arrival to its response.")
+        self.wait_seconds = self._histogram("t2t_wait_seconds", "Time that an input waits for its batch to start.")
+        self.batch_seconds = self._histogram("t2t_batch_seconds", "Time to compute a batch.")
         self.batch_rows = Histogram(
             "t2t_batch_rows", "Inputs in a batch.", signature, buckets=_ROWS, registry=self.registry
         )
-        self.queue_rows = Gauge("t2t_queue_rows", "Inputs that wait or are computed.", registry=self.registry)
+        self.queue_rows = Gauge("t2t_queue_rows", "Inputs waiting or being computed.", registry=self.registry)
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, ["signature"], buckets=_SECONDS, registry=self.registry)
 
     def render(self) -> bytes:
-        """All of them in Prometheus's text format."""
+        """Returns all metrics in Prometheus's text format."""
         return generate_latest(self.registry)

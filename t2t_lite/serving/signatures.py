@@ -1,4 +1,6 @@
-"""The functions of an export: raw in, raw out. Shapes: B batch, N answers, T output and S input positions."""
+"""Traces an export's signatures, from raw inputs to decoded outputs.
+
+Shapes: B batch, N answers, T output positions, S input positions."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +20,9 @@ from t2t_lite.serving.preprocessing import read_inputs
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
 
-_CLASSES = 5  # the likeliest, where the targets are classes
+_TOP_CLASSES = 5  # answers of a problem whose targets are classes
 
-_SPACES = r"[\t-\r\x1c-\x20\x{85}\p{Z}]*"  # what str.strip() takes away
+_SPACES = r"[\t-\r\x1c-\x20\x{85}\p{Z}]*"  # the characters that str.strip() removes
 _STRINGS = tf.TensorSpec([None], tf.string)
 
 
@@ -28,10 +30,10 @@ class Signatures:
     """Traces the signatures of a model's problems.
 
     Args:
-      model: a model, of which the sizes count and not the weights.
-      weights: {id of a weight of the model: what is stored of it}; of the parts that the problems need.
-      tokenizers: by the name of the vocabulary.
-      decode_hparams: how to search.
+      model: the model; its own weights are not used.
+      weights: {id of a weight of the model: its stored form}, for the parts that the problems need.
+      tokenizers: {vocabulary's name: tokenizer}.
+      decode_hparams: of the search.
     """
 
     def __init__(
@@ -46,36 +48,36 @@ class Signatures:
         self._shared: dict[str, Any] = {}
 
     def answers(self, name: str) -> int:
-        """N of a problem."""
+        """Returns N, the number of answers of a problem."""
         targets = self._model.problems[name].targets
-        return min(_CLASSES, len(targets.classes)) if isinstance(targets, Label) else self._hparams.return_beams
+        return min(_TOP_CLASSES, len(targets.classes)) if isinstance(targets, Label) else self._hparams.return_beams
 
     def trace(self, name: str) -> Iterator[tuple[str, Any]]:
-        """The signatures of a problem: its answers and, where these are texts, where they attend to."""
-        classes = isinstance(self._model.problems[name].targets, Label)
-        yield name, self._traced(name, self._classify if classes else self._search, inputs=_STRINGS)
-        if not classes and self._model.hparams.use_attention:
+        """Yields a problem's signatures by name: the answers, and the attention if the outputs are texts."""
+        is_classifier = isinstance(self._model.problems[name].targets, Label)
+        yield name, self._traced(name, self._classify if is_classifier else self._search, inputs=_STRINGS)
+        if not is_classifier and self._model.hparams.use_attention:
             yield f"{name}/attention", self._traced(name, self._attend, inputs=_STRINGS, outputs=_STRINGS)
 
     def _traced(self, name: str, function: Callable[..., dict[str, tf.Tensor]], **arguments: tf.TensorSpec) -> Any:
-        """A function of a problem and tensors as a tf.function."""
+        """Returns the concrete function of a method for one problem."""
         specs = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in arguments.items()}
         return tf.function(functools.partial(function, name)).get_concrete_function(**specs)
 
-    def _call(self, what: str, layers: Sequence[Any], function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls a function of layers of the model as a tf.function that takes their stored weights too.
+    def _call(self, operation: str, layers: Sequence[Any], function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function of some layers as a tf.function to which their stored weights are passed.
 
-        All signatures that do the same with the same layers share it: an export loads in the time that their graphs
-        take.
+        Signatures that apply the same operation to the same layers share one tf.function, which makes the graph smaller
+        and an export faster to load.
         """
         weights = [weight for layer in layers for weight in layer.weights]
-        key = " ".join([what, *(layer.name for layer in layers)])
+        key = " ".join([operation, *(layer.name for layer in layers)])
 
         def call(values: list[tf.Tensor], *arguments: Any) -> Any:
-            self._model.trace()  # what was traced before has other values
+            self._model.trace()  # forgets functions traced with other values
             with keras.StatelessScope(list(zip(weights, values, strict=True))):
                 results = function(*arguments)
-            self._model.trace()  # and what is traced after is not to have these
+            self._model.trace()  # later traces must not keep these values
             return results
 
         if key not in self._shared:
@@ -92,7 +94,7 @@ class Signatures:
             return self._model.command(name, batch_size)
 
     def _search(self, name: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Texts."""
+        """Returns the results of a problem whose outputs are texts."""
         problem = self._model.problems[name]
         batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
         encoded = self._encode(name, batch)
@@ -106,15 +108,15 @@ class Signatures:
         decoder = make_decoder(self._model, self._hparams)
         net, body = self._model.net(problem.targets), self._model.body
         layers = [body.mixer, body.decoder, net]
-        found = self._call("search", layers, lambda start: decoder.search(net, start), start)
+        hypotheses = self._call("search", layers, lambda start: decoder.search(net, start), start)
         shape = [-1, decoder.answers]
-        texts = self._tokenizers[problem.targets.vocab].decode(found.ids)
-        answers = {"outputs": texts, "scores": found.scores, "cut": ~found.finished}
+        texts = self._tokenizers[problem.targets.vocab].decode(hypotheses.ids)
+        answers = {"outputs": texts, "scores": hypotheses.scores, "cut": ~hypotheses.finished}
         answers = {key: tf.reshape(value, shape) for key, value in answers.items()}
-        return _none_to_no_words(problem.inputs, inputs, answers) | {"too_long": too_long}
+        return _blank_if_wordless(problem.inputs, inputs, answers) | {"too_long": too_long}
 
     def _classify(self, name: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Names of classes."""
+        """Returns the results of a problem whose outputs are names of classes."""
         problem = self._model.problems[name]
         batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
         net = self._model.net(problem.targets)
@@ -125,10 +127,10 @@ class Signatures:
             "scores": ranked.values,
             "cut": tf.zeros_like(ranked.indices, tf.bool),
         }
-        return _none_to_no_words(problem.inputs, inputs, answers) | {"too_long": too_long}
+        return _blank_if_wordless(problem.inputs, inputs, answers) | {"too_long": too_long}
 
     def _attend(self, name: str, inputs: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The mean of all attentions over the source, for outputs that are given."""
+        """Returns the mean over all layers and heads of the attention to the inputs, for given outputs."""
         model, problem = self._model, self._model.problems[name]
         batch, _ = read_inputs(problem.inputs, inputs, self._tokenizers)
         tokenizer, most = self._tokenizers[problem.targets.vocab], lengths.max_length(problem.targets)
@@ -139,19 +141,19 @@ class Signatures:
         net = model.net(problem.targets)
 
         def attend(encoded: Embedded, targets: tf.Tensor, command: tf.Tensor) -> tf.Tensor:
-            with model.body.watch_source_attention() as seen:
+            with model.body.watch_source_attention() as attentions:
                 model.body.decode(net.embed_targets(targets), encoded.x, encoded.valid, command)
-            return tf.reduce_mean(tf.stack(list(seen.values())), axis=[0, 2])
+            return tf.reduce_mean(tf.stack(list(attentions.values())), axis=[0, 2])
 
         layers = [model.body.mixer, model.body.decoder, net]
         command = self._command(name, tf.size(inputs))
         weights = self._call("attend", layers, attend, encoded, targets, command)  # (B, T, S)
-        source = tf.shape(weights)[::2]
+        batch_and_source = tf.shape(weights)[::2]
         if isinstance(problem.inputs, Text):
             input_pieces = self._tokenizers[problem.inputs.vocab].pieces(batch["inputs"])
         else:
-            input_pieces = tf.fill(source, "")
-        # The last position asks for the end token of the longest.
+            input_pieces = tf.fill(batch_and_source, "")
+        # The last position is the end token of the longest output.
         return {
             "weights": weights[:, :-1],
             "output_pieces": tokenizer.pieces(targets)[:, :-1],
@@ -159,8 +161,8 @@ class Signatures:
         }
 
 
-def _none_to_no_words(feature: Feature, inputs: tf.Tensor, answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """A text without a word is answered by none, as t2t-decoder does: "", 0, False."""
+def _blank_if_wordless(feature: Feature, inputs: tf.Tensor, answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Replaces the answers to texts of spaces alone by "", 0 and False, as t2t-decoder does."""
     if not isinstance(feature, Text):
         return answers
     wordless = tf.strings.regex_full_match(inputs, _SPACES)[:, None]

@@ -1,4 +1,4 @@
-"""A vocabulary in the graph. Shapes: B batch, L tokens."""
+"""Tokenizes and detokenizes text in the graph. Shapes: B batch, L tokens."""
 
 import tensorflow as tf
 import tensorflow_text
@@ -8,7 +8,7 @@ from t2t_lite.media.graph_bytes import check
 
 
 class Tokenizer(tf.Module):
-    """What `Vocabulary` does, by tensorflow-text with the very same sentencepiece model.
+    """Does in the graph what `Vocabulary` does, with the same sentencepiece model.
 
     Args:
       vocabulary: the vocabulary.
@@ -19,7 +19,7 @@ class Tokenizer(tf.Module):
         self._tokenizer = tensorflow_text.SentencepieceTokenizer(vocabulary.model)
 
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Texts (B,) -> int64 (B, None), without the end token. What is not UTF-8 is refused in the graph."""
+        """Texts (B,) -> int64 (B, None), without the end token. Refuses text that is not UTF-8."""
         is_text = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace") == texts
         with tf.control_dependencies([check(tf.reduce_all(is_text), "not UTF-8 text")]):
             texts = tf.strings.regex_replace(texts, ESCAPE, ESCAPE + "0")
@@ -39,6 +39,6 @@ class Tokenizer(tf.Module):
 
 
 def _is_text(ids: tf.Tensor) -> tf.Tensor:
-    """bool (B, L): before the end token, and no padding."""
+    """Returns bool (B, L): True before the end token, except at padding."""
     ended = tf.cumsum(tf.cast(ids == END, tf.int32), axis=1) > 0
     return ~ended & (ids != PAD)

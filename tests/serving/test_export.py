@@ -1,4 +1,4 @@
-"""t2t-exporter: an export, loaded where there is no t2t_lite, answers as t2t-decoder does."""
+"""t2t-exporter: an export loaded without t2t_lite gives t2t-decoder's answers."""
 
 import base64
 import functools
@@ -26,6 +26,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 from t2t_lite.serving.export import check_replaceable, write_export
+from t2t_lite.serving.model import ExportedModel
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
 
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("session_problems")
 NAMES = ["session_reverse", "session_pictures", "session_tones"]
 BEAMS = "beam_size=3,return_beams=2,max_length=5"
 
-# What answers: no t2t_lite, whether it is installed or not. Requests and answers are JSON, strings in base64.
+# Loads exports and answers requests without t2t_lite, whether or not it is installed. Strings are in base64.
 CLIENT = """
 import base64, json, sys
 class Absent:
@@ -62,7 +63,7 @@ print("ANSWERS", json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def run_dir(session_data, session_problems, tmp_path_factory):
-    """A run on all three with weights drawn so that answers hang on inputs."""
+    """A run of all three problems, with random weights so that the answers depend on the inputs."""
     folder = tmp_path_factory.mktemp("export") / "run"
     datasets = {name: Dataset.open(session_data, name) for name in NAMES}
     run = Run.create(folder, session_problems.session_tiny(), "multi_model", datasets, dict.fromkeys(NAMES, 1.0))
@@ -76,7 +77,7 @@ def run_dir(session_data, session_problems, tmp_path_factory):
 
 @pytest.fixture
 def export(run_dir, capsys):
-    """Calls t2t-exporter; returns its status, what it printed and its error."""
+    """Calls t2t-exporter; returns its status, stdout and stderr."""
 
     def export(export_dir, *flags, problem="session"):
         shared = [f"--t2t_usr_dir={USR_SESSION}", f"--problem={problem}", f"--export_dir={export_dir}"]
@@ -88,7 +89,7 @@ def export(run_dir, capsys):
 
 @pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
-    """A kind of export -> its folder: "greedy" of all problems, "narrow" of two, with beams and int8 weights."""
+    """Returns the folder of an export: "greedy" of all problems, or "narrow" of two with beams and int8 weights."""
     flags = {
         "greedy": ["--problem=session"],
         "narrow": ["--problem=session_pictures,session_reverse", "--weights=int8", f"--decode_hparams={BEAMS}"],
@@ -106,7 +107,7 @@ def exported(run_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory, session_problems):
-    """{problem: {a line of t2t-decoder: the raw input}}, of every length and kind."""
+    """{problem: {a line of t2t-decoder's input: the raw input}}, of every length and kind."""
     folder = tmp_path_factory.mktemp("raw")
     texts = ["a b c", "", "  ", "a", "d c b a d c b a d c", "x\u2581 \U0010ffff\u6f22", "\u3000\xa0\t", "b b"]
     lines = {name: {} for name in NAMES} | {"session_reverse": {text: text.encode() for text in texts}}
@@ -148,7 +149,7 @@ def raw(tmp_path_factory, session_problems):
 
 @pytest.fixture(scope="module")
 def ask():
-    """Answers requests (folder, signature, {argument: [bytes]}) in a process of its own, without t2t_lite."""
+    """Answers requests (folder, signature, {argument: [bytes]}) in a process without t2t_lite."""
 
     def ask(requests):
         coded = [
@@ -167,7 +168,7 @@ def ask():
 
 
 def decoded(run_dir, data_dir, raw, names, hparams="", weights="float32"):
-    """What t2t-decoder says, with weights rounded so: {problem: an export's results}."""
+    """t2t-decoder's answers with weights quantized in this way, as {problem: an export's results}."""
     answerer = Answerer(names, data_dir, run_dir, DecodeHParams.parse(hparams))
     for weight in answerer._model.weights:
         weight.assign(StoredWeight(weight, weights).value())
@@ -184,8 +185,8 @@ def decoded(run_dir, data_dir, raw, names, hparams="", weights="float32"):
     return found
 
 
-def same(found, expected):
-    """Of an export's answers, as many as were asked of t2t-decoder; of classes it gives more."""
+def assert_same(found, expected):
+    """Compares an export's answers with t2t-decoder's. Of classes an export gives more; the rest is ignored."""
     for key in ("outputs", "scores", "cut"):
         rows = [row[: len(wanted)] for row, wanted in zip(found[key], expected[key], strict=True)]
         if key == "scores":
@@ -197,7 +198,7 @@ def same(found, expected):
 
 @pytest.fixture(scope="module")
 def answers(ask, exported, raw):
-    """What the greedy export says: {problem: all answers in one batch}; of the last input alone; of bad ones."""
+    """The greedy export's answers: to all inputs in one batch, to the last alone, to bad inputs, and attention."""
     requests = {}
     for name in NAMES:
         inputs = list(raw[name].values())
@@ -214,13 +215,13 @@ def answers(ask, exported, raw):
 
 
 class TestAnswers:
-    def test_are_the_decoders(self, answers, run_dir, session_data, raw):
+    def test_equal_the_decoders(self, answers, run_dir, session_data, raw):
         for name, expected in decoded(run_dir, session_data, raw, NAMES).items():
-            assert len({*map(str, expected["scores"])}) > 2  # the inputs tell
-            same(answers[name], expected)
+            assert len({*map(str, expected["scores"])}) > 2  # the answers depend on the inputs
+            assert_same(answers[name], expected)
 
     @pytest.mark.slow
-    def test_of_beams_with_narrow_weights_are_the_decoders_with_these_weights(
+    def test_with_beams_and_int8_weights_equal_the_decoders_with_these_weights(
         self, ask, exported, run_dir, session_data, raw
     ):
         names = ["session_reverse", "session_pictures"]
@@ -229,12 +230,12 @@ class TestAnswers:
         expected = decoded(run_dir, session_data, raw, names, BEAMS, "int8")
         for name, found in zip(names, answers, strict=True):
             assert all(len(row) == 2 for row in found["outputs"])
-            same(found, expected[name])
-        told = json.loads((folder / "export.json").read_text())
-        assert (told["weights"], told["problems"]["session_reverse"]["answers"]) == ("int8", 2)
-        assert told["bytes"] < json.loads((exported("greedy") / "export.json").read_text())["bytes"]
+            assert_same(found, expected[name])
+        about = json.loads((folder / "export.json").read_text())
+        assert (about["weights"], about["problems"]["session_reverse"]["answers"]) == ("int8", 2)
+        assert about["bytes"] < json.loads((exported("greedy") / "export.json").read_text())["bytes"]
 
-    def test_do_not_hang_on_the_batch(self, answers):
+    def test_do_not_depend_on_the_batch(self, answers):
         for name in NAMES:
             assert answers[name, "last"]["outputs"] == answers[name]["outputs"][-1:]
 
@@ -245,7 +246,7 @@ class TestAnswers:
         assert [text for text, cut in long.items() if cut] == ["d c b a d c b a d c", "x\u2581 \U0010ffff\u6f22"]
         assert answers["session_tones"]["too_long"] == [False, False, True, False]
 
-    def test_what_is_no_input_is_refused(self, answers):
+    def test_bad_inputs_are_refused(self, answers):
         assert "assertion failed: [not UTF-8 text]" in answers["bad", "reverse", b"\xff"]
         assert "assertion failed: [not a PNG or JPEG picture]" in answers["bad", "pictures", b"GIF89a"]
         assert "assertion failed: [not a WAV file]" in answers["bad", "tones", b""]
@@ -254,7 +255,7 @@ class TestAnswers:
 
 
 class TestAttention:
-    def test_has_a_row_a_piece_and_sums_to_one_over_the_input(self, answers):
+    def test_has_a_row_for_each_piece_which_sums_to_one(self, answers):
         found = answers["attention"]
         weights = np.array(found["weights"])  # (B, T, S)
         assert ["".join(row) for row in found["output_pieces"]] == [" c b", " a b d"]
@@ -262,17 +263,17 @@ class TestAttention:
         assert weights.shape == (2, len(found["output_pieces"][0]), len(found["input_pieces"][0]))
         np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-5)
         ends = [sum(piece != "" for piece in row) for row in found["input_pieces"]]
-        assert (weights[1, :, ends[1] + 1 :] < 1e-6).all()  # behind the end token
+        assert (weights[1, :, ends[1] + 1 :] < 1e-6).all()  # after the end token
         assert (weights[0] > 1e-6).all()
 
-    def test_of_sounds_has_no_pieces_of_input(self, answers):
+    def test_of_sounds_has_no_input_pieces(self, answers):
         found = answers["attention", "tones"]
         assert not any(map(any, found["input_pieces"]))
         assert np.array(found["weights"]).shape[2] == len(found["input_pieces"][0])
 
 
 class TestExport:
-    def test_of_one_problem_drops_what_only_others_need_and_tells_what_narrow_weights_cost(
+    def test_of_one_problem_drops_unneeded_parts_and_reports_the_cost_of_bfloat16(
         self, export, tmp_path, exported, session_data
     ):
         flags = ["--weights=bfloat16", f"--data_dir={session_data}", "--eval_steps=1"]
@@ -294,11 +295,11 @@ class TestExport:
         assert list(tf.saved_model.load(str(tmp_path / "one")).signatures) == ["session_pictures"]
 
     def test_describes_itself(self, exported):
-        told = json.loads((exported("greedy") / "export.json").read_text())
+        about = json.loads((exported("greedy") / "export.json").read_text())
         size = sum(path.stat().st_size for path in exported("greedy").rglob("*") if path.is_file())
-        assert (told["name"], told["step"], told["weights"]) == ("multi_model", 7, "float32")
-        assert 0 < size - told["bytes"] < 5000  # the description itself
-        assert told["problems"]["session_pictures"] == {
+        assert (about["name"], about["step"], about["weights"]) == ("multi_model", 7, "float32")
+        assert 0 < size - about["bytes"] < 5000  # the description itself
+        assert about["problems"]["session_pictures"] == {
             "inputs": "image",
             "outputs": "class",
             "command": "",
@@ -310,9 +311,9 @@ class TestExport:
             "grid": [1, 1],
             "answers": 2,
         }
-        assert told["problems"]["session_tones"]["sample_rate"] == 8000
+        assert about["problems"]["session_tones"]["sample_rate"] == 8000
 
-    def test_is_whole_or_not_there(self, tmp_path, monkeypatch):
+    def test_is_written_atomically(self, tmp_path, monkeypatch):
         root, folder = tf.Module(), tmp_path / "export"
         signature = tf.function(lambda x: {"y": x}).get_concrete_function(tf.TensorSpec([], name="x"))
 
@@ -340,10 +341,10 @@ class TestExport:
         assert list(tf.saved_model.load(str(folder)).signatures) == ["Q"]
         assert os.listdir(tmp_path) == ["export"]
 
-    def test_through_a_link_the_folder_that_it_names_is_replaced(self, tmp_path, monkeypatch):
+    def test_through_a_link_replaces_the_link_target(self, tmp_path, monkeypatch):
         signature = tf.function(lambda x: {"y": x}).get_concrete_function(tf.TensorSpec([], name="x"))
         link, folder = tmp_path / "link", tmp_path / "to" / "export"
-        link.symlink_to(folder)  # at first there is nothing behind it
+        link.symlink_to(folder)  # dangling at first
         for step in (1, 2):
             check_replaceable(link)
             write_export(tf.Module(), {"P": signature}, {"step": step}, link)
@@ -357,9 +358,24 @@ class TestExport:
             with pytest.raises(UserError, match="to/export holds the folder you are in"):
                 check_replaceable(inside)
 
-    def test_a_folder_that_only_looks_like_an_export_is_left_alone(self, tmp_path):
+    def test_in_a_folder_of_any_name_can_be_served(self, tmp_path):
+        root = tf.Module()
+        root.weight = tf.Variable("w")  # a pattern in the path would find no weights
+        join = tf.function(lambda inputs: {"outputs": tf.strings.join([inputs, root.weight])})
+        signature = join.get_concrete_function(tf.TensorSpec([None], tf.string, "inputs"))
+        about = {"name": "m", "step": 1, "problems": {"P": {"inputs": "text"}}}
+        names = ["export[1]", "a*b", "a?b", "{a,b}", "a\\b", "a b", "'a\"", "-a", "ü漢", os.fsdecode(b"a\xff")]
+        for name in names:
+            for _ in range(2):  # the second replaces the first
+                check_replaceable(tmp_path / name)
+                write_export(root, {"P": signature}, about, tmp_path / name)
+            answer = ExportedModel(tmp_path / name).predict("P", {"inputs": [b"x"]})
+            assert answer["outputs"].tolist() == [b"xw"]
+        assert sorted(os.listdir(tmp_path)) == sorted(names)
+
+    def test_does_not_replace_a_folder_that_only_looks_like_an_export(self, tmp_path):
         (tmp_path / "export.json").write_text("{}")
-        with pytest.raises(UserError, match="holds something else than an export"):
+        with pytest.raises(UserError, match="holds files that are not an export"):
             check_replaceable(tmp_path)
 
     @pytest.mark.parametrize(
@@ -369,7 +385,7 @@ class TestExport:
             (["--problem=microworld_ende"], 1, "--problem: 'microworld_ende' was not trained in"),
             (["--output_dir={tmp}/none"], 1, "--output_dir: no folder"),
             (["--output_dir={tmp}"], 1, "--output_dir: no run in"),
-            (["--export_dir={tmp}"], 1, "holds something else than an export"),
+            (["--export_dir={tmp}"], 1, "holds files that are not an export"),
             (["--export_dir={tmp}/file"], 1, "is a file; give a folder"),
             (["--export_dir={tmp}/file/below"], 1, "is a file"),
             (["--export_dir="], 2, "--export_dir is required"),
@@ -379,7 +395,7 @@ class TestExport:
             (["--data_dir={tmp}"], 1, "vocab.session.model: cannot read the vocabulary"),
         ],
     )
-    def test_bad_flags_are_told_in_one_line(self, flags, status, message, export, tmp_path):
+    def test_bad_flags_are_reported_in_one_line(self, flags, status, message, export, tmp_path):
         (tmp_path / "file").write_text("kept")
         given = [flag.format(tmp=tmp_path) for flag in flags]
         found, _, error = export(tmp_path / "export", *given)
@@ -441,7 +457,7 @@ class TestWeights:
         assert not np.array_equal(stored.value(), weight.numpy())
 
 
-def test_the_tokenizer_is_the_vocabulary(session_data):
+def test_the_tokenizer_equals_the_vocabulary(session_data):
     vocabulary = Vocabulary.load(vocabulary_path(session_data, "session"))
     tokenizer = Tokenizer(vocabulary)
     rng = np.random.default_rng(0)
@@ -459,7 +475,7 @@ def test_the_tokenizer_is_the_vocabulary(session_data):
     texts = ["", *("".join(rng.choice(letters, rng.integers(1, 9))) for _ in range(300))]
     ids = [vocabulary.encode(text) for text in texts]
     assert tokenizer.encode(tf.constant(texts)).to_list() == ids
-    # Any ids at all: bytes that are no text, end tokens, padding between.
+    # Random ids, with bytes that are not text, end tokens and padding.
     rows = rng.integers(0, vocabulary.size, (300, 12))
     rows[rng.random(rows.shape) < 0.1] = 0
     found = [text.decode() for text in tokenizer.decode(tf.constant(rows, tf.int32)).numpy()]

@@ -1,4 +1,4 @@
-"""The page in a real browser, headless: each kind of problem, mistakes, and a server that goes away.
+"""The page in a headless browser: each kind of problem, errors, and a server that stops.
 
 Needs Chromium and its driver (Debian: apt-get install chromium chromium-driver) and selenium."""
 
@@ -28,9 +28,9 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a microphone that beeps
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),  # a fake microphone that beeps
 )
-PATIENCE = 20  # seconds
+TIMEOUT = 20  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, model):
-    """The page of a server, opened; it must not have asked for any other address, nor erred."""
+    """An open page of a server. Afterwards checks that it requested no other address and logged no error."""
     with running(model) as port:
         page = Page(browser, port)
         yield page
@@ -60,7 +60,7 @@ def page(browser, model):
 
 
 class Page:
-    """What a person does and sees."""
+    """Actions of a user, and what the page shows."""
 
     def __init__(self, driver, port):
         self.driver, self.address = driver, f"http://127.0.0.1:{port}/"
@@ -78,14 +78,14 @@ class Page:
     def run(self, script, *arguments):
         return self.driver.execute_script(script, *arguments)
 
-    def until(self, true):
-        end = time.monotonic() + PATIENCE
-        while not true():
+    def until(self, condition):
+        end = time.monotonic() + TIMEOUT
+        while not condition():
             assert time.monotonic() < end, self.one("body").text
             time.sleep(0.05)
 
     def answered(self):
-        """Waits for all answers. Returns their cards by problem."""
+        """Waits for all answers. Returns {problem: its card}."""
         self.until(lambda: "answer" in self.one("#status").text)
         return {card.get_attribute("data-problem").removeprefix("microworld_"): card for card in self.all(".card")}
 
@@ -106,7 +106,7 @@ class Page:
 
     def check(self):
         errors = [e["message"] for e in self.driver.get_log("browser") if "ERR_CONNECTION_REFUSED" not in e["message"]]
-        assert [e for e in errors if "status of" not in e] == []  # a status of 4xx is logged too
+        assert [e for e in errors if "status of" not in e] == []  # Chromium logs 4xx responses too
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
@@ -123,13 +123,13 @@ class Page:
 
 
 def _open(page, card, kind):
-    """Opens a part of a card by keyboard."""
+    """Opens a section of a card with the keyboard."""
     card.find_element(By.CSS_SELECTOR, f".{kind} > summary").send_keys(Keys.ENTER)
     page.until(lambda: card.find_element(By.CSS_SELECTOR, f".{kind}").get_attribute("open"))
 
 
 def _painted(page, canvas):
-    """How many colours there are on a canvas."""
+    """Returns the number of colours on a canvas."""
     script = """
         const c = arguments[0], d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data, seen = new Set();
         for (let i = 0; i < d.length; i += 4) seen.add(d.slice(i, i + 4).join());
@@ -167,7 +167,7 @@ def test_a_sentence_is_answered_in_all_directions_and_as_a_tree(page):
     assert "CAT: sees" in canvas.get_attribute("aria-label")
 
 
-def test_the_problem_follows_from_the_language(page):
+def test_the_translation_from_the_likeliest_language_comes_first(page):
     page.type("das ist ein Hund")
     assert next(iter(page.answered())) == "ende_rev"
     assert page.one("#status").text.endswith("The sentence looks like German.")
@@ -192,14 +192,14 @@ def test_a_picture_gets_its_class_and_its_caption(page, tmp_path):
     page.until(lambda: len(cards["caption"].find_elements(By.CSS_SELECTOR, ".looks canvas")) == 4)
 
 
-def test_a_picture_of_another_form_is_sent_as_png(page, tmp_path):
+def test_a_picture_of_another_format_is_sent_as_png(page, tmp_path):
     PIL.Image.new("RGB", (20, 10), (0, 255, 0)).save(tmp_path / "p.webp", lossless=True)
     page.choose(tmp_path / "p.webp")
     assert page.answered()["caption"].find_element(By.CSS_SELECTOR, ".said").text == "mean 0 255 0"
 
 
 @pytest.mark.parametrize(("kind", "sides"), [("WEBP", (3200, 1800)), ("AVIF", (1300, 700))])
-def test_a_photo_of_another_form_is_made_to_fit_into_a_request(page, tmp_path, kind, sides):
+def test_a_large_photo_of_another_format_is_scaled_to_fit_into_a_request(page, tmp_path, kind, sides):
     noise = np.random.default_rng(0).integers(0, 256, (sides[1], sides[0], 3)).astype(np.uint8)
     noise[:, :, 2] = 0
     path = tmp_path / f"photo.{kind.lower()}"
@@ -210,14 +210,14 @@ def test_a_photo_of_another_form_is_made_to_fit_into_a_request(page, tmp_path, k
     assert page.one("#given figcaption").text == f"{path.name}, {sides[0]} \u00d7 {sides[1]} pixels"
 
 
-def test_a_picture_that_cannot_be_drawn_anew_is_told(page, tmp_path):
+def test_a_picture_that_cannot_be_converted_is_reported(page, tmp_path):
     PIL.Image.new("RGB", (20, 10)).save(tmp_path / "p.webp")
     page.run("HTMLCanvasElement.prototype.toBlob = function (done) { done(null); }")
     page.choose(tmp_path / "p.webp")
     assert page.trouble() == "p.webp cannot be read as a picture."
 
 
-def test_a_sound_that_grows_too_large_for_a_request_as_wav_is_told(browser, model, tmp_path):
+def test_a_sound_too_large_for_a_request_as_wav_is_reported(browser, model, tmp_path):
     soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 20), 8000)  # 320 kB as WAV
     with running(model, Limits(body_bytes=300_000)) as port:
         page = Page(browser, port)
@@ -235,21 +235,21 @@ def test_a_sound_gets_its_transcript_over_its_spectrogram(page, tmp_path):
     assert [word.text for word in words] == ["5000", "samples", "were", "heard"]
     heard = page.one("#given .over").rect
     rects = [word.rect for word in words]
-    for rect in rects:  # each lies within the picture, and none on another
+    for rect in rects:  # each is inside the picture and overlaps no other
         assert heard["x"] - 1 <= rect["x"] and rect["x"] + rect["width"] <= heard["x"] + heard["width"] + 1
     for a, b in itertools.combinations(rects, 2):
         beside = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
         assert beside or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], (a, b)
     assert _painted(page, page.one("#given canvas")) > 50
     assert page.one("#given figcaption").text == "s.wav, 0.6 seconds"
-    # Another form and rate are made a WAV of the problem's rate in the page.
+    # The page converts other formats and rates to WAV at the problem's rate.
     tone = np.sin(np.arange(22_050) / 10).astype(np.float32)
     soundfile.write(tmp_path / "s.flac", np.stack([tone, tone], axis=1), 44_100)
     page.choose(tmp_path / "s.flac")
     page.until(lambda: "4000 samples" in page.one("#answers").text)
 
 
-def test_what_is_recorded_gets_its_transcript(page):
+def test_a_recording_gets_its_transcript(page):
     page.one("#record").send_keys(Keys.ENTER)
     page.until(lambda: "Stop (0:01)" in page.one("#record").text)
     assert page.one("#record").get_attribute("aria-pressed") == "true"
@@ -313,13 +313,13 @@ def test_text_is_left_to_the_browser_when_dropped_or_pasted(page):
     assert page.run(script, image) == [False] * 5
     page.type("a cat")
     assert len(page.answered()) == 5
-    # A file that the system copies along with its name is a file.
+    # A file copied together with its name is taken as a file.
     asked = page.run(script.replace("return [", 'return [taken("paste", "x.png", "x.png")];['), image)
     assert asked == [True]
     page.until(lambda: "mean 255 0 0" in page.one("#answers").text)
 
 
-def test_mistakes_are_told_in_one_line(page, tmp_path):
+def test_errors_are_shown_in_one_line(page, tmp_path):
     page.type("")
     assert page.trouble() == "Type a sentence first, or choose a picture or a sound."
     for name, content, text in (
@@ -333,9 +333,9 @@ def test_mistakes_are_told_in_one_line(page, tmp_path):
         page.until(lambda text=text: page.trouble() == text)
     page.one("#problem").send_keys("Class")
     page.type("a cat")
-    text = "“Class” takes a picture, not a sentence. Choose another problem, or “by what is given”."
+    text = "“Class” takes a picture, not a sentence. Choose another problem, or “all that fit”."
     page.until(lambda: page.trouble() == text)
-    page.one("#problem").send_keys("by what")
+    page.one("#problem").send_keys("all that")
     page.type("x" * 2001)
     page.until(lambda: "the text has 2,001 characters; at most 2,000 are read" in page.trouble())
     page.type("a cat")
@@ -343,7 +343,7 @@ def test_mistakes_are_told_in_one_line(page, tmp_path):
     assert not page.one("#alert").is_displayed()
 
 
-def test_a_server_that_went_away_is_told_and_can_be_tried_again(browser, model):
+def test_a_stopped_server_is_reported_and_can_be_tried_again(browser, model):
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(running(model))
         page = Page(browser, port)
@@ -360,7 +360,7 @@ def test_a_server_that_went_away_is_told_and_can_be_tried_again(browser, model):
 
 
 @pytest.mark.parametrize("act", ["type", "retry", "record"])
-def test_a_start_that_failed_is_made_up_for(page, act):
+def test_a_failed_start_is_tried_again(page, act):
     script = """
         const ask = window.fetch;
         window.away = true;
@@ -438,7 +438,7 @@ def test_all_controls_are_reached_by_keyboard_and_have_names(page):
     assert page.one("#alert").get_attribute("role") == "alert"
 
 
-def test_what_is_gone_from_the_page_is_held_no_longer(page, tmp_path):
+def test_removed_inputs_and_cards_are_not_kept_in_memory(page, tmp_path):
     page.run("""
         window.held = new Set();
         const [create, revoke] = [URL.createObjectURL, URL.revokeObjectURL];

@@ -1,4 +1,4 @@
-"""The server's answers, its refusals, and that it neither mixes up nor loses what it has taken in."""
+"""t2t-server: its responses, its errors, its limits, batching and shutdown."""
 
 import concurrent.futures
 import contextlib
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 from serving_helpers import MODEL, PREDICT, ask, b64, jpeg, png, predict, running, wav
@@ -24,9 +25,9 @@ from t2t_lite.serving.input_checks import check_input
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
 
-SLOW = "slow 20000"  # a second and more
+SLOW = "slow 20000"  # computing it takes more than a second
 
-# The server in a process without what only the other commands need.
+# Runs the server in a process that lacks the packages which only the other commands need.
 BARE = """
 import sys
 for name in "sentencepiece PIL soundfile gin sacrebleu jiwer tensorflow_datasets".split():
@@ -109,7 +110,7 @@ def test_status_and_metadata_are_those_of_tensorflow_serving(port):
         assert set(signature["outputs"]) == {"outputs", "scores", "cut", "too_long"}
 
 
-def test_health_page_and_what_the_page_asks_for(port):
+def test_health_page_and_about(port):
     assert ask(port, "GET", "/healthz")[:2] == (200, {"status": "ok"})
     status, page, headers = ask(port, "GET", "/")
     assert status == 200 and page.startswith(b"<!doctype html>")
@@ -128,13 +129,13 @@ def test_health_page_and_what_the_page_asks_for(port):
         ("POST", f"{MODEL}/versions/8:predict", 404, "no version '8'"),
         ("GET", PREDICT, 405, "':predict' takes POST"),
         ("POST", f"{MODEL}:classify", 404, "no method ':classify'"),
-        ("POST", MODEL, 405, "POST is not for this path"),
+        ("POST", MODEL, 405, "this path does not take POST"),
         ("GET", "/v1/models/multi_model/", 404, "no such path"),
         ("GET", "/../setup.py", 404, "no such path"),
         ("GET", "/%00", 404, "no such path"),
     ],
 )
-def test_paths_that_are_not_there(port, method, path, status, text):
+def test_unknown_paths_and_methods(port, method, path, status, text):
     got, answer, headers = ask(port, method, path, b"{}" if method == "POST" else None)
     assert got == status
     assert text in answer["error"]
@@ -154,8 +155,8 @@ ENDE = '"signature_name": "microworld_ende"'
         (b"\xff\xfe\x00", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
         ("[1]", "must be a JSON object"),
-        ("{}", "give one of 'instances' (rows) and 'inputs' (columns)"),
-        ('{"instances": ["a"], "inputs": ["a"]}', "give one of"),
+        ("{}", "give either 'instances' (rows) or 'inputs' (columns)"),
+        ('{"instances": ["a"], "inputs": ["a"]}', "give either"),
         ('{"instances": ["a"]}', "'signature_name' is required"),
         ('{"signature": "x", "instances": ["a"]}', "unknown key 'signature'; did you mean 'signature_name'?"),
         ('{"signature_name": "microworld_end", "instances": ["a"]}', "did you mean 'microworld_ende'?"),
@@ -164,19 +165,21 @@ ENDE = '"signature_name": "microworld_ende"'
         (f'{{{ENDE}, "instances": "a"}}', "a list of at least one"),
         (f'{{{ENDE}, "instances": [1]}}', 'instances[0] must be a string or {"b64": "..."}'),
         (f'{{{ENDE}, "instances": ["a", null]}}', "instances[1] must be a string"),
-        (f'{{{ENDE}, "instances": [{{"b64": "a?"}}]}}', "instances[0]: not base64"),
-        (f'{{{ENDE}, "instances": [{{"b64": "ü"}}]}}', "instances[0]: not base64"),
+        (
+            f'{{{ENDE}, "instances": [{{"b64": "a?"}}]}}',
+            "instances[0]: not base64: '?' at position 2 is not in its alphabet",
+        ),
         (f'{{{ENDE}, "instances": [{{"b64": 1}}]}}', "instances[0] must be a string"),
         (f'{{{ENDE}, "instances": [{{"input": "a"}}]}}', "unknown key 'input'; did you mean 'inputs'?"),
-        (f'{{{ENDE}, "instances": [{{}}]}}', "instances[0]: no 'inputs'"),
-        (f'{{{ENDE}, "instances": ["\\ud800"]}}', "half of a surrogate pair"),
+        (f'{{{ENDE}, "instances": [{{}}]}}', "instances[0]: 'inputs' is missing"),
+        (f'{{{ENDE}, "instances": ["\\ud800"]}}', "a lone surrogate is not a character"),
         (f'{{{ENDE}, "inputs": "a"}}', "inputs.inputs must be a list"),
         (f'{{{ENDE}, "inputs": {{"inputs": ["a"], "x": ["a"]}}}}', "unknown key 'x'"),
         ('{"signature_name": "microworld_ende/attention", "instances": ["a"]}', "the keys 'inputs' and 'outputs'"),
         ('{"signature_name": "microworld_ende/attention", "inputs": ["a"]}', "the keys 'inputs' and 'outputs'"),
         (
             '{"signature_name": "microworld_ende/attention", "inputs": {"inputs": ["a"], "outputs": ["a", "b"]}}',
-            "of one length",
+            "of the same length",
         ),
     ],
 )
@@ -185,6 +188,32 @@ def test_malformed_requests_are_400(port, body, text):
     assert status == 400
     assert text in answer["error"]
     assert "\n" not in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ü", "'ü' at position 1 is not in its alphabet"),
+        ("AAA\ud800", "'\\ud800' at position 4 is not in its alphabet"),
+        ("A" * 1234 + "-", "'-' at position 1,235 is URL-safe base64; use the standard alphabet, with '+' and '/'"),
+        ("A_==", "'_' at position 2 is URL-safe"),
+        ("AAAA\nAAAA", r"'\n' at position 5 is not allowed; leave out spaces and line breaks"),
+        (" AAAA", "' ' at position 1 is not allowed"),
+        (
+            "data:image/png;base64,AAAA",
+            "it starts with 'data:'; send only the part of a data URL that follows the comma",
+        ),
+        ("AA", "its 2 characters need '==' as padding"),
+        ("AAA", "its 3 characters need '=' as padding"),
+        ("AA=", "its 2 characters need '==' as padding"),
+        ("AA==AAAA", "'=' at position 3 is padding, which may only end the text"),
+        ("AAAAA", "its 5 characters before the padding are one too many or too few"),
+    ],
+)
+def test_the_reason_why_an_input_is_not_base64(port, text, reason):
+    status, answer = predict(port, "microworld_image", b64(png("red")), {"b64": text})
+    assert status == 400
+    assert answer["error"].startswith(f"instances[1]: not base64: {reason}")
 
 
 LIMITS = Limits(body_bytes=20_000, instances=3, text_characters=10, pixels=100, sound_seconds=0.5)
@@ -202,7 +231,7 @@ def narrow(model):
         ("microworld_ende", ["0123456789X"], 413, "the text has 11 characters; at most 10"),
         ("microworld_ende", ["a"] * 4, 413, "4 inputs in one request; at most 3"),
         ("microworld_ende", ["x" * 30_000], 413, "the request is larger than 0.0190735 MiB"),
-        ("microworld_ende", [b64(b"\xff")], 422, "must be UTF-8"),
+        ("microworld_ende", [b64(b"\xff")], 422, "must be a text in UTF-8"),
         ("microworld_ende/attention", [{"inputs": "a", "outputs": "0123456789X"}], 413, "11 characters"),
         ("microworld_image", [b64(png("red", 10, 11))], 413, "the picture has 11 x 10 pixels; at most 100"),
         ("microworld_image", [b64(jpeg("red", 10, 11))], 413, "the picture has 11 x 10 pixels"),
@@ -215,24 +244,24 @@ def narrow(model):
         ("microworld_speech", [b64(b"RIFF\0\0\0\0WAVE")], 422, "the bytes of a WAV file"),
         ("microworld_speech", [b64(wav(100)[:30] + b"\xff" * 20)], 422, ""),
         ("microworld_speech", [b64(b"")], 422, "the bytes of a WAV file"),
-        # The stand-in's message quotes the name of a chunk, which is no text.
+        # TensorFlow's message quotes the chunk's name, which is not UTF-8.
         ("microworld_speech", [b64(wav(100) + b"\xff\xfe\xfd\xfc" * 2)], 422, "cannot read this sound"),
     ],
 )
-def test_what_exceeds_a_limit_or_is_of_the_wrong_kind(narrow, signature, instances, status, text):
+def test_inputs_over_a_limit_or_of_the_wrong_kind_are_refused(narrow, signature, instances, status, text):
     got, answer = predict(narrow, signature, *instances)
     assert got == status, answer
     assert text in answer["error"]
 
 
-def test_a_picture_that_would_unfold_to_gigabytes_is_refused_by_its_header(port):
+def test_a_decompression_bomb_is_refused_by_its_header(port):
     bomb = png("red")
     bomb = bomb[:16] + struct.pack(">II", 100_000, 100_000) + bomb[24:]
     status, answer = predict(port, "microworld_image", b64(bomb))
     assert status == 413 and "100,000 x 100,000 pixels" in answer["error"]
 
 
-def test_headers_that_go_on_for_megabytes_are_refused_at_once():
+def test_headers_of_many_megabytes_are_refused_quickly():
     chunks = wav(10)[:36] + b"junk\0\0\0\0" * 700_000 + wav(10)[36:]
     segments = b"\xff\xd8" + b"\xff\xe0\0\2" * 2_000_000 + jpeg("red")[2:]
     markers, fillers = b"\xff\xd8" + b"\xff\xd0" * 4_000_000, b"\xff\xd8" + b"\xff" * 8_000_000
@@ -244,12 +273,20 @@ def test_headers_that_go_on_for_megabytes_are_refused_at_once():
         assert time.process_time() - start < 0.2
 
 
-def test_fillers_and_many_parts_before_the_size_are_passed_over():
+def test_fill_bytes_and_many_parts_before_the_size_are_skipped():
     picture, sound = jpeg("red", 50, 30), wav(8000)
     for content in (picture[:2] + b"\xff" * 5 + picture[2:], picture[:2] + b"\xff\xe0\0\2" * 900 + picture[2:]):
         check_input("image", content, Limits(pixels=1500))
         with pytest.raises(RequestError, match="30 x 50 pixels"):
             check_input("image", content, Limits(pixels=1499))
+    for size in (0, 0xFFFFFFFF):  # written by a streaming recorder
+        content = sound[:40] + struct.pack("<I", size) + sound[44:]
+        with pytest.raises(RequestError, match=r"lasts 1\.0 seconds"):
+            check_input("audio", content, Limits(sound_seconds=0.9))
+    data_first = sound[:12] + sound[36:] + sound[12:36]
+    check_input("audio", data_first, Limits(sound_seconds=1.0))
+    with pytest.raises(RequestError, match=r"lasts 1\.0 seconds"):
+        check_input("audio", data_first, Limits(sound_seconds=0.9))
     content = sound[:36] + b"junk\0\0\0\0" * 900 + sound[36:]
     with pytest.raises(RequestError, match=r"lasts 1\.0 seconds"):
         check_input("audio", content, Limits(sound_seconds=0.9))
@@ -268,12 +305,12 @@ def test_a_body_that_never_ends_is_refused(narrow):
     assert ask(narrow, "POST", PREDICT, b"x", {"Content-Encoding": "gzip"})[0] == 415
 
 
-def test_a_body_that_does_not_arrive_is_given_up(model):
+def test_a_body_that_does_not_arrive_in_time_is_408(model):
     with running(model, Limits(answer_seconds=0.3)) as port:
         with socket.create_connection(("127.0.0.1", port), 10) as raw:
             raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{".encode())
             assert raw.recv(100).startswith(b"HTTP/1.1 408 ")
-        with socket.create_connection(("127.0.0.1", port), 10) as raw:  # and one who hangs up
+        with socket.create_connection(("127.0.0.1", port), 10) as raw:  # a client that hangs up
             raw.sendall(f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{".encode())
         assert ask(port, "GET", "/healthz")[0] == 200
 
@@ -283,7 +320,7 @@ def _metrics(port):
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
 
 
-def test_concurrent_requests_share_batches_and_each_gets_its_own_answer(model):
+def test_concurrent_requests_share_batches_and_get_their_own_answers(model):
     with running(model, plan=BatchPlan(rows=16, wait_seconds=0.1)) as port:
         with concurrent.futures.ThreadPoolExecutor(40) as pool:
             answers = list(pool.map(lambda i: predict(port, "microworld_ende", f"text {i}", f"more {i}"), range(40)))
@@ -300,7 +337,7 @@ def test_concurrent_requests_share_batches_and_each_gets_its_own_answer(model):
         assert metrics["process_resident_memory_bytes"] > 0
 
 
-def test_an_input_that_cannot_be_read_spoils_no_other_of_its_batch(model):
+def test_an_unreadable_input_does_not_fail_the_others_of_its_batch(model):
     with running(model, plan=BatchPlan(wait_seconds=0.3)) as port:
         pictures = [png("red"), png("red")[:50], png("blue"), png("lime"), png("blue")[:45]]
         with concurrent.futures.ThreadPoolExecutor(5) as pool:
@@ -310,7 +347,7 @@ def test_an_input_that_cannot_be_read_spoils_no_other_of_its_batch(model):
         assert _metrics(port)['t2t_batch_rows_count{signature="microworld_image"}'] == 1
 
 
-def test_of_several_inputs_the_one_that_cannot_be_read_is_named(port):
+def test_the_error_names_the_unreadable_input_of_several(port):
     pictures = [png("red"), png("red")[:50], png("blue")]
     status, answer = predict(port, "microworld_image", *map(b64, pictures))
     assert status == 422
@@ -329,7 +366,7 @@ def test_a_full_queue_is_429_and_empties_again(model):
         assert predict(port, "microworld_enfr", "a")[0] == 200
 
 
-def test_others_are_answered_while_a_large_answer_is_written(model, monkeypatch):
+def test_rendering_a_large_response_does_not_block_other_requests(model, monkeypatch):
     writing, written = threading.Event(), threading.Event()
 
     def render(question, answers):
@@ -348,14 +385,14 @@ def test_others_are_answered_while_a_large_answer_is_written(model, monkeypatch)
         assert was_healthy and large.result()[0] == 200
 
 
-def test_more_inputs_than_the_queue_ever_holds_are_413(model):
+def test_more_inputs_than_the_queue_can_hold_are_413(model):
     with running(model, Limits(queue=2)) as port:
         status, answer = predict(port, "microworld_ende", "a", "b", "c")
         assert (status, answer["error"]) == (413, "3 inputs in one request; at most 2")
         assert predict(port, "microworld_ende", "a", "b")[0] == 200
 
 
-def test_an_answer_that_takes_too_long_is_504_and_others_are_answered(model):
+def test_an_answer_that_takes_too_long_is_504_and_later_ones_are_200(model):
     with running(model, Limits(answer_seconds=0.4), BatchPlan(threads=1)) as port:
         status, answer = predict(port, "microworld_ende", SLOW)
         assert (status, answer["error"]) == (504, "no answer within 0.4 seconds")
@@ -363,43 +400,43 @@ def test_an_answer_that_takes_too_long_is_504_and_others_are_answered(model):
             time.sleep(0.1)
 
 
-def test_a_failure_of_the_model_is_told_without_its_insides(model, monkeypatch):
+def test_a_failure_of_the_model_is_500_without_details(model, monkeypatch):
     def fail(signature, columns):
-        raise RuntimeError("the insides")
+        raise RuntimeError("a detail")
 
     monkeypatch.setattr(model, "predict", fail)
     with running(model) as port:
         status, answer = predict(port, "microworld_ende", "a")
-        assert (status, answer) == (500, {"error": "the server failed; its log tells how"})
+        assert (status, answer) == (500, {"error": "the server failed; see its log"})
         assert ask(port, "GET", "/healthz")[0] == 200
 
 
 @contextlib.contextmanager
 def command(fake_export, *flags):
-    """t2t-server as a process. Yields it and its port."""
+    """Runs t2t-server as a process. Yields the process and its port."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     flags = [f"--export_dir={fake_export}", "--port=0", "--threads=1", "--max_batch=2", *flags]
     process = subprocess.Popen([sys.executable, "-c", BARE, *flags], stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        said = []
-        while not (found := re.search(r"http://127.0.0.1:(\d+)/ is ready", said[-1] if said else "")):
-            said.append(process.stderr.readline())
-            assert said[-1], said
-        yield process, int(found[1])
+        lines = []
+        while not (match := re.search(r"http://127.0.0.1:(\d+)/ is ready", lines[-1] if lines else "")):
+            lines.append(process.stderr.readline())
+            assert lines[-1], lines
+        yield process, int(match[1])
     finally:
         process.kill()
         process.stderr.close()
 
 
 def _ask_many(pool, port, rounds):
-    """Twelve questions of so much work, on their way: a future each."""
-    asked = [pool.submit(predict, port, "microworld_ende", f"slow {rounds} {i}") for i in range(12)]
+    """Submits twelve requests of so many rounds of work; returns their futures once all are queued."""
+    requests = [pool.submit(predict, port, "microworld_ende", f"slow {rounds} {i}") for i in range(12)]
     while _metrics(port)["t2t_queue_rows"] < 12:
         time.sleep(0.005)
-    return asked
+    return requests
 
 
-def test_the_command_needs_only_tensorflow_bounds_connections_and_answers_all_at_sigterm(fake_export):
+def test_the_command_limits_connections_and_answers_all_requests_at_sigterm(fake_export):
     with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
         assert predict(port, "microworld_speech", b64(wav(99)))[0] == 200
         with contextlib.ExitStack() as stack:
@@ -408,33 +445,33 @@ def test_the_command_needs_only_tensorflow_bounds_connections_and_answers_all_at
             assert ask(port, "GET", "/healthz")[0] == 503
         while ask(port, "GET", "/healthz")[0] != 200:
             time.sleep(0.05)
-        asked = _ask_many(pool, port, 2000)
+        requests = _ask_many(pool, port, 2000)
         process.send_signal(signal.SIGTERM)
-        for i, (status, answer) in enumerate(one.result() for one in asked):
+        for i, (status, answer) in enumerate(one.result() for one in requests):
             assert status == 200 and answer["predictions"][0]["outputs"][0] == f"de: SLOW 2000 {i}"
         assert process.wait(20) == 0
-        assert process.stderr.read() == "t2t-server: ended; every request was answered\n"
+        assert process.stderr.read() == "t2t-server: stopped; every accepted request was answered\n"
         with pytest.raises(ConnectionRefusedError):
             ask(port, "GET", "/healthz")
 
 
-def test_a_second_interrupt_cuts_requests_off_and_says_so(fake_export):
+def test_a_second_interrupt_cuts_requests_off_and_reports_them(fake_export):
     with command(fake_export) as (process, port), concurrent.futures.ThreadPoolExecutor(12) as pool:
-        asked = _ask_many(pool, port, 20_000)
+        requests = _ask_many(pool, port, 20_000)
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        answers = [one.result() for one in asked]
+        answers = [one.result() for one in requests]
         cut = [answer for status, answer in answers if status != 200]
-        assert cut == [{"error": "the server was ended before it had the answer"}] * len(cut)
+        assert cut == [{"error": "the server was stopped before it had the answer"}] * len(cut)
         assert {status for status, _ in answers} <= {200, 503} and len(cut) > 5
         assert process.wait(20) == 1
-        said = f"t2t-server: error: ended; of the requests taken in, {len(cut)} were cut off\n"
-        assert process.stderr.read() == said
+        expected = f"t2t-server: error: stopped; {len(cut)} accepted requests were cut off\n"
+        assert process.stderr.read() == expected
 
 
 @pytest.mark.slow
-def test_an_answer_that_nobody_takes_is_told_at_the_end(fake_export):
+def test_a_response_that_the_client_does_not_read_is_reported_at_the_end(fake_export):
     with command(fake_export, "--time_limit=2") as (process, port), socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", port))
@@ -445,10 +482,10 @@ def test_an_answer_that_nobody_takes_is_told_at_the_end(fake_export):
         assert raw.recv(10) == b"HTTP/1.1 2"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 1
-        assert process.stderr.read().endswith("error: ended; of the requests taken in, 1 was cut off\n")
+        assert process.stderr.read().endswith("error: stopped; 1 accepted request was cut off\n")
 
 
-def test_a_folder_that_is_no_export(fake_export, tmp_path):
+def test_a_folder_that_is_not_an_export(fake_export, tmp_path):
     with pytest.raises(UserError, match=r"export\.json is missing; t2t-exporter makes it"):
         ExportedModel(tmp_path)
     for text in ("{", "[]", "{}", '{"name": "m", "step": 1, "problems": {"p": {"inputs": "smell"}}}'):
@@ -459,33 +496,51 @@ def test_a_folder_that_is_no_export(fake_export, tmp_path):
     (tmp_path / "export.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match="not a SavedModel that can be loaded"):
         ExportedModel(tmp_path)
-    whole = shutil.copytree(fake_export, tmp_path / "whole")
+    copy = shutil.copytree(fake_export, tmp_path / "copy")
     about["problems"]["microworld_gone"] = {"inputs": "text"}
-    (whole / "export.json").write_text(json.dumps(about))
+    (copy / "export.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match="no signature 'microworld_gone'"):
-        ExportedModel(whole)
+        ExportedModel(copy)
 
 
-def test_flags_that_are_wrong(tmp_path, capsys):
+def test_every_response_is_json_whatever_export_json_holds(fake_export, tmp_path):
+    folder = shutil.copytree(fake_export, tmp_path / "export")
+    text = (folder / "export.json").read_text()
+    extra = '"search": {"alpha": NaN, "top_p": -Infinity, "temperature": 1e999, "beam_size": 2}, "note": "\\udcff"'
+    (folder / "export.json").write_text(f"{text[:-1]}, {extra}}}")
+
+    def not_json(number):
+        raise ValueError(number)
+
+    with running(ExportedModel(folder)) as port, urllib.request.urlopen(f"http://127.0.0.1:{port}/about") as response:
+        about = json.loads(response.read(), parse_constant=not_json)
+    assert about["search"] == {"alpha": None, "top_p": None, "temperature": None, "beam_size": 2}
+    assert about["note"] == "\udcff"
+
+
+def test_wrong_flags(tmp_path, capsys):
     def fails(status, text, *flags):
         assert server.main(flags) == status
-        assert text in (said := capsys.readouterr().err) and said.count("\n") == 1
+        assert text in (error := capsys.readouterr().err) and error.count("\n") == 1
 
     fails(2, "--export_dir is required")
     fails(2, "--port=99999", "--port=99999")
+    for flag in ("--time_limit=nan", "--max_body_mb=inf", "--max_sound_seconds=inf", "--batch_wait_ms=inf"):
+        fails(2, f"{flag}: expected a finite number", f"--export_dir={tmp_path}", flag)
     fails(1, "t2t-exporter makes it", f"--export_dir={tmp_path}/none")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        fails(1, f"--port={port}: cannot listen there: ", f"--export_dir={tmp_path}", f"--port={port}")
+        fails(1, "cannot listen on it: ", f"--export_dir={tmp_path}", f"--host={'x' * 70}")
+        fails(1, f"--port={port}: cannot listen on it: ", f"--export_dir={tmp_path}", f"--port={port}")
 
 
-def test_help_does_not_wait_for_tensorflow():
+def test_help_does_not_import_tensorflow():
     code = "import sys; from t2t_lite.bin.server import main; main(); sys.exit('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "--export_dir" in done.stdout
 
 
-def test_many_who_hang_up_leave_the_server_whole(port):
+def test_requests_of_clients_that_hang_up_leave_the_queue(port):
     body = json.dumps({"signature_name": "microworld_ende", "instances": [SLOW]})
     with contextlib.ExitStack() as stack:
         for _ in range(30):

@@ -1,8 +1,8 @@
-// Cards: one answer each, with its alternatives, its drawing, and where the model looked.
+// Answer cards: the answer of one problem, its alternatives, its tree or ranking, and its attention.
 
 import { drawHeatMap, drawLook, drawTree, readable } from "./draw.js";
 
-/** An element with its attributes and children. */
+/** Returns a new element with attributes and children. */
 export function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -13,7 +13,7 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-const painters = new WeakMap(); // what paints a canvas: again when the colours change
+const painters = new WeakMap(); // canvas -> the function that repaints it when the colour scheme changes
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const canvas of document.querySelectorAll("canvas")) painters.get(canvas)?.();
@@ -21,7 +21,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 
 const languages = new Intl.DisplayNames(["en"], { type: "language" });
 
-/** The English name of a language's code. */
+/** Returns the English name of a language code. */
 export function language(code) {
   try {
     return languages.of(code);
@@ -30,7 +30,7 @@ export function language(code) {
   }
 }
 
-/** What a problem is called: "English → German", "Tree", "Class", "Caption", "Transcript". */
+/** Returns a problem's title: "English → German", "Tree", "Class", "Caption", "Transcript". */
 export function title(name, problem) {
   if (problem.outputs === "tree") return "Tree";
   if (problem.outputs === "class") return "Class";
@@ -39,14 +39,14 @@ export function title(name, problem) {
   return problem.from && problem.to ? `${language(problem.from)} → ${language(problem.to)}` : name.replaceAll("_", " ");
 }
 
-/** A log-probability in nats as a percentage. */
+/** Formats a log-probability in nats as a percentage. */
 function percent(score) {
   if (score === null) return "0 %";
-  const share = 100 * Math.exp(Math.min(0, score));
-  return share < 0.1 ? "< 0.1 %" : `${share.toFixed(share > 99.9 || share >= 10 ? 0 : 1)} %`;
+  const percentage = 100 * Math.exp(Math.min(0, score));
+  return percentage < 0.1 ? "< 0.1 %" : `${percentage.toFixed(percentage >= 10 ? 0 : 1)} %`;
 }
 
-/** A card that waits for its answer. */
+/** Returns a card without an answer yet. */
 export function waitingCard(name, problem) {
   const heading = make("h2", { textContent: title(name, problem), title: problem.description || name });
   const card = make("article", { className: "card waiting" });
@@ -56,7 +56,7 @@ export function waitingCard(name, problem) {
   return card;
 }
 
-/** Empties a card but for its heading, and tells why there is no answer. */
+/** Shows an error in a card, below its heading. */
 export function failCard(card, text) {
   settle(card, "");
   card.append(make("p", { className: "failed", textContent: text }));
@@ -69,21 +69,21 @@ function settle(card, time) {
 }
 
 /**
- * Fills a card.
- * @param {object} given what was asked: {kind, text, picture}.
- * @param {object} reply {answer, milliseconds, model}: outputs and scores with the best first, and what it took.
- * @param {function(string): Promise<object>} attend fetches the attention of an answer.
+ * Shows an answer in a card.
+ * @param {object} input what the user entered: {kind, text, picture}.
+ * @param {object} reply {answer, milliseconds, model}: outputs and scores, best first; total and model time.
+ * @param {function(string): Promise<object>} attend fetches the attention for an output.
  */
-export function fillCard(card, problem, given, reply, attend) {
+export function fillCard(card, problem, input, reply, attend) {
   const { outputs, scores, cut, too_long } = reply.answer;
   const model = reply.model === null ? "" : ` · model ${reply.model} ms`;
   settle(card, `${Math.round(reply.milliseconds)} ms${model}`);
   if (problem.outputs === "class") {
     card.append(ranking(outputs, scores, true));
   } else if (problem.outputs === "tree") {
-    tree(card, outputs[0], given.text);
+    showTree(card, outputs[0], input.text);
   } else {
-    said(card, outputs[0]);
+    showText(card, outputs[0]);
   }
   if (problem.outputs !== "class") {
     card.append(make("p", { className: "hint", textContent: `Probability ${percent(scores[0])}` }));
@@ -94,20 +94,20 @@ export function fillCard(card, problem, given, reply, attend) {
     const rest = ranking(outputs, scores, false);
     card.append(make("details", { className: "alternatives" }, make("summary", { textContent: `Alternatives (${outputs.length - 1})` }), rest));
   }
-  if (attend && outputs[0]) card.append(attention(given, problem.grid, () => attend(outputs[0])));
+  if (attend && outputs[0]) card.append(attention(input, problem.grid, () => attend(outputs[0])));
 }
 
-function said(card, text) {
-  const attributes = text ? { textContent: text } : { textContent: "The model answered with nothing.", className: "nothing" };
+function showText(card, text) {
+  const attributes = text ? { textContent: text } : { textContent: "The model returned an empty answer.", className: "nothing" };
   card.append(make("p", { className: "said" }, make("span", attributes)));
 }
 
 const note = (card, text) => card.append(make("p", { className: "note", textContent: text }));
 
-function tree(card, text, sentence) {
-  const { svg, whole } = drawTree(text, sentence);
+function showTree(card, text, sentence) {
+  const { svg, complete } = drawTree(text, sentence);
   card.append(make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Tree" }, svg));
-  if (!whole) note(card, "The brackets do not make one tree over these words; what there is of it is drawn.");
+  if (!complete) note(card, "The brackets do not form one tree over these words; the drawing shows the part that could be read.");
   const brackets = make("p", { className: "brackets", textContent: text });
   card.append(make("details", {}, make("summary", { textContent: "Brackets" }), brackets));
 }
@@ -123,36 +123,36 @@ function ranking(outputs, scores, first) {
   return make("ol", { className: "ranked" }, ...(first ? items : items.slice(1)));
 }
 
-/** Where the model looked, fetched when it is opened. */
-function attention(given, grid, fetchIt) {
+/** Returns a section that fetches and shows the attention when it is opened. */
+function attention(input, grid, load) {
   const summary = make("summary", { textContent: "Attention" });
   const body = make("div", {});
   const details = make("details", { className: "attention" }, summary, body);
-  let asked = false;
+  let requested = false;
   details.addEventListener("toggle", async () => {
-    if (!details.open || asked) return;
-    asked = true;
+    if (!details.open || requested) return;
+    requested = true;
     body.replaceChildren(make("p", { className: "hint", textContent: "…" }));
     try {
-      body.replaceChildren(...attended(given, grid, await fetchIt()));
+      body.replaceChildren(...drawAttention(input, grid, await load()));
     } catch (error) {
-      asked = false;
+      requested = false;
       body.replaceChildren(make("p", { className: "failed", textContent: error.message }));
     }
   });
   return details;
 }
 
-function attended(given, grid, { weights, output_pieces, input_pieces }) {
+function drawAttention(input, grid, { weights, output_pieces, input_pieces }) {
   const rows = output_pieces.map(readable);
-  if (!weights.length || !weights[0].length) return [make("p", { className: "hint", textContent: "There is none." })];
-  if (given.kind === "image" && grid) {
+  if (!weights.length || !weights[0].length) return [make("p", { className: "hint", textContent: "There is no attention for this answer." })];
+  if (input.kind === "image" && grid) {
     const looks = weights.map((line, t) => {
       const canvas = make("canvas", { ariaHidden: "true" });
-      drawLook(canvas, given.picture, line, grid);
+      drawLook(canvas, input.picture, line, grid);
       return make("li", {}, canvas, make("span", { textContent: rows[t] }));
     });
-    return [hint("What the model looked at for each piece of the answer is bright."), make("ul", { className: "looks" }, ...looks)];
+    return [hint("For each piece of the answer, the bright parts of the picture had the most attention."), make("ul", { className: "looks" }, ...looks)];
   }
   const columns = input_pieces.map(readable);
   const canvas = make("canvas", { role: "img", ariaLabel: describe(weights, rows, columns) });
@@ -160,14 +160,14 @@ function attended(given, grid, { weights, output_pieces, input_pieces }) {
   painters.get(canvas)();
   const across = columns.some(Boolean) ? "the input" : "time";
   return [
-    hint(`Each line is a piece of the answer; across, ${across}.`),
+    hint(`Rows: pieces of the answer. Columns: ${across}.`),
     make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Heat map of attention" }, canvas),
   ];
 }
 
 const hint = (text) => make("p", { className: "hint", textContent: text });
 
-/** A heat map in words: for each piece of the answer the input's piece that it looked at most. */
+/** Describes a heat map in words: for each piece of the answer, the piece of the input with the most attention. */
 function describe(weights, rows, columns) {
   const strongest = weights.map((line) => line.indexOf(Math.max(...line)));
   return "Attention. " + strongest.map((s, t) => `${rows[t]}: ${columns[s] || `position ${s + 1}`}`).join("; ");

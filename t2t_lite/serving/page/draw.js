@@ -1,18 +1,18 @@
-// Drawings: a constituency tree, attention as a heat map, a spectrogram.
+// Drawings: constituency trees, attention heat maps, spectrograms.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEVEL = 52; // pixels from a node to its children
 const WORDS = /[\p{L}\p{N}]+(?:[-'\u2019][\p{L}\p{N}]+)*|[^\p{L}\p{N}\s]/gu;
 
-const WORD_START = /^[\u2581 ]/; // of a piece: a space, or sentencepiece's mark for one
+const WORD_START = /^[\u2581 ]/; // a piece that starts a word: a space, or sentencepiece's mark for one
 
-/** A colour of the page's style sheet. */
+/** Returns a colour of the style sheet. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-/** Pieces as people read them: the mark of a word's beginning is a space. */
+/** Returns a piece in readable form: sentencepiece's mark becomes a space. */
 export const readable = (piece) => piece.replaceAll("\u2581", " ").trim() || (piece ? "␣" : "");
 
-/** Sharp on screens of any density: sizes a canvas in CSS pixels and returns its context. */
+/** Sizes a canvas in CSS pixels at the screen's pixel density; returns its context. */
 function context(canvas, width, height) {
   const density = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * density);
@@ -23,13 +23,13 @@ function context(canvas, width, height) {
 }
 
 /**
- * Reads brackets, "(S (NP DT NN )NP )S" or "(S (NP (DT a) (NN cat)))".
- * @returns {{root: object, whole: boolean}} a node is {label, children, leaf}; what is left open is closed.
+ * Parses brackets, "(S (NP DT NN )NP )S" or "(S (NP (DT a) (NN cat)))".
+ * @returns {{root: object, complete: boolean}} a node is {label, children, leaf}; unclosed brackets are closed.
  */
 export function readTree(text) {
   const root = { label: "", children: [] };
   const open = [root];
-  let whole = true;
+  let complete = true;
   for (const token of text.match(/\([^\s()]*|\)[^\s()]*|[^\s()]+/g) || []) {
     const top = open[open.length - 1];
     if (token[0] === "(") {
@@ -41,18 +41,18 @@ export function readTree(text) {
     } else if (open.length > 1 && (token === ")" || token.slice(1) === top.label)) {
       open.pop();
     } else {
-      whole = false;
+      complete = false;
     }
   }
-  whole &&= open.length === 1 && root.children.length === 1;
-  return { root: root.children.length === 1 ? root.children[0] : root, whole };
+  complete &&= open.length === 1 && root.children.length === 1;
+  return { root: root.children.length === 1 ? root.children[0] : root, complete };
 }
 
 const leaves = (node) => (node.leaf ? [node] : node.children.flatMap(leaves));
 
-/** Draws a tree as SVG; its words stand below their tags where both are as many. */
+/** Draws a tree as SVG, with the words below their tags if there are as many words as tags. */
 export function drawTree(text, sentence) {
-  const { root, whole } = readTree(text);
+  const { root, complete } = readTree(text);
   const ends = leaves(root);
   const words = sentence.match(WORDS) || [];
   const tagged = ends.length === words.length;
@@ -61,14 +61,14 @@ export function drawTree(text, sentence) {
   measure.font = "15px system-ui, sans-serif";
   const width = (label) => measure.measureText(label).width * 1.05 + 18;
   let depth = 0;
-  /** Places a node's leaves from x on; returns where it ends. */
+  /** Places a node and its descendants, starting at x; returns the x where they end. */
   function place(node, x, level) {
     depth = Math.max(depth, level);
     node.level = level;
     const own = Math.max(width(node.label), width(node.word || ""));
     let end = x;
     for (const child of node.children) end = place(child, end, level + 1);
-    const short = Math.max(0, own - (end - x)); // a label wider than all that is below it
+    const short = Math.max(0, own - (end - x)); // for a label wider than its children
     if (short && node.children.length) node.children.forEach((child) => shift(child, short / 2));
     const [first, last] = [node.children[0], node.children[node.children.length - 1]];
     node.x = first ? (first.x + last.x) / 2 : x + own / 2;
@@ -93,7 +93,7 @@ export function drawTree(text, sentence) {
   };
   // Tags stand in one row at the bottom, above their words.
   const y = (node) => 20 + LEVEL * (node.leaf ? depth : node.level);
-  (function draw(node) { // lines first, that labels stand upon them
+  (function draw(node) { // lines first, so that labels cover them
     for (const child of node.children) {
       const middle = (y(node) + y(child)) / 2;
       add("path", { d: `M${node.x} ${y(node) + 12}C${node.x} ${middle} ${child.x} ${middle} ${child.x} ${y(child) - 12}` });
@@ -109,10 +109,10 @@ export function drawTree(text, sentence) {
     if (node.word) add("text", { x: node.x, y: y(node) + 24 }, node.word);
     node.children.forEach(label);
   })(root);
-  return { svg, whole: whole && tagged };
+  return { svg, complete: complete && tagged };
 }
 
-/** Draws weights (T, S) as a heat map: answer downwards, input from left to right. */
+/** Draws weights (T, S) as a heat map: a row for each piece of the answer, a column for each of the input. */
 export function drawHeatMap(canvas, weights, rows, columns) {
   const font = "13px system-ui, sans-serif";
   const c = context(canvas, 1, 1);
@@ -156,7 +156,7 @@ export function drawHeatMap(canvas, weights, rows, columns) {
   }
 }
 
-/** Draws a picture under one row of weights, which are a grid [rows, columns] over it: what is not looked at is dimmed. */
+/** Draws a picture dimmed where the weights, a grid [rows, columns] over it, are small. */
 export function drawLook(canvas, picture, weights, [rows, columns]) {
   const size = 88;
   const c = context(canvas, size, size);
@@ -176,13 +176,13 @@ export function drawLook(canvas, picture, weights, [rows, columns]) {
 
 const HEAT = [[5, 3, 30], [58, 15, 110], [140, 41, 129], [222, 73, 104], [254, 159, 109], [252, 253, 191]];
 
-function heat(share) {
-  const at = Math.max(0, Math.min(0.9999, share)) * (HEAT.length - 1);
+function heat(value) {
+  const at = Math.max(0, Math.min(0.9999, value)) * (HEAT.length - 1);
   const [low, high] = [HEAT[Math.floor(at)], HEAT[Math.floor(at) + 1]];
-  return low.map((value, i) => value + (high[i] - value) * (at % 1));
+  return low.map((channel, i) => channel + (high[i] - channel) * (at % 1));
 }
 
-/** Power of each of N/2 frequencies of N samples, a power of two: Cooley and Tukey's transform in place. */
+/** Returns the power of N/2 frequencies of N samples, N a power of two: a Cooley-Tukey FFT, in place. */
 function power(re) {
   const N = re.length;
   const im = new Float32Array(N);
@@ -206,7 +206,7 @@ function power(re) {
   return re.subarray(0, N / 2).map((value, i) => value * value + im[i] * im[i]);
 }
 
-/** Draws a spectrogram: time from left to right, frequency upwards, 60 decibels from dark to bright. */
+/** Draws a spectrogram: time from left to right, frequency upwards, a range of 60 dB from dark to bright. */
 export function drawSpectrogram(canvas, samples, rate) {
   const N = rate > 12000 ? 512 : 256;
   const columns = Math.min(900, Math.max(100, Math.floor(samples.length / 32)));
@@ -223,17 +223,17 @@ export function drawSpectrogram(canvas, samples, rate) {
   const c = canvas.getContext("2d");
   const pixels = c.createImageData(columns, N / 2);
   frames.forEach((frame, t) => frame.forEach((value, f) => {
-    const share = 1 + Math.log10(Math.max(value, 1e-12) / loudest) / 6;
+    const level = 1 + Math.log10(Math.max(value, 1e-12) / loudest) / 6;
     const at = 4 * ((N / 2 - 1 - f) * columns + t);
-    pixels.data.set([...heat(share), 255], at);
+    pixels.data.set([...heat(level), 255], at);
   }));
   c.putImageData(pixels, 0, 0);
 }
 
-/** Sets words over a spectrogram, each where the model heard it: at the middle of its pieces' attention. */
+/** Places the words of a transcript over its spectrogram, each at the mean time of its pieces' attention. */
 export function placeWords(over, { weights, output_pieces }) {
   const marked = output_pieces.some((piece) => WORD_START.test(piece));
-  const words = []; // {text, time: a share of the sound, pieces}
+  const words = []; // {text, time: a fraction of the sound, pieces: their number}
   output_pieces.forEach((piece, t) => {
     const sum = weights[t].reduce((total, weight) => total + weight, 0) || 1;
     const time = weights[t].reduce((total, weight, s) => total + weight * (s + 0.5), 0) / sum / weights[t].length;
@@ -247,7 +247,7 @@ export function placeWords(over, { weights, output_pieces }) {
   });
   over.replaceChildren(...words.flatMap(({ text }) => [Object.assign(document.createElement("span"), { textContent: text }), " "]));
   over.classList.add("placed");
-  const ends = []; // of each line of words, in pixels: a word that would touch the one before goes a line down
+  const ends = []; // of each line of words, in pixels; a word that would overlap goes a line down
   [...over.children].forEach((span, i) => {
     const width = span.offsetWidth;
     const left = Math.max(0, Math.min(over.clientWidth - width, words[i].time * over.clientWidth - width / 2));

@@ -1,4 +1,4 @@
-// The page: takes what is given, asks the server for every problem that takes it, and shows the answers.
+// The page: sends a sentence, picture or sound to all problems that take it, and shows the answers.
 
 import { failCard, fillCard, language, make, title, waitingCard } from "./cards.js";
 import { drawSpectrogram, placeWords } from "./draw.js";
@@ -7,25 +7,26 @@ import { clock, decode, record, toWav, whyNotRecord } from "./sound.js";
 const $ = (id) => document.getElementById(id);
 const KINDS = { text: "a sentence", image: "a picture", audio: "a sound" };
 const BASE64 = 4 / 3;
-const ENVELOPE = 1000; // bytes of a request beside its input
-const SIDE = 1024; // pixels at most of a picture that the page draws anew: as PNG below 5 MB
-const SPECTROGRAM_RATE = 16000; // where the problem names none
+const ENVELOPE = 1000; // bytes of a request besides its input
+const MAX_SIDE = 1024; // pixels of a picture that the page converts to PNG, which is then below 5 MB
+const DEFAULT_RATE = 16000; // Hz, for problems without a sample rate
 
 let about; // export.json and the server's limits
-let started = null; // the promise of them
-let last; // the question to try again
-let turn = 0; // questions so far: answers to an older one are dropped
-let recording = null; // {stop}, also while the microphone is asked for
+let started = null; // the promise that loads them
+let last; // the last action, for the button Try again
+let turn = 0; // the number of requests so far; replies to an older one are dropped
+let recording = null; // {stop}, from the request for the microphone on
 
+/** An error for the user; others are faults of this page. */
 class Trouble extends Error {}
 
-/** Asks the server. Rejects with a Trouble that says in one line what is wrong. */
+/** Calls the server. Rejects with a Trouble of one line. */
 async function call(path, body) {
   const start = performance.now();
   let response, content;
   try {
-    const patience = AbortSignal.timeout(1000 * ((about?.limits.answer_seconds ?? 30) + 10));
-    response = await fetch(path, { method: body ? "POST" : "GET", body: body && JSON.stringify(body), signal: patience });
+    const timeout = AbortSignal.timeout(1000 * ((about?.limits.answer_seconds ?? 30) + 10));
+    response = await fetch(path, { method: body ? "POST" : "GET", body: body && JSON.stringify(body), signal: timeout });
     content = await response.json();
   } catch {
     throw new Trouble("The server does not answer. Is it still running?");
@@ -41,7 +42,7 @@ async function predict(signature, instance) {
   return { ...reply, answer: reply.content.predictions[0] };
 }
 
-/** The problems to ask: the one chosen, or all that take this kind. */
+/** Returns the problems to ask: the chosen one, or all that take this kind of input. */
 function problemsFor(kind) {
   const chosen = $("problem").value;
   const all = Object.entries(about.problems);
@@ -50,51 +51,51 @@ function problemsFor(kind) {
   if (fit.length) return fit;
   if (!all.some(([, problem]) => problem.inputs === kind)) throw new Trouble(`This model has no problem that takes ${KINDS[kind]}.`);
   const problem = about.problems[chosen];
-  throw new Trouble(`“${title(chosen, problem)}” takes ${KINDS[problem.inputs]}, not ${KINDS[kind]}. Choose another problem, or “by what is given”.`);
+  throw new Trouble(`“${title(chosen, problem)}” takes ${KINDS[problem.inputs]}, not ${KINDS[kind]}. Choose another problem, or “all that fit”.`);
 }
 
 /**
- * Asks every problem that takes what is given and shows the answers as they come.
- * @param {object} given {kind, text, picture, instance(problem): the value to send, onAnswer(text, attend)}.
+ * Sends an input to every problem that takes it and shows the answers as they arrive.
+ * @param {object} input {kind, text, picture, instance(problem): the value to send, onAnswer(text, attend)}.
  */
-async function ask(given) {
+async function ask(input) {
   const mine = ++turn;
-  const problems = problemsFor(given.kind);
+  const problems = problemsFor(input.kind);
   const start = performance.now();
   const cards = problems.map(([name, problem]) => waitingCard(name, problem));
   $("answers").replaceChildren(...cards);
   $("answers").ariaBusy = "true";
-  $("status").textContent = "Asking …";
+  $("status").textContent = "Waiting for the model …";
   const likelihoods = [];
   const failures = (await Promise.all(problems.map(async ([name, problem], i) => {
     try {
-      const instance = await given.instance(problem);
+      const instance = await input.instance(problem);
       const reply = await predict(name, instance);
       const attention = `${name}/attention`;
       const attend = about.signatures.includes(attention)
         ? async (output) => (await predict(attention, { inputs: instance, outputs: output })).answer
         : null;
-      fillCard(cards[i], problem, given, reply, attend);
+      fillCard(cards[i], problem, input, reply, attend);
       likelihoods.push({ card: cards[i], from: problem.from, to: problem.to, score: reply.answer.scores[0] });
-      given.onAnswer?.(reply.answer.outputs[0], attend).catch(() => {}); // words that find no place stay below
+      input.onAnswer?.(reply.answer.outputs[0], attend).catch(() => {}); // without attention, words are not placed
       return null;
     } catch (error) {
-      failCard(cards[i], told(error));
+      failCard(cards[i], messageOf(error));
       return error;
     }
   }))).filter(Boolean);
   if (mine !== turn) return;
   $("answers").ariaBusy = "false";
   const count = problems.length - failures.length;
-  const took = `${count} ${count === 1 ? "answer" : "answers"} in ${Math.round(performance.now() - start)} ms.`;
-  $("status").textContent = `${took} ${given.kind === "text" ? chooseLanguage(likelihoods) : ""}`;
+  const summary = `${count} ${count === 1 ? "answer" : "answers"} in ${Math.round(performance.now() - start)} ms.`;
+  $("status").textContent = `${summary} ${input.kind === "text" ? chooseLanguage(likelihoods) : ""}`;
   if (failures.length === problems.length) {
     $("answers").replaceChildren();
     throw failures[0];
   }
 }
 
-/** Guesses a sentence's language by which translation is likeliest; those from other languages go to the end, faint. */
+/** Guesses a sentence's language from the likeliest translation; moves those from other languages to the end. */
 function chooseLanguage(likelihoods) {
   const translations = likelihoods.filter(({ from, to }) => from && to).sort((a, b) => b.score - a.score);
   if (new Set(translations.map(({ from }) => from)).size < 2) return "";
@@ -106,27 +107,27 @@ function chooseLanguage(likelihoods) {
   return `The sentence looks like ${language(from)}.`;
 }
 
-/** What to tell of an error; what is none of ours goes to the console too. */
-function told(error) {
+/** Returns an error's message; logs an error that is a fault of this page. */
+function messageOf(error) {
   if (error instanceof Trouble) return error.message;
   console.error(error);
   return `This page failed: ${error.message}`;
 }
 
-/** Runs what a person asked for; trouble is shown with a button to try again. */
-async function attempt(work) {
-  last = work;
+/** Runs a user's action; shows an error with a button to try again. */
+async function attempt(action) {
+  last = action;
   $("alert").hidden = true;
   try {
-    await work();
+    await action();
   } catch (error) {
     $("status").textContent = "";
-    $("alert-text").textContent = told(error);
+    $("alert-text").textContent = messageOf(error);
     $("alert").hidden = false;
   }
 }
 
-/** Shows what was given in place of what was; whose addresses, which keep files in memory, are given up. */
+/** Shows an input in place of the previous one, whose object URLs are revoked: they keep files in memory. */
 function show(...children) {
   for (const old of $("given").querySelectorAll("img, audio")) URL.revokeObjectURL(old.src);
   $("given").replaceChildren(...children);
@@ -151,7 +152,7 @@ async function askFile(file) {
   await (kind === "image" ? askPicture(file) : askSound(file));
 }
 
-/** Throws a Trouble where a file, or what was made of it, does not fit into a request. */
+/** Throws a Trouble if a file, or its converted form, does not fit into a request. */
 function checkSize(blob, name) {
   const most = Math.floor((about.limits.body_bytes - ENVELOPE) / BASE64);
   if (blob.size <= most) return;
@@ -160,7 +161,7 @@ function checkSize(blob, name) {
 
 const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-/** By the type that the browser tells, or by the first bytes. */
+/** Returns the kind of a file, by its MIME type or its first bytes. */
 async function kindOf(file) {
   const start = String.fromCharCode(...new Uint8Array(await file.slice(0, 12).arrayBuffer()));
   if (file.type.startsWith("image/") || /^(\x89PNG|\xff\xd8)/.test(start)) return "image";
@@ -170,12 +171,12 @@ async function kindOf(file) {
 
 async function askPicture(file) {
   const picture = new Image();
-  picture.alt = "The picture that was given";
+  picture.alt = "Your picture";
   picture.src = URL.createObjectURL(file);
   const known = file.type === "image/png" || file.type === "image/jpeg";
   let blob;
   try {
-    blob = await picture.decode().then(() => (known ? file : redrawn(picture))).catch(() => null);
+    blob = await picture.decode().then(() => (known ? file : toPng(picture))).catch(() => null);
     if (!blob) throw new Trouble(`${file.name || "This"} cannot be read as a picture.`);
     checkSize(blob, file.name);
   } catch (error) {
@@ -189,10 +190,10 @@ async function askPicture(file) {
   await ask({ kind: "image", picture, instance: async () => instance });
 }
 
-/** A picture of a form that the server does not read, as PNG and not too large; null where it cannot be drawn. */
-async function redrawn(picture) {
+/** Converts a picture of another format to PNG, scaled down if it is large; null if that fails. */
+async function toPng(picture) {
   const sides = [picture.naturalWidth, picture.naturalHeight];
-  const [width, height] = sides.map((side) => Math.ceil(side * Math.min(1, SIDE / Math.max(...sides))));
+  const [width, height] = sides.map((side) => Math.ceil(side * Math.min(1, MAX_SIDE / Math.max(...sides))));
   const canvas = make("canvas", { width, height });
   const c = canvas.getContext("2d");
   c.imageSmoothingQuality = "high";
@@ -203,7 +204,7 @@ async function redrawn(picture) {
 async function askSound(file) {
   checkSize(file, file.name);
   const [, first] = problemsFor("audio")[0];
-  const rate = first.sample_rate || SPECTROGRAM_RATE;
+  const rate = first.sample_rate || DEFAULT_RATE;
   let samples;
   try {
     samples = await decode(file, rate);
@@ -220,12 +221,12 @@ async function askSound(file) {
   await ask({
     kind: "audio",
     onAnswer: async (text, attend) => {
-      if (over.textContent) return; // another problem has heard it
+      if (over.textContent) return; // another problem has answered already
       over.textContent = text;
       if (attend && text) placeWords(over, await attend(text));
     },
     instance: async (problem) => {
-      const wanted = problem.sample_rate || SPECTROGRAM_RATE;
+      const wanted = problem.sample_rate || DEFAULT_RATE;
       const own = wanted === rate ? samples : await decode(file, wanted);
       const wav = new Blob([await toWav(file, own, wanted)]);
       checkSize(wav, file.name);
@@ -238,7 +239,7 @@ function base64(blob) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-    reader.onerror = () => reject(new Trouble("The file cannot be read any more."));
+    reader.onerror = () => reject(new Trouble("The file can no longer be read."));
     reader.readAsDataURL(blob);
   });
 }
@@ -248,7 +249,7 @@ async function toggleRecording() {
     recording.stop();
     return;
   }
-  recording = { stop() {} }; // a second press at once does nothing
+  recording = { stop() {} }; // a second press does nothing meanwhile
   try {
     await ready();
     recording = await record(about.limits.sound_seconds, (seconds) => {
@@ -257,7 +258,7 @@ async function toggleRecording() {
   } catch (error) {
     recording = null;
     if (error instanceof Trouble) throw error;
-    throw new Trouble("The microphone cannot be used: is there one, and may this page use it?");
+    throw new Trouble("The microphone is not available. Connect one and allow this page to use it.");
   }
   $("record").ariaPressed = "true";
   const sound = await recording.sound;
@@ -267,7 +268,7 @@ async function toggleRecording() {
   await attempt(() => askFile(sound));
 }
 
-function giveFile(file) {
+function askAbout(file) {
   if (file) attempt(() => askFile(file));
 }
 
@@ -284,29 +285,29 @@ function listen() {
   });
   $("choose").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", () => {
-    giveFile($("file").files[0]);
+    askAbout($("file").files[0]);
     $("file").value = ""; // the same file may be chosen again
   });
   $("record").addEventListener("click", () => attempt(toggleRecording));
   $("retry").addEventListener("click", () => attempt(last));
   document.addEventListener("paste", (event) => {
     const [file, text] = [event.clipboardData.files[0], event.clipboardData.getData("text/plain")];
-    if (!file || (text && text !== file.name)) return; // office programs give a picture of the text, too
+    if (!file || (text && text !== file.name)) return; // office programs add a picture of the text
     event.preventDefault();
-    giveFile(file);
+    askAbout(file);
   });
   const dropping = (yes) => (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return; // text goes where it is dropped
+    if (!event.dataTransfer.types.includes("Files")) return; // the browser handles dropped text
     event.preventDefault();
     $("drop").hidden = !yes;
-    if (!yes) giveFile(event.dataTransfer.files[0]);
+    if (!yes) askAbout(event.dataTransfer.files[0]);
   };
   document.addEventListener("dragover", dropping(true));
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) $("drop").hidden = true; });
   document.addEventListener("drop", dropping(false));
 }
 
-/** What everything else needs: that the start has been made, or is made now where it has failed before. */
+/** Waits until the page has started; starts it again if that failed. */
 function ready() {
   started ??= start().catch((error) => {
     started = null;
@@ -315,7 +316,7 @@ function ready() {
   return started;
 }
 
-/** Learns what the server has, and shows only what it can be asked. */
+/** Loads the server's problems and limits, and shows the controls that its problems need. */
 async function start() {
   about = (await call("about")).content;
   const kinds = new Set(Object.values(about.problems).map((problem) => problem.inputs));
@@ -330,8 +331,8 @@ async function start() {
   $("record").hidden = !kinds.has("audio");
   const why = kinds.has("audio") ? whyNotRecord() : null;
   $("record").disabled = Boolean(why);
-  const takes = files.map((kind) => KINDS[kind]).join(" or ");
-  $("hint").textContent = [files.length && `Or drop ${takes} anywhere on this page, or paste one.`, why].filter(Boolean).join(" ");
+  const accepted = files.map((kind) => KINDS[kind]).join(" or ");
+  $("hint").textContent = [files.length && `Or drop ${accepted} anywhere on this page, or paste one.`, why].filter(Boolean).join(" ");
 }
 
 listen();

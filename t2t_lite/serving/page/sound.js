@@ -1,11 +1,11 @@
-// Sounds: decoding what the browser can read, recording, and writing WAV.
+// Sounds: decoding, recording, writing WAV.
 
-/** Seconds as 0:07. */
+/** Formats seconds as 0:07. */
 export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
-/** Decodes any sound that the browser reads: one channel, Float32Array, at the rate. Rejects what is no sound. */
+/** Decodes any sound that the browser supports into one channel at a rate (Float32Array). Rejects other files. */
 export async function decode(blob, rate) {
-  const context = new OfflineAudioContext(1, 1, rate); // decodes to its own rate
+  const context = new OfflineAudioContext(1, 1, rate); // it resamples to its own rate
   const buffer = await context.decodeAudioData(await blob.arrayBuffer());
   const mean = new Float32Array(buffer.length);
   for (let channel = 0; channel < buffer.numberOfChannels; channel++) {
@@ -14,7 +14,7 @@ export async function decode(blob, rate) {
   return mean;
 }
 
-/** The bytes to send: a WAV of 16-bit PCM goes as it is, anything else is written as one. */
+/** Returns the bytes to send: a 16-bit PCM WAV file unchanged, of other sounds the samples as one. */
 export async function toWav(blob, samples, rate) {
   const bytes = new Uint8Array(await blob.arrayBuffer());
   return isPcm16(bytes) ? bytes : writeWav(samples, rate);
@@ -46,15 +46,15 @@ function writeWav(samples, rate) {
   return new Uint8Array(view.buffer);
 }
 
-/** Why this page cannot record, or null where it can. */
+/** Returns why this page cannot record, or null if it can. */
 export function whyNotRecord() {
   if (navigator.mediaDevices && window.MediaRecorder) return null;
-  return window.isSecureContext ? "This browser cannot record." : "Recording works at localhost and over https only.";
+  return window.isSecureContext ? "This browser cannot record." : "Recording works only on localhost or over https.";
 }
 
 /**
  * Records from the microphone.
- * @returns {Promise<{stop: function, sound: Promise<Blob>}>} rejects where the microphone is not to be had.
+ * @returns {Promise<{stop: function, sound: Promise<Blob>}>} rejects if there is no microphone or no permission.
  */
 export async function record(longest, onTick) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
