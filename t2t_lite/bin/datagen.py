@@ -1,12 +1,13 @@
-"""Generates a problem's records and vocabularies, in parallel.
+"""Generates records and vocabularies of problems, with parallel workers.
 
     t2t-datagen --problem=microworld --data_dir=data
     t2t-datagen --problem=translate_files.mine --data_dir=data --tmp_dir=raw
 
     t2t-datagen --verify --data_dir=data
 
-What is there already, whole and unchanged, is left alone; what a run that was killed has written is taken up."""
+Skips problems that are already generated. After an interruption, the same command resumes."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,36 +21,43 @@ from t2t_lite.bin import command
 from t2t_lite.problems.problem import get_problems
 
 _MAX_BAD = (
-    "The share of a split's examples that may be broken, such as 0.1% or 0.001. They are left out and named in "
-    "PROBLEM.broken.tsv; with more of them generation stops."
+    "The fraction of a split's examples that may be broken, such as 0.1% or 0.001. They are left out and listed in "
+    "PROBLEM.broken.tsv; if there are more, generation stops."
 )
-
+_NUM_WORKERS = "Worker processes, at most 4 per processor. Default: one per processor. The files do not depend on it."
 
 _BEAM_OPTIONS = (
-    'Options of Beam, such as "--runner=DirectRunner --direct_num_workers=4"; they turn --beam on. The folders must '
-    "be there, under the same paths, wherever the pipeline works."
+    'Options of Beam, such as "--runner=DirectRunner --direct_num_workers=4"; they turn on --beam. The folders must '
+    "exist under the same paths on every worker."
 )
 
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir", "tmp_dir")
-    absl_flags.DEFINE_integer("num_workers", None, "Processes at work. Default: one a core.", 1, flag_values=flags)
+    absl_flags.DEFINE_integer("num_workers", None, _NUM_WORKERS, 1, flag_values=flags)
     absl_flags.DEFINE_string("max_bad", "0.1%", _MAX_BAD, flag_values=flags)
-    absl_flags.DEFINE_bool("beam", False, "Generate by Apache Beam, by its DirectRunner at first.", flag_values=flags)
+    absl_flags.DEFINE_bool(
+        "beam",
+        False,
+        "Generate with Apache Beam (DirectRunner unless --beam_options says otherwise).",
+        flag_values=flags,
+    )
     absl_flags.DEFINE_string("beam_options", "", _BEAM_OPTIONS, flag_values=flags)
-    absl_flags.DEFINE_bool("verify", False, "Check all files against the manifests instead.", flag_values=flags)
-    absl_flags.DEFINE_bool("list", False, "List the problems and mixtures, and do nothing else.", flag_values=flags)
+    absl_flags.DEFINE_bool(
+        "verify", False, "Check all files against the manifests; generate nothing.", flag_values=flags
+    )
+    absl_flags.DEFINE_bool("list", False, "List the problems and mixtures; generate nothing.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Opens the mixtures and generates each problem once."""
+    """Lists, verifies or generates."""
     if flags.list:
         command.print_registries(registry.problems, registry.mixtures)
         return
     if flags.verify:
         command.require(flags, "data_dir")
-        data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+        data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen creates it")
         from t2t_lite.data.verify import verify
 
         print("\n".join(verify(data_dir, list(get_problems(flags.problem)))))
@@ -57,8 +65,8 @@ def body(flags: FlagValues) -> None:
     command.require(flags, "problem", "data_dir")
     max_bad = command.fraction(flags, "max_bad")
     names = list(get_problems(flags.problem))
-    data_dir = Path(flags.data_dir).expanduser()
-    raw_root = Path(flags.tmp_dir).expanduser() if flags.tmp_dir else data_dir / "raw"
+    data_dir = Path(os.path.expanduser(flags.data_dir))
+    raw_root = Path(os.path.expanduser(flags.tmp_dir)) if flags.tmp_dir else data_dir / "raw"
     beam_options = shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None
     from t2t_lite.datagen.generate import generate
 

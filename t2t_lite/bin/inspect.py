@@ -1,7 +1,8 @@
-"""Shows what a problem's data are: counts, lengths, tokens, examples; pictures and spectrograms as PNG files.
+"""Prints statistics and examples of a problem's data, and draws its pictures and sounds as PNG files.
 
 t2t-inspect --problem=microworld_image,microworld_ende --data_dir=data"""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,26 +17,27 @@ from t2t_lite.problems.problem import get_problems
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "problem", "data_dir")
-    absl_flags.DEFINE_string("split", "train", "The split to look at.", flag_values=flags)
+    absl_flags.DEFINE_string("split", "train", "The split to show.", flag_values=flags)
     absl_flags.DEFINE_string(
         "out_dir", None, "Folder of the PNG files, DATA_DIR/inspect unless given.", flag_values=flags
     )
-    absl_flags.DEFINE_integer("examples", 5, "How many examples to show as text.", 0, flag_values=flags)
+    absl_flags.DEFINE_integer("examples", 5, "The number of examples to print.", 0, flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Prints the reports and draws."""
+    """Prints the reports and draws the pictures."""
     command.require(flags, "problem", "data_dir")
     names = list(get_problems(flags.problem))
-    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
-    out_dir = Path(flags.out_dir).expanduser() if flags.out_dir else data_dir / "inspect"
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen creates it")
+    out_dir = Path(os.path.expanduser(flags.out_dir)) if flags.out_dir else data_dir / "inspect"
+    from t2t_lite.data.escape_controls import escape_controls
     from t2t_lite.data.inspection import Inspection
 
     for name in names:
         inspection = Inspection(data_dir, name, flags.split)
         print(inspection.report(flags.examples))
         for path in inspection.draw(out_dir):
-            print(f"  drawn: {path}")
+            print(f"  drawn: {escape_controls(str(path))}")
         print()
 
 

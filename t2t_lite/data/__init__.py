@@ -1,1 +1,1 @@
-"""Generating records, vocabularies, and reading records back as batches."""
+"""What is stored (records, vocabularies, manifests) and how it is read back as batches."""

@@ -13,13 +13,17 @@ from t2t_lite.problems.problem import Problem
 
 
 def load_vocabularies(problem: Problem, data_dir: Path) -> dict[str, Vocabulary]:
-    """The vocabularies of a problem's text features, by name."""
+    """Loads the vocabularies of a problem's text features: {name: Vocabulary}."""
     names = [feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)]
     return {name: Vocabulary.load(vocabulary_path(data_dir, name)) for name in dict.fromkeys(names)}
 
 
 def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabulary]) -> tuple[bytes | list[int], int]:
-    """What is stored of one value, and its length: tokens, samples, or 1."""
+    """Encodes one value. Returns what is stored, and its length: tokens, samples, or 1.
+
+    Raises:
+      UserError: the value cannot be encoded.
+    """
     if isinstance(feature, Text):
         if not isinstance(value, str):
             raise UserError(f"expected text, got {type(value).__name__}")
@@ -34,7 +38,7 @@ def encode_value(feature: Feature, value: Any, vocabularies: dict[str, Vocabular
 
 
 def class_index(feature: Label, value: Any) -> int:
-    """The index of a class's name.
+    """Returns the index of a class.
 
     Raises:
       UserError: there is no such class.
@@ -44,11 +48,11 @@ def class_index(feature: Label, value: Any) -> int:
     except ValueError:
         known = ", ".join(map(repr, feature.classes[:12]))
         more = ", ..." if len(feature.classes) > 12 else ""
-        raise UserError(f"no class {value!r} (of the training split): known are {known}{more}") from None
+        raise UserError(f"no class {value!r}; known classes: {known}{more}") from None
 
 
 def pcm16(value: Any) -> np.ndarray:
-    """A waveform as little-endian 16-bit samples (N,).
+    """Converts a waveform to little-endian 16-bit samples (N,); samples outside [-1, 1) are clipped.
 
     Raises:
       UserError: it is not a mono waveform of int16 or finite floating-point samples, or it is empty.

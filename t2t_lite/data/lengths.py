@@ -1,4 +1,4 @@
-"""How the length of an example is counted when examples are gathered into batches."""
+"""Lengths in positions, bucket boundaries, and the batch size of each bucket."""
 
 import bisect
 from collections.abc import Mapping
@@ -7,21 +7,21 @@ from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Text
 from t2t_lite.problems.problem import Problem
 
-# Samples of a waveform that count as one position: the audio net shortens time, and its cost is set against that of
-# text by this number. Manifests count in it: raise manifest.FORMAT when it changes.
+# Samples of a waveform that count as one position: the audio net shortens time, and this number relates its cost to
+# that of text. Manifests store positions: raise manifest.FORMAT if it changes.
 SAMPLES_PER_POSITION = 640
 
 _COARSE = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
-# Steps of an eighth of the power of two below, so that what is longest in a batch is padded by 6 % on average.
+# Steps of an eighth of the next lower power of two, so that the longest example of a batch has 6 % padding on average.
 _FINE = (*range(4, 16), *(step * 2**doubling for doubling in range(1, 10) for step in range(8, 16)), 8192)
 
 
 def positions(feature: Feature, length: int) -> int:
-    """Positions that a stored value takes in a batch.
+    """The number of positions that a stored value takes in a batch.
 
     Args:
-      feature: what the value is.
-      length: tokens without the end token of a text, samples of a waveform; anything else takes one position.
+      feature: the value's feature.
+      length: tokens without the end token, or samples; ignored for other features, which take one position.
     """
     if isinstance(feature, Text):
         return length + 1
@@ -31,7 +31,7 @@ def positions(feature: Feature, length: int) -> int:
 
 
 def max_length(feature: Feature) -> int:
-    """The longest stored value that the network is given: tokens without the end token, or samples."""
+    """The maximum length of a value in a batch: tokens without the end token, samples, or 1."""
     if isinstance(feature, Text):
         return feature.max_length - 1
     if isinstance(feature, Audio):
@@ -39,57 +39,57 @@ def max_length(feature: Feature) -> int:
     return 1
 
 
-def bucket_edges(inputs: Feature, targets: Feature, fine: bool = True) -> list[int]:
-    """Positions to which batches are padded, ascending; the last holds the longest example."""
+def bucket_boundaries(inputs: Feature, targets: Feature, fine: bool = True) -> list[int]:
+    """The lengths in positions to which batches are padded, ascending; the last one holds the longest example."""
     longest = max(positions(feature, max_length(feature)) for feature in (inputs, targets))
-    return [edge for edge in (_FINE if fine else _COARSE) if edge < longest] + [longest]
+    return [boundary for boundary in (_FINE if fine else _COARSE) if boundary < longest] + [longest]
 
 
-def batch_size(edge: int, batch_tokens: int, batch_max_examples: int) -> int:
-    """Examples in a batch whose longer side is padded to `edge` positions."""
-    return max(1, min(batch_max_examples, batch_tokens // edge))
+def batch_size(boundary: int, batch_tokens: int, batch_max_examples: int) -> int:
+    """The number of examples in a batch whose longer side is padded to `boundary` positions."""
+    return max(1, min(batch_max_examples, batch_tokens // boundary))
 
 
 def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int] | None = None) -> dict[int, int]:
-    """{edge: examples in a batch} of a problem, edges ascending.
+    """Returns {bucket boundary: examples in a batch} of a problem, boundaries ascending.
 
-    `hparams.batch_multipliers` stretches or shrinks the batches of the problems that it names.
+    `hparams.batch_multipliers` scales the batches of the problems that it names.
 
     Args:
       problem: the problem.
       hparams: fine_buckets, batch_tokens, batch_max_examples and batch_multipliers are read.
-      positions: {positions of the longer side: examples} of the split, as manifests count them. Fine edges that would
-        not fill a batch in an epoch are left out, for else a small split has nothing but small batches.
+      positions: {positions of the longer side: number of examples} of the split, from its manifest. Fine boundaries
+        whose bucket would not fill one batch per epoch are left out; otherwise a small split has only small batches.
     """
     multiplier = hparams.per_problem("batch_multipliers").get(problem.name, 1.0)
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
-    all_edges = bucket_edges(problem.inputs, problem.targets, hparams.fine_buckets)
-    sizes = {edge: batch_size(edge, tokens, examples) for edge in all_edges}
+    boundaries = bucket_boundaries(problem.inputs, problem.targets, hparams.fine_buckets)
+    sizes = {boundary: batch_size(boundary, tokens, examples) for boundary in boundaries}
     if positions is None or not hparams.fine_buckets:
         return sizes
-    *edges, last = sizes
-    counts, waiting, kept = _in_buckets(positions, list(sizes)), 0, {}
-    for edge in edges:
-        waiting += counts[edge]
-        if waiting >= sizes[edge]:
-            kept[edge], waiting = sizes[edge], 0
+    counts, pending, kept = count_in_buckets(positions, boundaries), 0, {}
+    *others, last = boundaries
+    for boundary in others:
+        pending += counts[boundary]
+        if pending >= sizes[boundary]:
+            kept[boundary], pending = sizes[boundary], 0
     return kept | {last: sizes[last]}
 
 
 def batches_in_epoch(positions: Mapping[int, int], sizes: Mapping[int, int]) -> int:
-    """Batches that an epoch of training has, small ones included.
+    """The number of batches in an epoch of training, including the smaller last batch of each bucket.
 
     Args:
-      positions: {positions of the longer side: examples}, as manifests count them.
-      sizes: what `batch_sizes` gives.
+      positions: {positions of the longer side: number of examples} of the split, from its manifest.
+      sizes: from `batch_sizes`.
     """
-    examples = _in_buckets(positions, list(sizes))
-    return sum(-(-examples[edge] // size) for edge, size in sizes.items())
+    counts = count_in_buckets(positions, list(sizes))
+    return sum(-(-counts[boundary] // size) for boundary, size in sizes.items())
 
 
-def _in_buckets(positions: Mapping[int, int], edges: list[int]) -> dict[int, int]:
-    """{edge: examples}."""
-    examples = dict.fromkeys(edges, 0)
+def count_in_buckets(positions: Mapping[int, int], boundaries: list[int]) -> dict[int, int]:
+    """Returns {bucket boundary: number of examples}, from {positions of the longer side: number of examples}."""
+    counts = dict.fromkeys(boundaries, 0)
     for length, count in positions.items():
-        examples[edges[bisect.bisect_left(edges, length)]] += count
-    return examples
+        counts[boundaries[bisect.bisect_left(boundaries, length)]] += count
+    return counts

@@ -1,4 +1,4 @@
-"""The manifest of a problem's records: what datagen made, and the proof that it is whole."""
+"""The manifest of a problem's records. Datagen writes it last, so it marks the records as complete."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 
-FORMAT = 1  # of manifests and records
+FORMAT = 1  # version of the format of manifests and records
 
 
 @dataclass
@@ -29,28 +29,29 @@ class Split:
     examples: int = 0
     shards: list[Shard] = field(default_factory=list)
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)  # "inputs", "targets" -> "max", "mean"
-    positions: dict[int, int] = field(default_factory=dict)  # of the longer side -> examples, where both sides fit
-    too_long: int = 0  # examples of which a side exceeds the feature's maximum
-    broken: int = 0  # examples that could not be stored and are left out
+    positions: dict[int, int] = field(default_factory=dict)  # of the longer side -> examples, unless too long
+    too_long: int = 0  # examples whose inputs or targets exceed the feature's maximum
+    broken: int = 0  # examples that could not be stored and were left out
 
     @property
     def bytes(self) -> int:
-        """The size of all shards."""
+        """The total size of the shards."""
         return sum(shard.bytes for shard in self.shards)
 
 
 @dataclass
 class Manifest:
-    """What is known of a problem's records.
+    """The description of a problem's records.
 
     Attributes:
       problem: its name.
-      declared: its declaration as the code has it; another one means that the records are outdated.
-      declaration: the same with what the raw files told (languages, classes): what training works with.
+      declared: its declaration in the code; if the code declares another one, the records are outdated.
+      declaration: the same with what datagen found in the raw files (languages, classes); training uses it.
       splits: the records of each split.
       vocabularies: {name: checksum}.
-      source: where the examples came from: {"class": of the problem, "description": its own, "raw_dir": raw files}.
-      version: of t2t_lite, which made them.
+      source: where the examples came from: the problem's "class", its "description", the folder "raw_dir".
+      version: the version of t2t_lite that generated the records.
+      format: the version of this format.
     """
 
     problem: str
@@ -63,13 +64,14 @@ class Manifest:
     format: int = FORMAT
 
     def save(self, data_dir: Path) -> None:
-        """Writes the manifest, whole or not at all."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-        write_atomically(manifest_path(data_dir, self.problem), text.encode("utf8"))
+        """Writes the manifest atomically."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # The name of a file that is not UTF-8 holds lone surrogates, which become the escapes that JSON has for them.
+        write_atomically(manifest_path(data_dir, self.problem), text.encode("utf8", "backslashreplace"))
 
     @classmethod
     def load(cls, data_dir: Path, problem: str) -> "Manifest":
-        """Reads the manifest of a problem and checks that its records and vocabularies are all there.
+        """Reads the manifest of a problem and checks that its shards and vocabularies exist and have the right size.
 
         Raises:
           UserError: the manifest is missing or unreadable, a shard is missing or has another size, a vocabulary is
@@ -81,51 +83,51 @@ class Manifest:
 
     @classmethod
     def read(cls, data_dir: Path, problem: str) -> "Manifest":
-        """Reads the manifest of a problem, whatever its files are like.
+        """Reads the manifest of a problem, without a check of its files.
 
         Raises:
           UserError: it is missing or unreadable.
         """
         path = manifest_path(data_dir, problem)
-        mend = f"run t2t-datagen --problem={problem} --data_dir={data_dir}"
+        remedy = f"run t2t-datagen --problem={problem} --data_dir={data_dir}"
         if not path.exists():
-            raise UserError(f"problem '{problem}' has no data in {data_dir}: {mend}")
+            raise UserError(f"problem '{problem}' has no data in {data_dir}: {remedy}")
         try:
             stored = json.loads(path.read_text(encoding="utf8"))
             if stored["format"] != FORMAT:
-                raise UserError(f"{path}: written by another version of t2t_lite: {mend}")
+                raise UserError(f"{path}: written by another version of t2t_lite: {remedy}")
             stored["splits"] = {name: _split(split) for name, split in stored["splits"].items()}
             return cls(**stored)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-            raise UserError(f"{path}: not a manifest ({type(e).__name__}: {e}): {mend}") from e
+            raise UserError(f"{path}: not a manifest ({type(e).__name__}: {e}): {remedy}") from e
 
     def declares(self, declaration: dict[str, Any]) -> bool:
-        """Whether the records were made by this declaration of a problem."""
+        """Returns whether the records were generated from this declaration of the problem."""
         return bool(self.declared == json.loads(json.dumps(declaration)))
 
-    def _check_files(self, data_dir: Path, mend: str) -> None:
+    def _check_files(self, data_dir: Path, remedy: str) -> None:
         for split in self.splits.values():
             for shard in split.shards:
                 path = data_dir / shard.name
                 if not path.exists():
-                    raise UserError(f"{path}: missing, though the manifest names it: {mend}")
+                    raise UserError(f"{path}: missing, although the manifest names it: {remedy}")
                 if path.stat().st_size != shard.bytes:
-                    raise UserError(f"{path}: {path.stat().st_size} bytes, the manifest says {shard.bytes}: {mend}")
+                    raise UserError(f"{path}: {path.stat().st_size} bytes, the manifest says {shard.bytes}: {remedy}")
         for name, checksum in self.vocabularies.items():
             path = vocabulary_path(data_dir, name)
             if not path.exists():
-                raise UserError(f"{path}: missing, though problem '{self.problem}' is stored in it: {mend}")
+                raise UserError(f"{path}: missing, although problem '{self.problem}' is encoded with it: {remedy}")
             if Vocabulary.load(path).checksum != checksum:
-                raise UserError(f"{path}: has changed since problem '{self.problem}' was stored in it: {mend}")
+                raise UserError(f"{path}: has changed since problem '{self.problem}' was encoded with it: {remedy}")
 
 
 def manifest_path(data_dir: Path, problem: str) -> Path:
-    """Where the manifest of a problem is stored."""
+    """The path of a problem's manifest."""
     return data_dir / f"{problem}.manifest.json"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that appears whole or not at all, and stays if the power fails."""
+    """Writes a file atomically and durably: after a crash it has the new content or the old one, never a part."""
     temporary = path.with_name(path.name + ".incomplete")
     temporary.write_bytes(content)
     sync(temporary)
@@ -134,7 +136,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of files, is on the disk."""
+    """Flushes a file, or a folder's list of files, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -143,7 +145,7 @@ def sync(path: Path) -> None:
 
 
 def file_crc32(path: Path) -> int:
-    """CRC-32 of a file's content."""
+    """The CRC-32 of a file's content."""
     crc = 0
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""The input pipeline: records to batches, with no Python inside."""
+"""The input pipeline: reads records as batches, with tf.data and no Python code inside it."""
 
 import contextlib
 import logging
@@ -12,8 +12,8 @@ import tensorflow as tf
 from t2t_lite.data import bucketing, lengths
 from t2t_lite.data.decode_features import decode_audio, pad_text
 from t2t_lite.data.encoding import encode_value, load_vocabularies
-from t2t_lite.data.manifest import Manifest, Split
-from t2t_lite.data.verify import wrong_shard
+from t2t_lite.data.manifest import Manifest, Split, manifest_path
+from t2t_lite.data.verify import check_shard
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
@@ -23,9 +23,9 @@ from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import print_status
 
-_CACHE_BYTES = 200_000_000  # splits up to this size are kept in memory after the first pass
-_SHUFFLE_EXAMPLES = 100_000  # the shuffle buffer at most; it holds no more than _CACHE_BYTES either
-_THREADS = max(2, min(8, os.cpu_count() or 2))  # of one pipeline; eight problems have eight
+_CACHE_BYTES = 200_000_000  # splits up to this size stay in memory after the first epoch
+_SHUFFLE_EXAMPLES = 100_000  # the largest shuffle buffer, which also holds at most _CACHE_BYTES
+_THREADS = max(2, min(8, os.cpu_count() or 2))  # per pipeline; each problem has its own pipeline
 
 _logger = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class Dataset:
     """The stored records of one problem.
 
     Attributes:
-      problem: the problem, with the declaration that datagen kept.
-      manifest: what is stored.
+      problem: the problem, with the declaration stored in the manifest.
+      manifest: the description of the records.
       vocabularies: {name: Vocabulary} of its text features.
     """
 
@@ -50,20 +50,21 @@ class Dataset:
         """Opens the records of a problem.
 
         Raises:
-          UserError: the problem is unknown, or its records are missing or not whole.
+          UserError: the problem is unknown, or its records are missing or incomplete.
         """
         data_dir = Path(data_dir)
         problem = get_problem(name)
         manifest = Manifest.load(data_dir, name)
         if not manifest.declares(problem.declaration()):
             print_status(
-                f"{name}: stored by another declaration than its class has now, which stays; t2t-datagen stores it anew"
+                f"{name}: its class has changed since the records were generated; they are used as they are "
+                "(t2t-datagen generates them again)"
             )
         problem.adopt(manifest.declaration)
         return cls(problem, manifest, load_vocabularies(problem, data_dir), data_dir)
 
     def split(self, split: str) -> Split:
-        """What is stored of a split.
+        """The manifest's entry for a split.
 
         Raises:
           UserError: there is no such split.
@@ -84,7 +85,7 @@ class Dataset:
         skip: int = 0,
         references: bool = False,
     ) -> tf.data.Dataset:
-        """The batches of a split, of examples of similar length; the same arguments give the same batches.
+        """Returns the batches of a split. Examples of a batch have similar lengths. Deterministic.
 
         A batch is a dict:
           inputs: int32 (B, S) ids that end with 1, padded with 0; or float32 (B, rows, columns, 3) in [0, 1]; or
@@ -92,20 +93,21 @@ class Dataset:
           targets: int32 (B, T) ids that end with 1, padded with 0; or int32 (B,) indices of classes.
           inputs_length: int32 (B,) samples; for audio only.
           index: int64 (B,) the example's position in the split.
-          references: int32 (B, R) ids of the whole targets, where `targets` may be cut; if asked for.
-        S, T and N are edges of buckets (`lengths.bucket_edges`); B times the longer of them is at most
-        `hparams.batch_tokens`, and B at most `hparams.batch_max_examples`, both times the problem's multiplier. What is
-        left in the buckets at the end of an epoch makes smaller batches, so that an epoch has every example once.
+          references: int32 (B, R) ids of the targets, never cut; only if requested.
+        S, T and N are bucket boundaries (`lengths.bucket_boundaries`). B times the longer of them is at most
+        `hparams.batch_tokens`, and B is at most `hparams.batch_max_examples`, both scaled by the problem's multiplier.
+        At the end of an epoch the rest of each bucket makes a smaller batch, so an epoch has every example once.
 
         Args:
           split: the split's name.
           hparams: batch_tokens, batch_max_examples, batch_multipliers, fine_buckets and seed are read.
-          shuffle: each epoch in another order, drawn from (seed, epoch) alone.
-          repeat: for training: epochs without end, without the examples that exceed their feature's maximum, pictures
-            cropped and flipped as drawn from (seed, epoch, index). Otherwise one epoch, such examples cut.
-          seed: in place of hparams.seed.
-          skip: batches to pass over at the start, as if they had been read.
-          references: give what answers are scored against, too; of texts.
+          shuffle: shuffles each epoch with a seed that depends on (seed, epoch) only.
+          repeat: for training: repeats forever, leaves out examples that exceed their feature's maximum, and crops and
+            flips pictures at random, seeded by (seed, epoch, index). Otherwise there is one epoch, and long examples
+            are cut.
+          seed: replaces hparams.seed.
+          skip: the number of batches to skip at the start.
+          references: adds `references`, for targets that are text.
 
         Raises:
           UserError: there is no such split, or all its examples are too long to train on.
@@ -117,12 +119,12 @@ class Dataset:
             )
         if repeat and stored.too_long:
             _logger.warning(
-                "%s, %s: %d of %d examples are longer than the maximum and left out",
+                "%s, %s: %d of %d examples are longer than the maximum and are left out",
                 *(self.problem.name, split, stored.too_long, stored.examples),
             )
         seed = hparams.seed if seed is None else seed
         sizes = lengths.batch_sizes(self.problem, hparams, stored.positions)
-        edges = list(sizes)
+        boundaries = list(sizes)
         texts = all(isinstance(feature, Text) for feature in self._features.values())
         first_epoch, last_epoch = 0, 1
         if repeat:
@@ -131,22 +133,22 @@ class Dataset:
         cached = self._records(stored, None, repeat).cache() if stored.bytes <= _CACHE_BYTES else None
 
         def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            """The serialized batches of one epoch."""
-            draw = tf.stack([tf.constant(seed, tf.int64), epoch])
-            records = self._records(stored, draw if shuffle else None, repeat) if cached is None else cached
+            """The batches of serialized examples of one epoch."""
+            epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+            records = self._records(stored, epoch_seed if shuffle else None, repeat) if cached is None else cached
             if shuffle:
-                drawn = tf.random.stateless_uniform([], seed=draw, minval=None, maxval=None, dtype=tf.int64)
-                # Whatever tf.random.set_seed was told elsewhere in the process: it would join in the order.
+                order_seed = tf.random.stateless_uniform([], epoch_seed, minval=None, maxval=None, dtype=tf.int64)
+                # A seed from tf.random.set_seed elsewhere in the process would change the order.
                 tf.compat.v1.get_default_graph().seed = None
-                # Not reshuffling: the seed of every epoch is drawn here, so that training can take up at any epoch.
-                records = records.shuffle(_shuffle_buffer(stored), seed=drawn, reshuffle_each_iteration=False)
+                # The seed of each epoch comes from here, so that training can resume at any epoch.
+                records = records.shuffle(_shuffle_buffer(stored), seed=order_seed, reshuffle_each_iteration=False)
                 if texts and hparams.fine_buckets:
-                    return bucketing.by_both_sides(records, sizes, drawn)
-            batches = bucketing.by_longer_side(records, sizes)
-            return batches.map(lambda batch: batch | {"draw": draw}) if repeat else batches
+                    return bucketing.batch_by_both_sides(records, sizes, order_seed)
+            batches = bucketing.batch_by_longer_side(records, sizes)
+            return batches.map(lambda batch: batch | {"epoch_seed": epoch_seed}) if repeat else batches
 
         batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
-        batches = batches.map(lambda batch: self._parse(batch, edges, references), num_parallel_calls=_THREADS)
+        batches = batches.map(lambda batch: self._parse(batch, boundaries, references), num_parallel_calls=_THREADS)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -154,7 +156,7 @@ class Dataset:
         return batches.prefetch(2).with_options(options)
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
-        """A batch of inputs that somebody gives, as `batches` would give it, less the targets; cut to the maximum.
+        """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
 
         Args:
           inputs: texts; or pictures as PNG or JPEG bytes; or sounds as arrays of samples.
@@ -178,55 +180,85 @@ class Dataset:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Reading batches belongs inside: TensorFlow's error for a damaged record names then its file and its place.
+        """Read batches inside this context: it turns TensorFlow's errors about the records into a UserError.
 
         Raises:
-          UserError: a shard is no longer what datagen wrote.
+          UserError: a shard is damaged, or a stored picture cannot be decoded. The text names the file and the record.
         """
         try:
             yield
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as e:
+            generate = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
             for split in self.manifest.splits.values():
                 for shard in split.shards:
-                    path = self._data_dir / shard.name
-                    told = wrong_shard(path, shard)
-                    if told:
-                        mend = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
-                        raise UserError(f"{told}: delete it and run {mend}") from e
+                    fault = check_shard(self._data_dir / shard.name, shard)
+                    if fault:
+                        raise UserError(f"{fault}: delete it and run {generate}") from e
+            if isinstance(e, tf.errors.InvalidArgumentError) and (fault := self._find_broken_picture()):
+                path = manifest_path(self._data_dir, self.problem.name)
+                raise UserError(f"{fault}: delete {path} and run {generate}") from e
             raise
 
-    def _records(self, stored: Split, draw: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
-        """Dicts of a serialized example, its positions and its index; the order of the shards is drawn if asked for."""
-        number = len(stored.shards)
-        files = tf.constant([str(self._data_dir / shard.name) for shard in stored.shards])
-        order = tf.range(number, dtype=tf.int64)
-        if draw is not None:
-            order = tf.random.experimental.stateless_shuffle(order, draw)
+    def _find_broken_picture(self) -> str:
+        """Returns a line that names the first stored picture that cannot be decoded; "" if there is none."""
+        pictures = [(key, feature) for key, feature in self._features.items() if isinstance(feature, Image)]
 
-        def of_shard(shard: tf.Tensor) -> tf.data.Dataset:
+        def decode(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            values = self._values(record[None])
+            return tuple(decode_and_crop(values[key], feature.rows, feature.columns) for key, feature in pictures)
+
+        for name, split in self.manifest.splits.items() if pictures else ():
+            for number, shard in enumerate(split.shards):
+                path, record = self._data_dir / shard.name, 0
+                try:
+                    for _ in tf.data.TFRecordDataset([os.fsencode(path)]).map(decode, num_parallel_calls=_THREADS):
+                        record += 1
+                except tf.errors.InvalidArgumentError:
+                    index = record * len(split.shards) + number
+                    return (
+                        f"problem '{self.problem.name}', split '{name}', stored example {index} (record {record} of "
+                        f"{path}): TensorFlow cannot decode its picture"
+                    )
+        return ""
+
+    def _records(self, stored: Split, shard_seed: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
+        """Reads the shards, in an order that depends on a seed if there is one: dicts as `_measure` returns them."""
+        number = len(stored.shards)
+        # As bytes: the name of a folder need not be UTF-8.
+        files = tf.constant([os.fsencode(self._data_dir / shard.name) for shard in stored.shards])
+        order = tf.range(number, dtype=tf.int64)
+        if shard_seed is not None:
+            order = tf.random.experimental.stateless_shuffle(order, shard_seed)
+
+        def read_shard(shard: tf.Tensor) -> tf.data.Dataset:
             numbered = tf.data.TFRecordDataset(files[shard], buffer_size=1 << 20).enumerate()
             return numbered.map(lambda n, record: self._measure(record, n * number + shard))
 
-        records = tf.data.Dataset.from_tensor_slices(order).flat_map(of_shard)
+        records = tf.data.Dataset.from_tensor_slices(order).flat_map(read_shard)
         return records.filter(lambda record: record["fits"]) if drop_long else records
 
     def _measure(self, record: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Adds to a serialized example the positions of its longer side, cut to the maximum."""
+        """Returns a serialized example with its lengths, as `bucketing` needs them, and whether it is not too long."""
         sizes = self._sizes(self._values(record[None]))
         fits, longest = tf.constant(True), tf.constant(1)
         for key, feature in self._features.items():
             most = lengths.max_length(feature)
             fits = fits & (sizes[key][0] <= most)
             longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key][0], most)))
-        slant = sizes["inputs"][0] - sizes["targets"][0]
-        return {"record": record, "index": index, "positions": longest, "slant": slant, "fits": fits}
+        return {
+            "record": record,
+            "index": index,
+            "positions": longest,
+            "length_difference": sizes["inputs"][0] - sizes["targets"][0],
+            "fits": fits,
+        }
 
     @property
     def _features(self) -> dict[str, Feature]:
         return {"inputs": self.problem.inputs, "targets": self.problem.targets}
 
     def _values(self, records: tf.Tensor) -> dict[str, Any]:
-        """What is stored under each key: ragged ids (B, None), bytes (B,) or integers (B,)."""
+        """Parses serialized examples (B,) to {key: ragged ids (B, None), bytes (B,) or integers (B,)}."""
         stored: dict[str, Any] = {}
         for key, feature in self._features.items():
             if isinstance(feature, Text):
@@ -236,7 +268,7 @@ class Dataset:
         return tf.io.parse_example(records, stored)
 
     def _sizes(self, values: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """int32 (B,): tokens without the end token, samples, or 1."""
+        """{key: int32 (B,) tokens without the end token, samples, or 1}."""
         sizes = {}
         for key in values:
             feature = self._features[key]
@@ -248,13 +280,13 @@ class Dataset:
                 sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
         return sizes
 
-    def _parse(self, batch: dict[str, tf.Tensor], edges: list[int], references: bool) -> dict[str, tf.Tensor]:
-        """Serialized examples (B,) to the batch that `batches` promises."""
-        values, draw = self._values(batch["record"]), None
+    def _parse(self, batch: dict[str, tf.Tensor], boundaries: list[int], references: bool) -> dict[str, tf.Tensor]:
+        """Makes the batch that `batches` describes from serialized examples (B,)."""
+        values, crop_seed = self._values(batch["record"]), None
         sizes = self._sizes(values)
-        if "draw" in batch:
-            draw = CropSeed(batch["draw"], batch["index"], self.problem.random_flip)
-        parsed = {"index": batch["index"]} | self._assemble(values, sizes, edges, draw)
+        if "epoch_seed" in batch:
+            crop_seed = CropSeed(batch["epoch_seed"], batch["index"], self.problem.random_flip)
+        parsed = {"index": batch["index"]} | self._assemble(values, sizes, boundaries, crop_seed)
         if references:
             longest = tf.reduce_max(sizes["targets"])
             parsed["references"] = pad_text(values["targets"], longest, longest + 1)
@@ -264,26 +296,27 @@ class Dataset:
         self,
         values: dict[str, Any],
         sizes: dict[str, tf.Tensor],
-        edges: list[int] | None = None,
-        draw: CropSeed | None = None,
+        boundaries: list[int] | None = None,
+        crop_seed: CropSeed | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Stored values (B,) to tensors, cut to the maximum and padded to the first edge that holds the longest.
+        """Decodes stored values (B,) to tensors, cut to the maximum and padded to the longest.
 
-        Pictures are cropped, and flipped, as drawn; without a draw they are cropped in the middle.
+        With boundaries, they are padded to the first boundary that holds the longest. Pictures are cropped in the
+        middle; with a seed, they are cropped and flipped at random.
         """
         parsed = {}
         for key, value in values.items():
             feature = self._features[key]
             size = tf.minimum(sizes[key], lengths.max_length(feature))
-            edge = lengths.positions(feature, tf.reduce_max(size))
-            if edges is not None:
-                edge = tf.constant(edges)[tf.searchsorted(edges, tf.reshape(edge, [1]))[0]]
+            length = lengths.positions(feature, tf.reduce_max(size))
+            if boundaries is not None:
+                length = tf.constant(boundaries)[tf.searchsorted(boundaries, tf.reshape(length, [1]))[0]]
             if isinstance(feature, Text):
-                parsed[key] = pad_text(value, lengths.max_length(feature), edge)
+                parsed[key] = pad_text(value, lengths.max_length(feature), length)
             elif isinstance(feature, Image):
-                parsed[key] = decode_and_crop(value, feature.rows, feature.columns, draw)
+                parsed[key] = decode_and_crop(value, feature.rows, feature.columns, crop_seed)
             elif isinstance(feature, Audio):
-                parsed[key] = decode_audio(value, lengths.max_length(feature), edge)
+                parsed[key] = decode_audio(value, lengths.max_length(feature), length)
                 parsed[f"{key}_length"] = size
             else:
                 parsed[key] = tf.cast(value, tf.int32)
@@ -291,5 +324,5 @@ class Dataset:
 
 
 def _shuffle_buffer(stored: Split) -> int:
-    """Examples in the shuffle buffer: all, or as many as fit in memory."""
+    """The number of examples in the shuffle buffer: all, or as many as the limits allow."""
     return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))

@@ -1,4 +1,4 @@
-"""Records as bytes: tf.train.Examples in the frames of TFRecord files, written and checked without TensorFlow."""
+"""Writes and reads TFRecord files of tf.train.Examples, without TensorFlow."""
 
 import struct
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import google_crc32c
 
-_HEADER, _FOOTER = 12, 4  # bytes around a record: its length (8) and the length's checksum (4); its own checksum
+_HEADER, _FOOTER = 12, 4  # bytes around a record: its length (8) and the checksum of that (4); the record's checksum
 
 
 def serialize(values: dict[str, bytes | list[int]]) -> bytes:
-    """A tf.train.Example in protocol buffer form."""
+    """Serializes a tf.train.Example."""
     entries = []
     for key, value in sorted(values.items()):
         # Feature.bytes_list or Feature.int64_list; in both, the first field holds the values (integers packed).
@@ -21,17 +21,17 @@ def serialize(values: dict[str, bytes | list[int]]) -> bytes:
 
 
 def frame_record(record: bytes) -> bytes:
-    """A record as it stands in a TFRecord file: its length, the checksum of the length, the record, its checksum."""
+    """Frames a record for a TFRecord file: its length, the checksum of the length, the record, its checksum."""
     length = struct.pack("<Q", len(record))
     return b"".join((length, _masked_crc(length), record, _masked_crc(record)))
 
 
 class DamageError(Exception):
-    """A TFRecord file is not what was written.
+    """A TFRecord file has a damaged record.
 
     Attributes:
       offset: the byte at which the first damaged record begins.
-      number: how many whole records stand before it.
+      number: the number of records before it.
     """
 
     def __init__(self, offset: int, number: int):
@@ -61,39 +61,39 @@ def read_records(path: Path) -> Iterator[bytes]:
 
 
 def _masked_crc(content: bytes) -> bytes:
-    """CRC-32C as TFRecord files hold it: turned by 15 bits, plus a constant."""
+    """CRC-32C as TFRecord files store it: rotated by 15 bits, plus a constant."""
     crc = google_crc32c.value(content)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-_FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"  # fields of variable length: their number << 3 | 2
+_FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"  # tags of length-delimited fields: field number << 3 | 2
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
-    """A field of variable length."""
+    """A length-delimited field."""
     return tag + _varint(len(content)) + content
 
 
-def _coded(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     """An integer in groups of 7 bits, the lowest first; all but the last have the high bit set."""
-    coded = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        coded.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    coded.append(value)
-    return bytes(coded)
+    encoded.append(value)
+    return bytes(encoded)
 
 
-_SMALL = [_coded(value) for value in range(1 << 14)]  # most of what is coded are ids of tokens
+_SMALL = [_encode_varint(value) for value in range(1 << 14)]  # a table, because most integers are token ids
 
 
 def _varint(value: int) -> bytes:
-    return _SMALL[value] if value < len(_SMALL) else _coded(value)
+    return _SMALL[value] if value < len(_SMALL) else _encode_varint(value)
 
 
 def _varints(values: list[int]) -> bytes:
     if values and max(values) >= len(_SMALL):
-        return b"".join(map(_coded, values))
+        return b"".join(map(_encode_varint, values))
     return b"".join(map(_SMALL.__getitem__, values))
 
 
@@ -112,31 +112,31 @@ def parse(record: bytes) -> dict[str, bytes | list[int]]:
 
 
 def _fields(content: bytes) -> dict[int, list[bytes]]:
-    """{number: contents} of a message whose fields are all length-delimited."""
-    found: dict[int, list[bytes]] = {}
-    place = 0
-    while place < len(content):
-        number = content[place] >> 3
-        length, place = _read_varint(content, place + 1)
-        found.setdefault(number, []).append(content[place : place + length])
-        place += length
-    return found
+    """{field number: contents} of a message whose fields are all length-delimited."""
+    fields: dict[int, list[bytes]] = {}
+    offset = 0
+    while offset < len(content):
+        number = content[offset] >> 3
+        length, offset = _read_varint(content, offset + 1)
+        fields.setdefault(number, []).append(content[offset : offset + length])
+        offset += length
+    return fields
 
 
-def _read_varint(content: bytes, place: int) -> tuple[int, int]:
-    """An integer, and the place behind it."""
+def _read_varint(content: bytes, offset: int) -> tuple[int, int]:
+    """Returns an integer and the offset after it."""
     value = shift = 0
     while True:
-        byte = content[place]
+        byte = content[offset]
         value |= (byte & 0x7F) << shift
-        shift, place = shift + 7, place + 1
+        shift, offset = shift + 7, offset + 1
         if byte < 0x80:
-            return value, place
+            return value, offset
 
 
 def _read_varints(content: bytes) -> list[int]:
-    values, place = [], 0
-    while place < len(content):
-        value, place = _read_varint(content, place)
+    values, offset = [], 0
+    while offset < len(content):
+        value, offset = _read_varint(content, offset)
         values.append(value)
     return values

@@ -1,22 +1,37 @@
-"""Files of lines of text."""
+"""Reads a text file as lines."""
 
+import codecs
 from pathlib import Path
 
 from t2t_lite.errors import UserError
 
 
 def read_lines(path: Path, flag: str) -> list[str]:
-    """The lines of a UTF-8 file. A line ends with a line feed, or carriage return and line feed, and nothing else.
+    """Returns the lines of a UTF-8 file; a byte order mark is dropped.
+
+    Only a line feed, or a carriage return and a line feed, ends a line.
 
     Args:
       path: the file.
-      flag: what named it, for messages.
+      flag: the flag that named it, for messages.
 
     Raises:
-      UserError: it is not UTF-8.
+      UserError: the file is not UTF-8, looks like UTF-16, or ends its lines with carriage returns alone.
     """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise UserError(
+            f"{flag}: {path}: looks like UTF-16 (it has a byte order mark or NUL bytes): convert it to UTF-8, for "
+            "instance with: iconv -f UTF-16LE -t UTF-8"
+        )
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise UserError(f"{flag}: {path}: not UTF-8 text ({e.reason} at byte {e.start})") from e
+    if "\n" not in text and "\r" in text.removesuffix("\r"):
+        raise UserError(
+            f"{flag}: {path}: its lines end with carriage returns alone: end them with line feeds, for instance with: "
+            "tr '\\r' '\\n'"
+        )
+    lines = text.split("\n")
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]

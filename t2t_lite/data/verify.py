@@ -1,4 +1,4 @@
-"""Checking a data folder against its manifests: every byte of every file."""
+"""Checks the files of a data folder against its manifests, every byte of every file."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -14,46 +14,46 @@ _SHARD = re.compile(r"(.+)-\w+-\d{5}-of-\d{5}")
 
 
 def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
-    """Reads all files that the manifests of a folder name, and compares them.
+    """Reads all files of the problems in a folder and compares them with the manifests.
 
     Args:
       data_dir: the folder.
-      names: the problems to check; by default all whose manifests are there.
+      names: the problems to check; by default all that have a manifest there.
 
     Returns:
-      A line for each problem that is whole.
+      A line for each problem.
 
     Raises:
-      UserError: a file is missing, damaged or not named by any manifest. Every such file is named on standard error.
+      UserError: a file is missing or damaged, or no manifest names it. All such files are listed on standard error.
     """
     checked = list(names) or [path.name.removesuffix(".manifest.json") for path in _manifests(data_dir)]
     if not checked:
         raise UserError(f"--data_dir: no manifest in {data_dir}: nothing was generated there")
-    whole, wrong = [], []
+    reports, faults = [], []
     for name in checked:
-        found = list(_wrong_files(data_dir, name))
-        wrong += found
-        if not found:
+        problem_faults = list(_check_problem(data_dir, name))
+        faults += problem_faults
+        if not problem_faults:
             splits = Manifest.read(data_dir, name).splits.values()
             files, examples = sum(len(split.shards) for split in splits), sum(split.examples for split in splits)
-            whole.append(f"{name}: whole: {files} files, {examples:,} examples")
+            reports.append(f"{name}: complete: {files} files, {examples:,} examples")
     if not names:
         orphans = {
             path.name
             for path in data_dir.iterdir()
             if (shard := _SHARD.fullmatch(path.name)) and shard[1] not in checked
         }
-        wrong += [f"{data_dir / orphan}: extra: no manifest names it" for orphan in sorted(orphans)]
-    for line in wrong[1:]:
-        print_status(line)
-    if wrong:
-        more = f" (and {len(wrong) - 1} more, named above)" if len(wrong) > 1 else ""
-        raise UserError(f"{wrong[0]}{more}; delete what is damaged or extra, and run t2t-datagen again")
-    return whole
+        faults += [f"{data_dir / orphan}: extra: no manifest names it" for orphan in sorted(orphans)]
+    for fault in faults[1:]:
+        print_status(fault)
+    if faults:
+        more = f" (and {len(faults) - 1} more, listed above)" if len(faults) > 1 else ""
+        raise UserError(f"{faults[0]}{more}; delete the damaged and extra files and run t2t-datagen again")
+    return reports
 
 
-def _wrong_files(data_dir: Path, name: str) -> Iterator[str]:
-    """Yields what is wrong with the files of a problem, a line each."""
+def _check_problem(data_dir: Path, name: str) -> Iterator[str]:
+    """Yields one line for each fault in the files of a problem."""
     try:
         manifest = Manifest.read(data_dir, name)
     except UserError as e:
@@ -62,7 +62,7 @@ def _wrong_files(data_dir: Path, name: str) -> Iterator[str]:
     named = set()
     for split_name, split in manifest.splits.items():
         named |= {shard.name for shard in split.shards}
-        yield from _wrong_shards(data_dir, split_name, split, manifest_path(data_dir, name))
+        yield from _check_split(data_dir, split_name, split, manifest_path(data_dir, name))
     for path in sorted(data_dir.iterdir()):
         shard = _SHARD.fullmatch(path.name)
         if shard and shard[1] == name and path.name not in named:
@@ -71,43 +71,44 @@ def _wrong_files(data_dir: Path, name: str) -> Iterator[str]:
         path = vocabulary_path(data_dir, vocab)
         try:
             if Vocabulary.load(path).checksum != checksum:
-                yield f"{path}: has changed since problem '{name}' was stored in it"
+                yield f"{path}: has changed since problem '{name}' was encoded with it"
         except UserError as e:
             yield str(e)
 
 
-def _wrong_shards(data_dir: Path, name: str, split: Split, manifest: Path) -> Iterator[str]:
-    examples, wrong = 0, False
+def _check_split(data_dir: Path, name: str, split: Split, manifest: Path) -> Iterator[str]:
+    """Yields one line for each fault in the shards of a split."""
+    examples, damaged = 0, False
     for shard in split.shards:
-        told = wrong_shard(data_dir / shard.name, shard)
-        if told:
-            wrong = True
-            yield told
+        fault = check_shard(data_dir / shard.name, shard)
+        if fault:
+            damaged = True
+            yield fault
         else:
             examples += sum(1 for _ in read_records(data_dir / shard.name))
-    if not wrong and examples != split.examples:
+    if not damaged and examples != split.examples:
         yield f"{manifest}: says {split.examples} examples of split '{name}', the files have {examples}"
 
 
-def wrong_shard(path: Path, shard: Shard) -> str:
-    """What is wrong with a file; empty where nothing is."""
+def check_shard(path: Path, shard: Shard) -> str:
+    """Returns what is wrong with a file; "" if it is as the manifest says."""
     if not path.exists():
         return f"{path}: missing"
     if path.stat().st_size != shard.bytes:
         return f"{path}: {path.stat().st_size} bytes, the manifest says {shard.bytes}"
     if file_crc32(path) != shard.crc32:
-        return f"{path}: damaged{_damage(path)}"
+        return f"{path}: damaged{_damaged_record(path)}"
     return ""
 
 
-def _damage(path: Path) -> str:
-    """Where a file of records is damaged, as words to follow "damaged"."""
+def _damaged_record(path: Path) -> str:
+    """Where a file is damaged, as words that follow "damaged"."""
     try:
         for _ in read_records(path):
             pass
     except DamageError as e:
         return f" in record {e.number}, which begins at byte {e.offset}"
-    return ": it holds other records than were written"
+    return ": its records are not those that were written"
 
 
 def _manifests(data_dir: Path) -> list[Path]:

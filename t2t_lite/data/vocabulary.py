@@ -1,9 +1,10 @@
-"""Vocabularies: text to subword ids and back, by a sentencepiece model that several problems share."""
+"""Vocabularies: text to subword ids and back, with a sentencepiece model that several problems share."""
 
+import collections
 import hashlib
 import io
-import itertools
 import operator
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,32 +12,37 @@ import sentencepiece
 
 from t2t_lite.errors import UserError
 
-PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no id for a beginning
+PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no start token
 
-# What a vocabulary is trained on at most. sentencepiece takes about 30 bytes of memory for each character, and 350 for
-# each pair of neighbours that it has not met before: few in languages with an alphabet, millions without one.
+# The limits of the training text. sentencepiece takes about 30 bytes of memory for each character and 350 for each
+# distinct pair of adjacent characters: there are few in languages with an alphabet, millions without one.
 _MAX_CHARACTERS, _MAX_PAIRS = 20_000_000, 1_000_000
-_CHUNK = 1000  # characters; sentencepiece passes over sentences of more than 4192 bytes
+_CHUNK = 1000  # characters; sentencepiece skips sentences of more than 4192 bytes
+_RESERVED = 3 + 256  # ids of PAD, END, UNKNOWN and the bytes
 
-# sentencepiece writes a space as U+2581, so that a U+2581 of the text would come back as a space: it is hidden behind
-# an escape that no text contains, and so is that escape.
+# sentencepiece writes a space as U+2581, so a U+2581 of the text would come back as a space. It is escaped with a
+# character that is not assigned, and so is that character.
 SPACE, ESCAPE = "\u2581", "\U0010ffff"
 
 
 class Vocabulary:
-    """A sentencepiece model. `decode(encode(text)) == text` for every text: what has no piece is spelled in bytes.
+    """A sentencepiece model. `decode(encode(text)) == text` for every text: bytes spell what has no piece.
 
     Args:
       model: the serialized sentencepiece model, as stored in `vocab.NAME.model`.
+
+    Attributes:
+      shortage: after training, a line for the user if the size was too small for the characters of the text; else "".
     """
 
     def __init__(self, model: bytes):
         self.model = model
+        self.shortage = ""
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
 
     @property
     def size(self) -> int:
-        """The number of ids: pad, end, unknown, 256 bytes and the pieces."""
+        """The number of ids: pad, end, unknown, the 256 bytes and the pieces."""
         return int(self._processor.vocab_size())
 
     @property
@@ -46,14 +52,14 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without the end token."""
-        return self._processor.encode(_hidden(text))
+        return self._processor.encode(_escape(text))
 
     def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of several texts."""
-        return self._processor.encode([_hidden(text) for text in texts], num_threads=1)
+        return self._processor.encode([_escape(text) for text in texts], num_threads=1)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, up to the first end token; padding and ids outside the vocabulary are passed over."""
+        """The text of ids up to the first end token; padding and ids outside the vocabulary are ignored."""
         kept = []
         for i in map(int, ids):
             if i == END:
@@ -65,67 +71,64 @@ class Vocabulary:
             text = text.replace(ESCAPE + "1", SPACE).replace(ESCAPE + "0", ESCAPE)
         return text
 
-    def lacks(self, symbols: Iterable[str]) -> list[str]:
-        """Those words that are not one piece each."""
+    def missing_symbols(self, symbols: Iterable[str]) -> list[str]:
+        """Returns the symbols that have no piece of their own."""
         return [symbol for symbol in symbols if self._processor.piece_to_id(SPACE + symbol) == UNKNOWN]
 
     def piece(self, i: int) -> str:
-        """The piece of an id, as people may read it: a space is shown as U+2581."""
+        """The piece of an id, with U+2581 for a space."""
         return str(self._processor.id_to_piece(i))
 
     def is_byte(self, i: int) -> bool:
-        """Whether an id is a single byte of a character that has no piece."""
+        """Whether an id stands for a single byte."""
         return bool(self._processor.is_byte(i))
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, symbols: Iterable[str] = ()) -> "Vocabulary":
-        """Trains on texts, as many of the first as fit in 1 GB of memory; the same texts give the same.
+        """Trains a vocabulary, on as many of the first texts as fit in 1 GB of memory; deterministic.
+
+        If the size is too small for the characters of the text, the rare ones get no piece and are spelled in bytes;
+        `shortage` then says so.
 
         Args:
           texts: any strings.
-          size: ids at most; there are fewer where the texts do not fill them.
-          symbols: words that are one piece each, such as "(NP" of a tree.
+          size: the largest number of ids; fewer if the texts do not fill them.
+          symbols: words that get a piece of their own, such as "(NP" of a tree.
 
         Raises:
-          UserError: there is no text, or the size does not hold the characters of the text.
+          UserError: there is no text, or the size does not even hold the bytes, the symbols and one character.
         """
-        stored = io.BytesIO()
-        chunks = _chunks(texts)
-        first = next(chunks, None)
-        if first is None:
+        chunks, symbols = list(_chunks(texts)), sorted(set(symbols))
+        if not any(chunk.strip("\n") for chunk in chunks):
             raise UserError("there is no text to build a vocabulary from")
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=itertools.chain([first], chunks),
-                model_writer=stored,
-                model_type="bpe",
-                vocab_size=size,
-                hard_vocab_limit=False,
-                pad_id=PAD,
-                eos_id=END,
-                unk_id=UNKNOWN,
-                bos_id=-1,
-                byte_fallback=True,
-                split_digits=True,
-                normalization_rule_name="identity",
-                user_defined_symbols=[SPACE + symbol for symbol in sorted(set(symbols))],
-                remove_extra_whitespaces=False,
-                character_coverage=0.9995,
-                num_threads=4,  # the result depends on this number and on nothing else of the machine
-                minloglevel=2,
-            )
+            return cls(_train(chunks, size, symbols, 0.9995))
         except RuntimeError as e:
-            if "required_chars" in str(e):
-                raise UserError(f"vocab_size={size} is too small for the characters of the text and 256 bytes") from e
-            raise
-        return cls(stored.getvalue())
+            required = re.search(r"required_chars\. \d+ vs (\d+)", str(e))
+            if not required:
+                raise
+            needed = required[1]
+        room = size - _RESERVED - len(symbols) - 1  # without the piece of a space
+        if room < 1:
+            raise UserError(
+                f"vocab_size={size} is too small: {_RESERVED + len(symbols)} ids are bytes, symbols and special "
+                f"tokens; vocab_size={needed} holds the characters of the text too"
+            )
+        # The other half of the room is for longer pieces.
+        kept, number = _common_characters(chunks, (room + 1) // 2)
+        vocabulary = cls(_train([_blank_out(chunk, kept) for chunk in chunks], size, symbols, 1.0))
+        vocabulary.shortage = (
+            f"vocab_size={size} is too small for the {number:,} different characters of the text: the rare ones are "
+            f"spelled in bytes (vocab_size={needed} holds all but the rarest 0.05%)"
+        )
+        return vocabulary
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
         """Reads a vocabulary file.
 
         Raises:
-          UserError: the file is missing or is no sentencepiece model.
+          UserError: the file is missing or not a sentencepiece model.
         """
         try:
             return cls(path.read_bytes())
@@ -135,20 +138,20 @@ class Vocabulary:
             raise UserError(f"{path}: not a vocabulary; delete it and run t2t-datagen again") from e
 
 
-def _hidden(text: str) -> str:
-    """A text without the sign that stands for a space in pieces."""
+def vocabulary_path(data_dir: Path, name: str) -> Path:
+    """The path of the vocabulary with that name."""
+    return data_dir / f"vocab.{name}.model"
+
+
+def _escape(text: str) -> str:
+    """Escapes the character that stands for a space in pieces."""
     if SPACE in text or ESCAPE in text:
         text = text.replace(ESCAPE, ESCAPE + "0").replace(SPACE, ESCAPE + "1")
     return text
 
 
-def vocabulary_path(data_dir: Path, name: str) -> Path:
-    """Where the vocabulary of that name is stored."""
-    return data_dir / f"vocab.{name}.model"
-
-
 def _chunks(texts: Iterable[str]) -> Iterator[str]:
-    """The texts within the limits, in chunks that sentencepiece takes."""
+    """Yields the texts up to the limits, in chunks that sentencepiece does not skip."""
     characters = 0
     pairs: set[str] = set()
     for text in texts:
@@ -158,3 +161,47 @@ def _chunks(texts: Iterable[str]) -> Iterator[str]:
             return
         for start in range(0, len(text), _CHUNK):
             yield text[start : start + _CHUNK]
+
+
+def _train(chunks: list[str], size: int, symbols: list[str], character_coverage: float) -> bytes:
+    """Trains a sentencepiece model and returns it serialized."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(chunks),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=size,
+        hard_vocab_limit=False,
+        pad_id=PAD,
+        eos_id=END,
+        unk_id=UNKNOWN,
+        bos_id=-1,
+        byte_fallback=True,
+        split_digits=True,
+        normalization_rule_name="identity",
+        user_defined_symbols=[SPACE + symbol for symbol in symbols],
+        remove_extra_whitespaces=False,
+        character_coverage=character_coverage,
+        num_threads=4,  # the model depends on this number, but not on the machine
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+def _common_characters(chunks: list[str], number: int) -> tuple[set[str], int]:
+    """Returns the most common characters and how many different ones there are. Spaces do not count."""
+    counts: collections.Counter[str] = collections.Counter()
+    for chunk in chunks:
+        counts.update(chunk)
+    for character in (" ", SPACE, "\n", "\0"):
+        del counts[character]
+    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    return set(ranked[:number]), len(ranked)
+
+
+def _blank_out(chunk: str, kept: set[str]) -> str:
+    """Replaces all other characters by NUL, which sentencepiece neither counts as a character nor merges.
+
+    Its own option, character_coverage, cannot leave out more than 2 % of the text.
+    """
+    return "".join(c if c in kept or c in (" ", SPACE) else "\0" for c in chunk)

@@ -1,7 +1,7 @@
-"""Generating by Apache Beam, for any of its runners, where one machine is too small.
+"""Generates with Apache Beam, on any of its runners, when one machine is too small.
 
-The files are those of `local`, byte for byte. The folders of data and of raw files must be there, under the same paths,
-wherever the pipeline works. What a killed run is taken up at is a split, not an example.
+The files are equal, byte for byte, to those of `local_engine`. The folders of data and of raw files must exist under
+the same paths on every worker. An interrupted generation resumes after the last complete split.
 """
 
 import bisect
@@ -30,14 +30,15 @@ from t2t_lite.datagen.shard_store import ShardStore, SplitProgress, incomplete, 
 from t2t_lite.errors import UserError
 from t2t_lite.progress import print_status
 
-_CHUNK = 64  # items that are worked on together
-_import = threading.Lock()
+_CHUNK = 64  # items per element of a collection
+_import_lock = threading.Lock()
 
-Numbered = list[tuple[int, Any]]
+NumberedItems = list[tuple[int, Any]]
+NumberedPart = tuple[int, encode_examples.EncodedPart]  # the number of its first item, and the part
 
 
 class BeamEngine:
-    """Surveys and stores problems by Beam pipelines.
+    """Makes the first pass over problems and writes their shards, in Beam pipelines.
 
     Args:
       options: Beam's own, such as ["--runner=DirectRunner", "--direct_num_workers=4"].
@@ -48,52 +49,52 @@ class BeamEngine:
         self._options = list(options)
         self._usr_dirs = list(usr_dirs)
 
-    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> FirstPass:
-        """Looks at the training split; see `LocalEngine.survey`."""
-        print_status(f"{job.name}, {job.train}: first look, by Beam")
-        empty = FirstPass.of(texts, labels, size)
-        answer = incomplete(job.data_dir / f"{job.name}.survey")
+    def first_pass(self, job: Job, texts: list[str], labels: list[str], sample_bytes: int) -> FirstPass:
+        """Makes the first pass over the training split; see `LocalEngine.first_pass`."""
+        print_status(f"{job.name}, {job.train}: first pass, with Beam")
+        empty = FirstPass.empty(texts, labels, sample_bytes)
+        result_file = incomplete(job.data_dir / f"{job.name}.first_pass")
         with self._pipeline() as pipeline:
             (
                 self._chunks(pipeline, job, job.train)
-                | "Look" >> beam.Map(partial(_look, job.spec, job.train, empty))
-                | beam.CombineGlobally(_Surveys(empty))
-                | "Answer" >> beam.Map(partial(_answer, answer))
+                | "First pass" >> beam.Map(partial(_first_pass, job.spec, job.train, empty))
+                | beam.CombineGlobally(_MergeFirstPasses(empty))
+                | "Write result" >> beam.Map(partial(_write_result, result_file))
             )
-        return _answered(answer)
+        return _read_result(result_file)
 
     def store(self, job: Job, store: ShardStore) -> None:
         """Writes the shards of the splits that are missing; see `LocalEngine.store`."""
         for split in job.problem.splits:
             if split not in store.splits or not store.splits[split].done:
-                print_status(f"{job.name}, {split}: by Beam")
+                print_status(f"{job.name}, {split}: with Beam")
                 store.splits[split] = self._store_split(job, split)
             progress = store.splits[split]
             job.check_broken(split, progress.broken, progress.items)
-            job.check_not_empty(split, progress.tally.examples)
-            store.save()
+            job.check_not_empty(split, progress.stats.examples)
+            store.save_progress()
 
     def _store_split(self, job: Job, split: str) -> SplitProgress:
-        answer = incomplete(job.data_dir / f"{job.name}.answer")
-        stem = str(job.data_dir / f"{job.name}-{split}")
+        result_file = incomplete(job.data_dir / f"{job.name}.split_progress")
+        stem = f"{job.name}-{split}"
         with self._pipeline() as pipeline:
             parts = self._chunks(pipeline, job, split) | "Encode" >> beam.Map(partial(_encode, job.spec, split))
-            counted = parts | "Count" >> beam.CombineGlobally(_Counts())
-            progress = beam.pvalue.AsSingleton(counted)
+            merged = parts | "Count" >> beam.CombineGlobally(_MergeProgress())
+            progress = beam.pvalue.AsSingleton(merged)
             shards = (
                 parts
-                | "Deal out" >> beam.FlatMap(_dealt, stem, job.shards(split), progress)
+                | "Assign to shards" >> beam.FlatMap(_assign_to_shards, stem, job.shards(split), progress)
                 | beam.GroupByKey()
-                | "Write" >> beam.MapTuple(_write)
+                | "Write shard" >> beam.MapTuple(partial(_write_shard, job.data_dir))
                 | beam.combiners.ToList()
             )
-            shards | "Answer" >> beam.Map(partial(_answer_progress, answer), progress)
-        return _answered(answer)
+            shards | "Write result" >> beam.Map(partial(_write_progress, result_file), progress)
+        return _read_result(result_file)
 
     @contextlib.contextmanager
     def _pipeline(self) -> Iterator[beam.Pipeline]:
-        """A pipeline that runs on leaving; the user's mistakes come out of it as they were raised, and nothing else."""
-        logger = logging.getLogger("apache_beam")  # writes the traceback of what is raised, which is raised, too
+        """A pipeline that runs on leaving. Raises a worker's UserError without the text that Beam adds."""
+        logger = logging.getLogger("apache_beam")  # logs the traceback of each error that it raises
         level = logger.level
         logger.setLevel(logging.CRITICAL)
         try:
@@ -105,18 +106,18 @@ class BeamEngine:
             logger.setLevel(level)
 
     def _chunks(self, pipeline: beam.Pipeline, job: Job, split: str) -> beam.PCollection:
-        """The items of a split, numbered, in chunks that runners may spread; one worker reads them off."""
+        """The numbered items of a split in chunks: one worker reads them, then they are spread over all."""
         return (
             pipeline
             | beam.Create([split])
             | "Read" >> beam.FlatMap(partial(_read, job.spec, self._usr_dirs))
             | beam.Reshuffle()
-            | "Know" >> beam.Map(partial(_known, self._usr_dirs))
+            | "Import usr_dirs" >> beam.Map(partial(_after_import, self._usr_dirs))
         )
 
 
-class _Surveys(beam.CombineFn):
-    """Merges surveys."""
+class _MergeFirstPasses(beam.CombineFn):
+    """Merges the first passes of chunks."""
 
     def __init__(self, empty: FirstPass):
         self._empty = pickle.dumps(empty)
@@ -124,8 +125,8 @@ class _Surveys(beam.CombineFn):
     def create_accumulator(self) -> FirstPass:
         return pickle.loads(self._empty)
 
-    def add_input(self, accumulator: FirstPass, found: FirstPass) -> FirstPass:
-        accumulator.merge(found)
+    def add_input(self, accumulator: FirstPass, chunk: FirstPass) -> FirstPass:
+        accumulator.merge(chunk)
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[FirstPass]) -> FirstPass:
@@ -138,16 +139,16 @@ class _Surveys(beam.CombineFn):
         return accumulator
 
 
-class _Counts(beam.CombineFn):
-    """Adds up what is known of parts, apart from their records."""
+class _MergeProgress(beam.CombineFn):
+    """Merges all that is known of encoded parts, except their records, into a SplitProgress."""
 
     def create_accumulator(self) -> SplitProgress:
         return SplitProgress()
 
-    def add_input(self, accumulator: SplitProgress, numbered: tuple[int, encode_examples.EncodedPart]) -> SplitProgress:
+    def add_input(self, accumulator: SplitProgress, numbered: NumberedPart) -> SplitProgress:
         part = numbered[1]
         accumulator.items += part.items
-        accumulator.tally.add(part.tally)
+        accumulator.stats.merge(part.stats)
         accumulator.broken += part.broken
         return accumulator
 
@@ -155,7 +156,7 @@ class _Counts(beam.CombineFn):
         merged = SplitProgress(done=True)
         for accumulator in accumulators:
             merged.items += accumulator.items
-            merged.tally.add(accumulator.tally)
+            merged.stats.merge(accumulator.stats)
             merged.broken += accumulator.broken
         return merged
 
@@ -164,68 +165,68 @@ class _Counts(beam.CombineFn):
         return accumulator
 
 
-def _read(spec: encode_examples.ProblemSpec, usr_dirs: list[str], split: str) -> Iterator[Numbered]:
-    """The numbered items of a split, in chunks."""
-    _known(usr_dirs, None)
+def _read(spec: encode_examples.ProblemSpec, usr_dirs: list[str], split: str) -> Iterator[NumberedItems]:
+    """Yields the numbered items of a split, in chunks."""
+    _after_import(usr_dirs, None)
     items = enumerate(encode_examples.resolved_problem(spec).examples(split, Path(spec.raw_dir)))
     return iter(lambda: list(itertools.islice(items, _CHUNK)), [])
 
 
-def _known(usr_dirs: list[str], chunk: Any) -> Any:
-    """Passes on what it is given, once the worker knows the user's problems."""
-    with _import:
+def _after_import(usr_dirs: list[str], chunk: Any) -> Any:
+    """Imports the user's folders in this worker; returns the chunk as it is."""
+    with _import_lock:
         registry.import_usr_dirs(usr_dirs)
     return chunk
 
 
-def _look(spec: encode_examples.ProblemSpec, split: str, empty: FirstPass, chunk: Numbered) -> FirstPass:
-    """The survey of a chunk."""
-    found = pickle.loads(pickle.dumps(empty))
-    wanted = [(number, item) for number, item in chunk if found.meet(number, item)]
-    found.add(encode_examples.extract(spec, split, found.keys, wanted))
-    return found
+def _first_pass(spec: encode_examples.ProblemSpec, split: str, empty: FirstPass, chunk: NumberedItems) -> FirstPass:
+    """The first pass over one chunk."""
+    result = pickle.loads(pickle.dumps(empty))
+    needed = [(number, item) for number, item in chunk if result.add_item(number, item)]
+    result.add_values(encode_examples.extract(spec, split, result.keys, needed))
+    return result
 
 
-def _encode(spec: encode_examples.ProblemSpec, split: str, chunk: Numbered) -> tuple[int, encode_examples.EncodedPart]:
-    """The number of a chunk's first item, and what became of the chunk."""
+def _encode(spec: encode_examples.ProblemSpec, split: str, chunk: NumberedItems) -> NumberedPart:
     return chunk[0][0], encode_examples.encode(spec, split, chunk)
 
 
-def _dealt(
-    numbered: tuple[int, encode_examples.EncodedPart], stem: str, shards: int, progress: SplitProgress
+def _assign_to_shards(
+    numbered: NumberedPart, stem: str, shards: int, progress: SplitProgress
 ) -> Iterator[tuple[str, tuple[int, bytes]]]:
-    """(path of a shard, (position in the split, records)) of a part: record n goes into shard n modulo their number."""
+    """Yields (name of a shard, (position in the split, records)): record n goes into shard n modulo their number."""
     first, part = numbered
-    start = first - bisect.bisect_left(progress.broken, (first, ""))  # broken ones have no position
-    number = number_of_shards(progress.tally, shards)
+    start = first - bisect.bisect_left(progress.broken, (first, ""))  # broken examples have no position
+    number = number_of_shards(progress.stats, shards)
     for shard in range(number):
         records = part.records[(shard - start) % number :: number]
         if records:
             yield shard_name(stem, shard, number), (start, b"".join(records))
 
 
-def _write(path: str, dealt: Iterable[tuple[int, bytes]]) -> Shard:
-    """Writes a shard, whose records are held in memory to be sorted."""
-    content = b"".join(records for _, records in sorted(dealt))
-    # A runner may write one twice at the same time.
-    temporary = incomplete(Path(f"{path}.{uuid.uuid4().hex}"))
+def _write_shard(data_dir: Path, name: str, parts: Iterable[tuple[int, bytes]]) -> Shard:
+    """Writes one shard, sorted in memory by position."""
+    content = b"".join(records for _, records in sorted(parts))
+    path = incomplete(data_dir / name)
+    # A runner may execute this twice at the same time, so each execution has a file of its own.
+    temporary = incomplete(data_dir / f"{name}.{uuid.uuid4().hex}")
     temporary.write_bytes(content)
-    temporary.replace(incomplete(Path(path)))
-    return Shard(Path(path).name, len(content), zlib.crc32(content))
+    temporary.replace(path)
+    return Shard(name, len(content), zlib.crc32(content))
 
 
-def _answer_progress(path: Path, shards: list[Shard], progress: SplitProgress) -> None:
-    """Writes the progress of a split that is whole."""
+def _write_progress(path: Path, shards: list[Shard], progress: SplitProgress) -> None:
+    """Writes the progress of a complete split for the process that started the pipeline."""
     shards = sorted(shards, key=lambda shard: shard.name)
-    _answer(path, SplitProgress(progress.items, progress.tally, progress.broken, shards, done=True))
+    _write_result(path, SplitProgress(progress.items, progress.stats, progress.broken, shards, done=True))
 
 
-def _answer(path: Path, answer: Any) -> None:
-    """What a pipeline found out, for the process that started it."""
-    write_atomically(path, pickle.dumps(answer))
+def _write_result(path: Path, result: Any) -> None:
+    """Writes the result of a pipeline for the process that started it."""
+    write_atomically(path, pickle.dumps(result))
 
 
-def _answered(path: Path) -> Any:
-    answer = pickle.loads(path.read_bytes())
+def _read_result(path: Path) -> Any:
+    result = pickle.loads(path.read_bytes())
     path.unlink()
-    return answer
+    return result

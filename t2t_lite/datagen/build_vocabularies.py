@@ -1,4 +1,4 @@
-"""Building the vocabularies that problems share, and their agreement about them."""
+"""Builds the vocabularies that problems share, and checks that their declarations agree."""
 
 import itertools
 import json
@@ -14,29 +14,30 @@ from t2t_lite.progress import print_status
 
 
 def check_sizes(jobs: list[Job], data_dir: Path) -> None:
-    """Raises UserError where problems, to be stored or stored before, declare a vocabulary with different sizes."""
-    declared: dict[str, dict[int, str]] = {}  # vocabulary -> size -> who says so
+    """Raises UserError if problems, to be generated or already stored, declare one vocabulary with several sizes."""
+    declared: dict[str, dict[int, str]] = {}  # vocabulary -> size -> a problem that declares it
     for job in jobs:
         for text in job.texts.values():
             declared.setdefault(text.vocab, {}).setdefault(text.vocab_size, f"'{job.name}'")
     named = {job.name for job in jobs}
     for path in sorted(data_dir.glob("*.manifest.json")):
         for name, text in _stored_texts(path):
-            # One that is generated again has built nothing, or what it has built is there still.
+            # The old declaration of a problem that is generated again counts only while its vocabulary exists.
             if name not in named or vocabulary_path(data_dir, text.vocab).exists():
                 declared.setdefault(text.vocab, {}).setdefault(text.vocab_size, f"'{name}' (stored in {data_dir})")
     for vocab, sizes in declared.items():
         if len(sizes) > 1:
-            told = ", ".join(f"{size} by {who}" for size, who in sizes.items())
+            listed = ", ".join(f"{size} by {problem}" for size, problem in sizes.items())
             path = vocabulary_path(data_dir, vocab)
-            anew = f", or delete {path} to build it anew" if path.exists() else ""
+            rebuild = f", or delete {path} to build it again" if path.exists() else ""
             raise UserError(
-                f"vocabulary '{vocab}' is declared with different sizes: {told}; give it one size or two names{anew}"
+                f"vocabulary '{vocab}' is declared with different sizes: {listed}; "
+                f"give it one size or two names{rebuild}"
             )
 
 
 def missing(jobs: list[Job], data_dir: Path) -> dict[str, list[str]]:
-    """{vocabulary that is to be built: the problems that name it}; says which ones stay as they are."""
+    """Returns {vocabulary to build: problems that use it}; prints a line for each vocabulary that exists already."""
     users: dict[str, list[str]] = {}
     for job in jobs:
         for text in job.texts.values():
@@ -45,25 +46,26 @@ def missing(jobs: list[Job], data_dir: Path) -> dict[str, list[str]]:
     for name in list(users):
         path = vocabulary_path(data_dir, name)
         if path.exists():
-            lacking = Vocabulary.load(path).lacks(_symbols(name, jobs))
-            told = f", though it lacks {', '.join(lacking[:3])} and so on as pieces of their own" if lacking else ""
-            print_status(f"vocabulary '{name}': stays as it was built{told} ({path})")
+            lacking = Vocabulary.load(path).missing_symbols(_symbols(name, jobs))
+            note = f", although symbols such as {', '.join(lacking[:3])} have no piece of their own" if lacking else ""
+            print_status(f"vocabulary '{name}': kept as it is{note} ({path})")
             del users[name]
     return users
 
 
-def build(name: str, jobs: list[Job], surveys: list[FirstPass], data_dir: Path) -> None:
-    """Builds a vocabulary of the text that was sampled of the jobs that name it, in bounded memory.
+def build(name: str, jobs: list[Job], first_passes: list[FirstPass], data_dir: Path) -> None:
+    """Builds a vocabulary from the text samples of all jobs that use it, in bounded memory.
 
     Raises:
-      UserError: there is no text, or too many characters for the vocabulary's size.
+      UserError: there is no text, or the vocabulary's size is too small.
     """
-    users = [(job, found) for job, found in zip(jobs, surveys, strict=True) if _keys(name, job)]
+    users = [(job, result) for job, result in zip(jobs, first_passes, strict=True) if _keys(name, job)]
     samples = [
-        (example[key] for example in found.texts for key in _keys(name, job) if key in example) for job, found in users
+        (example[key] for example in result.texts for key in _keys(name, job) if key in example)
+        for job, result in users
     ]
-    # In turns, so that each has its share where not all of it is taken.
-    texts = (text for turn in itertools.zip_longest(*samples) for text in turn if text is not None)
+    # Interleaved, because training may use only the first part: each problem gets its part of it.
+    texts = (text for texts in itertools.zip_longest(*samples) for text in texts if text is not None)
     size = next(text.vocab_size for job, _ in users for text in job.texts.values() if text.vocab == name)
     try:
         vocabulary = Vocabulary.train(texts, size, _symbols(name, jobs))
@@ -71,23 +73,25 @@ def build(name: str, jobs: list[Job], surveys: list[FirstPass], data_dir: Path) 
         raise UserError(f"vocabulary '{name}' of {', '.join(job.name for job, _ in users)}: {e}") from e
     path = vocabulary_path(data_dir, name)
     write_atomically(path, vocabulary.model)
+    if vocabulary.shortage:
+        print_status(f"vocabulary '{name}': {vocabulary.shortage}")
     print_status(f"vocabulary '{name}': {vocabulary.size:,} pieces in {path}")
 
 
 def _keys(name: str, job: Job) -> list[str]:
-    """The features of a problem that are written in a vocabulary."""
+    """The features of a problem that use a vocabulary."""
     return [key for key, text in job.texts.items() if text.vocab == name]
 
 
 def _symbols(name: str, jobs: list[Job]) -> list[str]:
-    """The words that a vocabulary keeps whole."""
+    """The symbols that all problems declare for a vocabulary."""
     return sorted(
         {symbol for job in jobs for text in job.texts.values() if text.vocab == name for symbol in text.symbols}
     )
 
 
 def _stored_texts(path: Path) -> list[tuple[str, Text]]:
-    """(problem, text feature) of a manifest; nothing of one that cannot be read: its problem is generated again."""
+    """(problem, text feature) of a manifest; empty if it cannot be read, because its problem is generated again."""
     try:
         stored = json.loads(path.read_text(encoding="utf8"))
         features = [from_dict(stored["declaration"][key]) for key in ("inputs", "targets")]

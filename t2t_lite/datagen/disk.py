@@ -1,4 +1,4 @@
-"""The folder of records before anything is written there: is there room for it, and is nobody else at work?"""
+"""Checks of the data folder before records are written: free space, and a lock against a second t2t-datagen."""
 
 import contextlib
 import fcntl
@@ -12,27 +12,27 @@ from t2t_lite.progress import format_bytes
 
 
 def check_space(data_dir: Path, needed: dict[str, int]) -> None:
-    """Raises UserError where the folder's disk has less space than is needed.
+    """Raises UserError if the records need more space than is free.
 
     Args:
       data_dir: the folder.
-      needed: {problem: bytes, estimated}.
+      needed: {problem: estimated bytes}.
     """
     total, free = sum(needed.values()), shutil.disk_usage(data_dir).free
     if total > free:
         each = ", ".join(f"{name} {format_bytes(size)}" for name, size in needed.items())
         raise UserError(
             f"--data_dir: {data_dir} has {format_bytes(free)} free, and the records need about {format_bytes(total)} "
-            f"({each}): make room, or generate fewer problems at once"
+            f"({each}): free some space, or generate fewer problems at once"
         )
 
 
 @contextlib.contextmanager
 def lock_folder(data_dir: Path) -> Iterator[None]:
-    """Keeps every other t2t-datagen of this machine out of the folder, until this process leaves or dies.
+    """Locks the folder against any other t2t-datagen of this machine. The lock ends with the process, even if killed.
 
     Raises:
-      UserError: one is at work in it.
+      UserError: another t2t-datagen holds the lock.
     """
     descriptor = os.open(data_dir, os.O_RDONLY)
     try:
@@ -40,7 +40,7 @@ def lock_folder(data_dir: Path) -> Iterator[None]:
     except BlockingIOError as e:
         os.close(descriptor)
         raise UserError(
-            f"--data_dir: another t2t-datagen is at work in {data_dir}: wait for it, or name all problems in one call"
+            f"--data_dir: another t2t-datagen is running in {data_dir}: wait for it, or name all problems in one call"
         ) from e
     except OSError:  # a file system without locks
         pass

@@ -1,4 +1,4 @@
-"""Converts and serializes raw examples. Runs in datagen's worker processes, without TensorFlow."""
+"""Converts, encodes and serializes raw examples. Runs in datagen's worker processes, without TensorFlow."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from t2t_lite.problems.problem import Problem, get_problem
 
 @dataclass(frozen=True)
 class ProblemSpec:
-    """What a worker must know to take up a problem.
+    """What a worker needs to construct a resolved problem.
 
     Attributes:
       problem: its name.
       raw_dir: the folder of its raw files.
-      data_dir: where the vocabularies are.
-      declaration: of the resolved problem, as JSON.
+      data_dir: the folder of the vocabularies.
+      declaration: the declaration of the resolved problem, as JSON.
     """
 
     problem: str
@@ -35,19 +35,19 @@ class ProblemSpec:
 
 @dataclass
 class EncodedPart:
-    """What became of some items that follow each other.
+    """The result of encoding consecutive items of a split.
 
     Attributes:
-      items: how many.
-      records: the examples as framed records, in order.
-      broken: (the item's number in the split, why it cannot be stored) of the rest.
-      tally: what is counted of the records.
+      items: the number of items.
+      records: the framed records of the examples, in order.
+      broken: (the item's number in the split, reason) of the items that cannot be stored.
+      stats: the statistics of the records.
     """
 
     items: int
     records: list[bytes]
     broken: list[tuple[int, str]]
-    tally: SplitStats
+    stats: SplitStats
 
 
 def extract(
@@ -57,28 +57,28 @@ def extract(
 
     Args:
       spec: the problem.
-      split: which split the items are of.
+      split: the split of the items.
       keys: of "inputs", "targets".
       items: (number in the split, what `Problem.examples` yielded).
 
     Returns:
-      (number, the values) of each item; in place of the values, why a broken example has none.
+      (number, values) for each item; for a broken item the error takes the place of the values.
     """
     problem = resolved_problem(spec)
-    found: list[tuple[int, list[Any] | UserError]] = []
+    extracted: list[tuple[int, list[Any] | UserError]] = []
     for number, item in items:
         try:
             example = _convert(problem, split, number, item)
-            found.append((number, [_made(example[key]) for key in keys]))
+            extracted.append((number, [_evaluated(example[key]) for key in keys]))
         except UserError as e:
-            found.append((number, e))
+            extracted.append((number, e))
         except Exception as e:
-            found.append((number, UserError(f"{_where(problem, split, number)}: {type(e).__name__}: {e}")))
-    return found
+            extracted.append((number, UserError(f"{_place(problem, split, number)}: {type(e).__name__}: {e}")))
+    return extracted
 
 
 def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> EncodedPart:
-    """Converts and serializes items, given as to `extract`."""
+    """Converts, encodes and serializes items; the arguments are those of `extract`."""
     problem, vocabularies = resolved_problem(spec), _vocabularies(spec)
     part = EncodedPart(len(items), [], [], SplitStats())
     examples: dict[int, dict[str, Any]] = {}
@@ -88,38 +88,42 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
         except UserError as e:
             part.broken.append((number, str(e)))
     features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
-    tokens = {key: _tokens(feature, key, examples, vocabularies) for key, feature in features.items()}
+    token_ids = {key: _token_ids(feature, key, examples, vocabularies) for key, feature in features.items()}
     for number, example in examples.items():
         stored: dict[str, bytes | list[int]] = {}
         sizes = {}
         try:
             for key, feature in features.items():
-                ids = tokens[key].get(number)
+                ids = token_ids[key].get(number)
                 if ids is not None:
                     stored[key], sizes[key] = ids, len(ids)
                     continue
                 try:
-                    stored[key], sizes[key] = encode_value(feature, _made(example[key]), vocabularies)
+                    stored[key], sizes[key] = encode_value(feature, _evaluated(example[key]), vocabularies)
                 except Exception as e:
                     reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
-                    raise UserError(f"{_where(problem, split, number)}, {key}: {reason}") from e
+                    raise UserError(f"{_place(problem, split, number)}, {key}: {reason}") from e
         except UserError as e:
             part.broken.append((number, str(e)))
         else:
             record = frame_record(serialize(stored))
             part.records.append(record)
-            part.tally.count(features, sizes, len(record))
+            part.stats.add_example(features, sizes, len(record))
     part.broken.sort()
     return part
 
 
-def _made(value: Any) -> Any:
-    """A value that `Problem.convert` gave, which may be a function that makes it."""
-    return _encodable(value()) if callable(value) else value
+def _evaluated(value: Any) -> Any:
+    """A value of a converted example, which may be a function that returns it."""
+    return _checked_text(value()) if callable(value) else value
 
 
-def _encodable(value: Any) -> Any:
-    """The value, unless it is a text that has no UTF-8, which sentencepiece fails at."""
+def _checked_text(value: Any) -> Any:
+    """Returns the value.
+
+    Raises:
+      UserError: it is a text with a lone surrogate, which has no UTF-8 form and which sentencepiece rejects.
+    """
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode("utf8")
@@ -128,10 +132,10 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _tokens(
+def _token_ids(
     feature: Feature, key: str, examples: dict[int, dict[str, Any]], vocabularies: dict[str, Vocabulary]
 ) -> dict[int, list[int]]:
-    """The ids of one side of those examples where it is text, which is quicker than one by one."""
+    """{number: token ids} of the examples with text under a key, encoded in one call, which is faster."""
     if not isinstance(feature, Text):
         return {}
     texts = {number: example[key] for number, example in examples.items() if isinstance(example[key], str)}
@@ -140,7 +144,7 @@ def _tokens(
 
 @lru_cache(maxsize=16)
 def resolved_problem(spec: ProblemSpec) -> Problem:
-    """The problem that a worker is told of."""
+    """The problem of a spec, resolved."""
     problem = get_problem(spec.problem)
     problem.resolve(Path(spec.raw_dir))
     problem.adopt(json.loads(spec.declaration))
@@ -152,21 +156,21 @@ def _vocabularies(spec: ProblemSpec) -> dict[str, Vocabulary]:
     return load_vocabularies(resolved_problem(spec), Path(spec.data_dir))
 
 
-def forget() -> None:
-    """Drops what is kept of problems and vocabularies; their files may have changed since."""
+def clear_caches() -> None:
+    """Clears the caches of problems and vocabularies, whose files may have changed."""
     resolved_problem.cache_clear()
     _vocabularies.cache_clear()
 
 
-def _where(problem: Problem, split: str, number: int) -> str:
+def _place(problem: Problem, split: str, number: int) -> str:
     return f"problem '{problem.name}', split '{split}', example {number}"
 
 
 def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, Any]:
-    """The example of an item.
+    """Converts an item to an example.
 
     Raises:
-      UserError: there is none; the text names the item, or the file and line that the problem names.
+      UserError: the item is broken. The text names the item, or the file and line if the problem does.
     """
     if isinstance(item, UserError):
         raise item
@@ -175,12 +179,12 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
     except UserError:
         raise
     except Exception as e:
-        raise UserError(f"{_where(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
+        raise UserError(f"{_place(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
     if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
-        raise UserError(f"{_where(problem, split, number)}: not a dict with 'inputs' and 'targets'")
+        raise UserError(f"{_place(problem, split, number)}: not a dict with 'inputs' and 'targets'")
     for key in ("inputs", "targets"):
         try:
-            _encodable(example[key])
+            _checked_text(example[key])
         except UserError as e:
-            raise UserError(f"{_where(problem, split, number)}, {key}: {e}") from e
+            raise UserError(f"{_place(problem, split, number)}, {key}: {e}") from e
     return example

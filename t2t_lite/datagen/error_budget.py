@@ -1,49 +1,50 @@
-"""Examples that cannot be stored: how many are borne, and the report that names them."""
+"""The error budget for broken examples (--max_bad) and the report that lists them."""
 
 from pathlib import Path
 
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.errors import UserError
 
-_EARLY = 10_000  # before so many examples of a split are seen, a share of them is taken for a share of this many
+_MIN_EXAMPLES = 10_000  # before the end of a split, the budget is computed for at least this many examples
 
 
 def check(split: str, broken: list[tuple[int, str]], items: int, max_bad: float, ended: bool, report: Path) -> None:
-    """Raises UserError where more of a split's examples are broken than may be.
+    """Raises UserError if more examples of a split are broken than the budget allows.
 
     Args:
-      split: its name.
-      broken: (number, what is wrong) of the broken ones.
-      items: how many were seen, broken ones included.
-      max_bad: the share of all that may be broken.
-      ended: whether that was the whole split. Before, an unlucky beginning is borne.
-      report: the file that will name the broken ones, if there are several.
+      split: the split's name.
+      broken: (number, reason) of the broken examples.
+      items: the number of examples seen, broken ones included.
+      max_bad: the fraction of examples that may be broken.
+      ended: whether these are all examples of the split. If not, many broken ones at the beginning are tolerated.
+      report: where to list the broken examples if there are several.
     """
-    if len(broken) <= max_bad * max(items, 0 if ended else _EARLY) + 1e-9:
+    if len(broken) <= max_bad * max(items, 0 if ended else _MIN_EXAMPLES) + 1e-9:
         return
     more = ""
     if len(broken) > 1:
         write_report(report, {split: broken})
-        more = f": {report} names them"
+        more = f"; {report} names them"
     raise UserError(
         f"{broken[0][1]} ({len(broken):,} of {items:,} examples of split '{split}'{'' if ended else ' so far'} are "
-        f"broken, --max_bad={100 * max_bad:g}% are left out{more})"
+        f"broken, --max_bad={100 * max_bad:g}% allows fewer{more})"
     )
 
 
 def report_path(data_dir: Path, problem: str) -> Path:
-    """Where the broken examples of a problem are named."""
+    """The path of the report on a problem's broken examples."""
     return data_dir / f"{problem}.broken.tsv"
 
 
 def write_report(path: Path, broken: dict[str, list[tuple[int, str]]]) -> None:
-    """Names broken examples, {split: them}, one a line: split, number, what is wrong; no file where there is none."""
+    """Writes one line `SPLIT<TAB>NUMBER<TAB>REASON` for each broken example; removes the file if there are none."""
     lines = [
         f"{split}\t{number}\t{' '.join(reason.split())}\n"
         for split, examples in broken.items()
         for number, reason in examples
     ]
     if lines:
-        write_atomically(path, "".join(lines).encode("utf8"))
+        # A reason may name a file whose name is not UTF-8, which Python holds as lone surrogates.
+        write_atomically(path, "".join(lines).encode("utf8", "backslashreplace"))
     else:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is learnt of a training split before anything is stored: for vocabularies, classes and the disk."""
+"""The first pass over a training split: samples text for the vocabularies, collects classes, counts examples."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -6,19 +6,20 @@ from typing import Any, ClassVar
 from t2t_lite.datagen.reservoir_sample import ReservoirSample
 from t2t_lite.errors import UserError
 
-_PER_TEXT = 100  # bytes that Python adds to a string
-_LONGEST = 10_000  # characters of one text that a sample takes
+_STRING_OVERHEAD = 100  # bytes that Python adds to a string
+_MAX_TEXT = 10_000  # characters of one text that the sample keeps
 
 
 @dataclass
 class FirstPass:
-    """What was found in a split.
+    """Results of the first pass.
 
     Attributes:
-      texts: an even sample of the text: {feature: text} of an example.
-      items: a few raw items, evenly sampled: (number, item).
-      classes: {feature: the class names met}.
-      broken: (number, what is wrong) of the broken examples met.
+      texts: a sample of the text: {feature: text} of an example.
+      items: a sample of the raw items: (number, item).
+      classes: {feature: the class names seen}.
+      keys: the features whose values are needed: those of `texts`, then those of `classes`.
+      broken: (number, reason) of the broken examples seen.
       count: the number of items.
     """
 
@@ -29,48 +30,51 @@ class FirstPass:
     broken: list[tuple[int, str]]
     count: int = 0
 
-    ENOUGH: ClassVar[int] = 32  # items to tell how large records become
+    SAMPLE_ITEMS: ClassVar[int] = 32  # raw items kept, to estimate the size of a record
 
     @classmethod
-    def of(cls, texts: list[str], labels: list[str], size: int) -> "FirstPass":
-        """An empty one.
+    def empty(cls, texts: list[str], labels: list[str], sample_bytes: int) -> "FirstPass":
+        """Returns an empty one.
 
         Args:
-          texts: the features to sample text of.
-          labels: the features to collect classes of.
-          size: what the sample of text may take, in bytes.
+          texts: the features whose text is sampled.
+          labels: the features whose classes are collected.
+          sample_bytes: the size of the text sample in memory.
         """
-        return cls(
-            ReservoirSample(size), ReservoirSample(cls.ENOUGH), {key: set() for key in labels}, [*texts, *labels], []
-        )
+        classes: dict[str, set[str]] = {key: set() for key in labels}
+        return cls(ReservoirSample(sample_bytes), ReservoirSample(cls.SAMPLE_ITEMS), classes, [*texts, *labels], [])
 
-    def meet(self, number: int, item: Any) -> bool:
-        """Counts an item; returns whether it is to be extracted: whether it may be in the sample or has a class."""
+    def add_item(self, number: int, item: Any) -> bool:
+        """Counts a raw item. Returns whether its values are needed: for a class, or perhaps for the text sample."""
         self.count += 1
         if isinstance(item, UserError):
-            self._leave_out(number, item)
+            self._add_broken(number, item)
             return False
         self.items.add(number, 1, (number, item))
         return bool(self.classes) or (bool(self.keys) and self.texts.wants(number))
 
-    def add(self, answers: list[tuple[int, list[Any] | UserError]]) -> None:
-        """Takes what `encode_examples.extract` found in some items."""
-        for number, values in answers:
+    def add_values(self, extracted: list[tuple[int, list[Any] | UserError]]) -> None:
+        """Adds values that `encode_examples.extract` returned.
+
+        Raises:
+          UserError: the name of a class is not a string.
+        """
+        for number, values in extracted:
             if isinstance(values, UserError):
-                self._leave_out(number, values)
+                self._add_broken(number, values)
                 continue
-            found = dict(zip(self.keys, values, strict=True))
+            by_key = dict(zip(self.keys, values, strict=True))
             for key, names in self.classes.items():
-                name = found.pop(key)
+                name = by_key.pop(key)
                 if not isinstance(name, str):
                     raise UserError(f"{key}: class names must be text, not {type(name).__name__}")
                 names.add(name)
-            # What is no text is told when it comes to be stored.
-            texts = {key: value[:_LONGEST] for key, value in found.items() if isinstance(value, str)}
-            self.texts.add(number, sum(len(text) + _PER_TEXT for text in texts.values()), texts)
+            # A value that is not a string is reported when it is encoded.
+            texts = {key: value[:_MAX_TEXT] for key, value in by_key.items() if isinstance(value, str)}
+            self.texts.add(number, sum(len(text) + _STRING_OVERHEAD for text in texts.values()), texts)
 
     def merge(self, other: "FirstPass") -> None:
-        """Takes what was found in other items of the split."""
+        """Adds the results for other items of the split."""
         self.texts.merge(other.texts)
         self.items.merge(other.items)
         for key, names in other.classes.items():
@@ -79,5 +83,5 @@ class FirstPass:
             self.broken = sorted([*self.broken, *other.broken])
         self.count += other.count
 
-    def _leave_out(self, number: int, error: UserError) -> None:
+    def _add_broken(self, number: int, error: UserError) -> None:
         self.broken.append((number, str(error)))

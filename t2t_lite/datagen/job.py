@@ -1,4 +1,4 @@
-"""One problem on its way into records: what every way of generating it must know."""
+"""One problem to generate: its raw files, its features, and what its records depend on."""
 
 import contextlib
 import dataclasses
@@ -23,16 +23,16 @@ from t2t_lite.problems.problem import Problem
 
 
 class Job:
-    """A problem, its raw files, and where its records go.
+    """A problem, its raw files, and the folder of its records.
 
     Args:
       problem: as registered; it is resolved here.
-      data_dir: where records go.
-      raw_root: the raw files; a problem NAME.SOURCE reads the folder SOURCE in it.
-      max_bad: the share of a split's examples that may be broken.
+      data_dir: the folder of the records.
+      raw_root: the folder of the raw files; a problem NAME.SOURCE reads its subfolder SOURCE.
+      max_bad: the fraction of a split's examples that may be broken.
 
     Raises:
-      UserError: the raw files are missing or wrong.
+      UserError: the raw files are missing or wrong, or the problem's declaration cannot be stored.
     """
 
     def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float):
@@ -41,6 +41,10 @@ class Job:
         self.raw_dir = raw_root / problem.source if problem.source else raw_root
         self.max_bad = max_bad
         self.declared = problem.declaration()
+        try:
+            json.dumps(self.declared, allow_nan=False)
+        except (TypeError, ValueError) as e:
+            raise UserError(f"problem '{problem.name}': its declaration cannot be written as JSON: {e}") from e
         for split in problem.splits:
             if not re.fullmatch(r"\w+", split):
                 raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
@@ -56,7 +60,7 @@ class Job:
 
     @property
     def train(self) -> str:
-        """The split that is trained on."""
+        """The name of the training split."""
         return self.problem.splits[0]
 
     @property
@@ -71,12 +75,12 @@ class Job:
 
     @property
     def open_labels(self) -> list[str]:
-        """The features whose classes have still to be collected."""
+        """The label features whose classes are not known yet."""
         return [key for key, feature in self.features.items() if isinstance(feature, Label) and not feature.classes]
 
     @property
     def spec(self) -> encode_examples.ProblemSpec:
-        """What workers must know."""
+        """What a worker needs to know."""
         declaration = json.dumps(self.problem.declaration())
         return encode_examples.ProblemSpec(self.name, str(self.raw_dir), str(self.data_dir), declaration)
 
@@ -90,10 +94,10 @@ class Job:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What the records depend on; of the raw files, those of a problem on the user's own, who may mend them."""
+        """What the records depend on: an interrupted generation is resumed only if this is unchanged."""
         try:
             code = zlib.crc32(Path(inspect.getfile(type(self.problem))).read_bytes())
-        except (TypeError, OSError):  # defined where there is no file, as on Python's command line
+        except (TypeError, OSError):  # a class without a file, such as one defined on Python's command line
             code = 0
         vocabularies = {}
         for name in sorted({text.vocab for text in self.texts.values()}):
@@ -105,7 +109,10 @@ class Job:
 
     @functools.cached_property
     def _raw_files(self) -> int:
-        """A checksum of the names, sizes and times of train.*, dev.*, test.* and what is in folders of such names."""
+        """A checksum over the names, sizes and times of train.*, dev.*, test.* and of the files in such folders.
+
+        0 for problems that do not read the user's own files.
+        """
         if not self.problem.needs_source:
             return 0
         crc = 0
@@ -114,7 +121,7 @@ class Job:
                 continue
             folders = sorted(os.walk(self.raw_dir / top)) or [(str(self.raw_dir), [], [top])]
             for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
-                with contextlib.suppress(OSError):  # a link that leads nowhere
+                with contextlib.suppress(OSError):  # a broken link
                     stat = os.stat(path)
                     crc = zlib.crc32(
                         f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf8", "surrogateescape"), crc
@@ -125,37 +132,41 @@ class Job:
         """The raw items of a split."""
         return iter(self.problem.examples(split, self.raw_dir))
 
-    def look(self) -> FirstPass:
-        """Counts the items of the training split, and keeps some."""
-        found = FirstPass.of([], [], 0)
+    def count_and_sample(self) -> FirstPass:
+        """A first pass for a problem that needs neither text nor classes: it converts nothing.
+
+        If the problem knows the number of its items, only the first few are read.
+        """
+        result = FirstPass.empty([], [], 0)
         known = self.problem.count(self.train, self.raw_dir)
-        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and FirstPass.ENOUGH):
-            found.meet(number, item)
+        for number, item in itertools.islice(enumerate(self.examples(self.train)), known and FirstPass.SAMPLE_ITEMS):
+            result.add_item(number, item)
             if isinstance(item, UserError):
-                self.check_broken(self.train, found.broken, found.count, ended=False)
-        found.count = known or found.count
-        return found
+                self.check_broken(self.train, result.broken, result.count, ended=False)
+        result.count = known or result.count
+        return result
 
     def check_splits(self) -> None:
-        """Raises UserError where a split has no files or no examples: now, not after hours of work on those before."""
+        """Raises UserError if a split has no files or no examples, before any split takes hours to generate."""
         for split in self.problem.splits:
             self.check_not_empty(split, sum(1 for _ in itertools.islice(self.examples(split), 1)))
 
     def set_classes(self, key: str, names: set[str]) -> None:
-        """Gives a label that was declared without classes those that were met."""
+        """Sets the classes of a label that was declared without them."""
         feature = self.features[key]
         assert isinstance(feature, Label)
         setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))
 
     def shards(self, split: str) -> int:
-        """How many shards a split of many examples gets."""
+        """The number of shards of a split, if it has enough examples."""
         return self.problem.shards if split == self.train else 1
 
-    def check_broken(self, split: str, found: list[tuple[int, str]], items: int, ended: bool = True) -> None:
-        """Raises UserError where too many examples are broken; see `broken.check`."""
-        error_budget.check(split, found, items, self.max_bad, ended, error_budget.report_path(self.data_dir, self.name))
+    def check_broken(self, split: str, broken: list[tuple[int, str]], items: int, ended: bool = True) -> None:
+        """Raises UserError if too many examples are broken; see `error_budget.check`."""
+        report = error_budget.report_path(self.data_dir, self.name)
+        error_budget.check(split, broken, items, self.max_bad, ended, report)
 
     def check_not_empty(self, split: str, examples: int) -> None:
-        """Raises UserError where a split has no examples."""
+        """Raises UserError if a split has no examples."""
         if not examples:
             raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}")

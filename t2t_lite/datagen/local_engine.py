@@ -1,4 +1,4 @@
-"""Generating with the processes of this machine; what is written is kept when they are killed."""
+"""Generates with worker processes of this machine; resumes after a kill."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,10 +16,7 @@ from t2t_lite.progress import print_status, progress_counter
 
 
 class LocalEngine:
-    """Surveys and stores problems by worker processes.
-
-    Args: those of `WorkerPool`.
-    """
+    """Makes the first pass over problems and writes their shards, in a pool of worker processes."""
 
     def __init__(self, workers: WorkerPool):
         self._workers = workers
@@ -31,38 +28,40 @@ class LocalEngine:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._workers.__exit__(kind, error, trace)
 
-    def survey(self, job: Job, texts: list[str], labels: list[str], size: int) -> FirstPass:
-        """Looks at the training split.
+    def first_pass(self, job: Job, texts: list[str], labels: list[str], sample_bytes: int) -> FirstPass:
+        """Makes the first pass over the training split.
 
         Args:
           job: the problem.
-          texts: the features to sample text of.
-          labels: the features to collect classes of.
-          size: what the sample of text may take, in bytes.
+          texts: the features whose text is sampled.
+          labels: the features whose classes are collected.
+          sample_bytes: the size of the text sample in memory.
+
+        Raises:
+          UserError: too many examples are broken.
         """
-        found = FirstPass.of(texts, labels, size)
+        result = FirstPass.empty(texts, labels, sample_bytes)
 
         def check_broken() -> None:
-            job.check_broken(job.train, found.broken, found.count, ended=False)
+            job.check_broken(job.train, result.broken, result.count, ended=False)
 
-        def wanted() -> Iterator[tuple[int, Any]]:
+        def needed_items() -> Iterator[tuple[int, Any]]:
             for number, item in enumerate(job.examples(job.train)):
-                if found.meet(number, item):
+                if result.add_item(number, item):
                     yield number, item
-                elif isinstance(item, UserError):  # of other items nothing is known yet
+                elif isinstance(item, UserError):
                     check_broken()
 
-        with progress_counter(f"{job.name}, {job.train}: first look") as add:
-            for answers in self._workers.map(
-                partial(encode_examples.extract, job.spec, job.train, found.keys), wanted()
-            ):
-                found.add(answers)
+        extract = partial(encode_examples.extract, job.spec, job.train, result.keys)
+        with progress_counter(f"{job.name}, {job.train}: first pass") as add:
+            for extracted in self._workers.map(extract, needed_items()):
+                result.add_values(extracted)
                 check_broken()
-                add(len(answers))
-        return found
+                add(len(extracted))
+        return result
 
     def store(self, job: Job, store: ShardStore) -> None:
-        """Writes what is missing of the shards.
+        """Writes the missing records of all splits.
 
         Raises:
           UserError: too many examples are broken.
@@ -74,7 +73,7 @@ class LocalEngine:
             if progress.done:
                 continue
             if progress.items:
-                print_status(f"{job.name}, {split}: going on after {progress.items:,} examples")
+                print_status(f"{job.name}, {split}: resuming after {progress.items:,} examples")
             items = itertools.islice(enumerate(job.examples(split)), progress.items, None)
             with progress_counter(f"{job.name}, {split}") as add:
                 for part in self._workers.map(partial(encode_examples.encode, job.spec, split), items):
@@ -82,5 +81,5 @@ class LocalEngine:
                     job.check_broken(split, progress.broken, progress.items, ended=False)
                     add(part.items)
             job.check_broken(split, progress.broken, progress.items)
-            job.check_not_empty(split, progress.tally.examples)
+            job.check_not_empty(split, progress.stats.examples)
             writer.finish()

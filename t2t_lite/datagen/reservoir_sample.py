@@ -1,4 +1,4 @@
-"""An even sample of a stream of unknown length, bounded in size, which does not depend on who reads which part."""
+"""Reservoir sample of a stream; the result does not depend on how the stream is split over workers."""
 
 import heapq
 from collections.abc import Iterator
@@ -8,26 +8,27 @@ _MASK = (1 << 64) - 1
 
 
 class ReservoirSample:
-    """Keeps the items whose keys are smallest, as many as their sizes allow. Keys are drawn from numbers alone.
+    """A uniform sample of a stream of unknown length, with a limit on the total size of the items kept.
 
-    Whatever the order of `add`, and however many samples are merged, the same items give the same sample.
+    Keeps the items with the smallest keys. A key is a hash of the item's number, so the same items give the same
+    sample in any order of `add` and after any `merge`.
 
     Args:
-      limit: what the sizes of the items kept may sum up to.
+      limit: the largest total size of the items kept.
     """
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._kept: list[tuple[int, int, int, Any]] = []  # a heap: minus the key, the number, the size, the item
+        self._kept: list[tuple[int, int, int, Any]] = []  # a heap of (-key, number, size, item)
         self._size = 0
-        self._bound = _MASK + 1  # items with keys from here on are out for good
+        self._bound = _MASK + 1  # items with this key or a larger one are never kept
 
     def wants(self, number: int) -> bool:
-        """Whether an item of that number could still be kept; False is final."""
+        """Returns whether an item with this number may still be kept. Once False, it stays False."""
         return _key(number) < self._bound
 
     def add(self, number: int, size: int, item: Any) -> None:
-        """Takes an item, or leaves it."""
+        """Offers an item to the sample."""
         if not self.wants(number):
             return
         heapq.heappush(self._kept, (-_key(number), number, size, item))
@@ -38,7 +39,7 @@ class ReservoirSample:
             self._bound = -key
 
     def merge(self, other: "ReservoirSample") -> None:
-        """Takes the items of another sample of the same limit."""
+        """Adds the items of another sample with the same limit."""
         self._bound = min(self._bound, other._bound)
         for _, number, size, item in other._kept:
             self.add(number, size, item)
@@ -46,7 +47,7 @@ class ReservoirSample:
             self._size -= heapq.heappop(self._kept)[2]
 
     def __iter__(self) -> Iterator[Any]:
-        """Yields the items kept, by number."""
+        """Yields the items kept, ordered by number."""
         yield from (kept[3] for kept in sorted(self._kept, key=lambda kept: kept[1]))
 
     def __len__(self) -> int:
@@ -54,7 +55,7 @@ class ReservoirSample:
 
 
 def _key(number: int) -> int:
-    """A number of 64 bits that looks random: splitmix64."""
+    """Hashes a number to 64 bits (splitmix64)."""
     z = (number + 1) * 0x9E3779B97F4A7C15 & _MASK
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
     z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK

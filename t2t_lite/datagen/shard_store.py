@@ -1,4 +1,4 @@
-"""The shards of a problem while they are made: kept across a kill, and given their names only when they are whole."""
+"""The shards of a problem while they are written, with a progress file from which a killed generation resumes."""
 
 import json
 import os
@@ -13,99 +13,106 @@ from t2t_lite.data.manifest import Shard, manifest_path, sync, write_atomically
 from t2t_lite.datagen.encode_examples import EncodedPart
 from t2t_lite.datagen.split_stats import SplitStats
 
-_FLUSH_BYTES = 64 << 20  # what is held in memory before it is written; work that a kill undoes is no more than this,
-_FLUSH_SECONDS = 5.0  # or what was done in this time
-_FULL = 10  # examples a shard at least; a split of fewer has a single one; so has every split but the first
+# Records are buffered until they reach this size or age. A kill loses no more than the buffer.
+_FLUSH_BYTES = 64 << 20
+_FLUSH_SECONDS = 5.0
+_MIN_SHARD_EXAMPLES = 10  # a training split with fewer examples per shard gets a single shard
 
-Broken = list[tuple[int, str]]  # an example's number in its split, and what is wrong with it
+Broken = list[tuple[int, str]]  # (an example's number in its split, reason)
 
 
 @dataclass
 class SplitProgress:
-    """How far a split has got.
+    """How much of a split is written.
 
     Attributes:
-      items: of `Problem.examples` that are done.
-      tally: what is counted of the records written.
-      broken: examples left out.
-      shards: as far as they are written; none before their number is known.
-      done: nothing is missing.
+      items: the number of items of `Problem.examples` that are done.
+      stats: the statistics of the records written.
+      broken: the examples left out.
+      shards: the shards as far as they are written; empty while their number is not known.
+      done: whether the split is complete.
     """
 
     items: int = 0
-    tally: SplitStats = field(default_factory=SplitStats)
+    stats: SplitStats = field(default_factory=SplitStats)
     broken: Broken = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     done: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON that `from_dict` reads back. The keys stay: older progress files must be readable."""
+        stored = asdict(self)
+        stored["tally"] = stored.pop("stats")
+        return stored
+
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "SplitProgress":
-        """The inverse of `dataclasses.asdict`, JSON in between."""
-        tally, shards = SplitStats.from_dict(stored["tally"]), [Shard(**shard) for shard in stored["shards"]]
-        return cls(stored["items"], tally, [(n, why) for n, why in stored["broken"]], shards, stored["done"])
+        """The inverse of `to_dict`, also after a round trip through JSON."""
+        stats, shards = SplitStats.from_dict(stored["tally"]), [Shard(**shard) for shard in stored["shards"]]
+        return cls(stored["items"], stats, [(n, reason) for n, reason in stored["broken"]], shards, stored["done"])
 
 
 class ShardStore:
-    """The files of one problem in the making.
+    """The files of one problem while it is generated.
 
-    Shards grow under names that end in ".incomplete", and so does a note of how far they have got.
+    Shards and the progress file have names that end in ".incomplete" until the problem is complete.
 
     Args:
       data_dir: the folder, which must exist.
       problem: the problem's name.
 
     Attributes:
-      splits: {split: Progress}.
-      declaration: of the problem, with what a look at its examples told.
+      splits: {split: SplitProgress}.
+      declaration: of the problem, with the classes and languages found in its raw files.
     """
 
     def __init__(self, data_dir: Path, problem: str):
         self._data_dir, self._problem = data_dir, problem
         self._key: dict[str, Any] = {}
-        self._publishing = False
+        self._finalizing = False
         self.splits: dict[str, SplitProgress] = {}
         self.declaration: dict[str, Any] = {}
 
     def resume(self, key: dict[str, Any]) -> bool:
-        """Takes up what a killed run left, if the records then depended on the same key; otherwise removes it.
+        """Loads what an interrupted generation left, if its records depended on the same key; otherwise deletes it.
 
         Args:
-          key: what the records depend on, JSON-able.
+          key: what the records depend on, in a form for JSON.
 
         Returns:
-          Whether there was something to take up.
+          Whether there was something to resume.
         """
         try:
-            noted = json.loads(self._path.read_text(encoding="utf8"))
-            self._key, self.declaration, self._publishing = noted["key"], noted["declaration"], noted["publishing"]
-            self.splits = {name: SplitProgress.from_dict(split) for name, split in noted["splits"].items()}
-        except (OSError, ValueError, KeyError, TypeError):
+            stored = json.loads(self._path.read_text(encoding="utf8"))
+            self._key, self.declaration, self._finalizing = stored["key"], stored["declaration"], stored["publishing"]
+            self.splits = {name: SplitProgress.from_dict(split) for name, split in stored["splits"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self.splits = {}
         shards = [shard for split in self.splits.values() for shard in split.shards]
-        if shards and self._key == json.loads(json.dumps(key)) and all(map(self._cut, shards)):
+        if shards and self._key == json.loads(json.dumps(key)) and all(map(self._truncate, shards)):
             return True
         self.discard()
         return False
 
-    def begin(self, key: dict[str, Any], declaration: dict[str, Any]) -> None:
-        """Starts from nothing."""
+    def start(self, key: dict[str, Any], declaration: dict[str, Any]) -> None:
+        """Starts a new generation."""
         self._key, self.declaration = json.loads(json.dumps(key)), declaration
-        self.splits, self._publishing = {}, False
+        self.splits, self._finalizing = {}, False
 
-    def save(self) -> None:
-        """Notes down how far all splits have got."""
-        noted = {
+    def save_progress(self) -> None:
+        """Writes the progress file."""
+        stored = {
             "key": self._key,
             "declaration": self.declaration,
-            "publishing": self._publishing,
-            "splits": {name: asdict(split) for name, split in self.splits.items()},
+            "publishing": self._finalizing,
+            "splits": {name: split.to_dict() for name, split in self.splits.items()},
         }
-        write_atomically(self._path, json.dumps(noted).encode())
+        write_atomically(self._path, json.dumps(stored).encode())
 
-    def publish(self) -> None:
-        """Gives the shards their names, in place of those of an older generation, whose manifest goes first."""
-        self._publishing = True
-        self.save()
+    def finalize(self) -> None:
+        """Renames the shards to their final names and deletes those of an older generation, its manifest first."""
+        self._finalizing = True
+        self.save_progress()
         manifest_path(self._data_dir, self._problem).unlink(missing_ok=True)
         names = [shard.name for split in self.splits.values() for shard in split.shards]
         for name in names:
@@ -117,7 +124,7 @@ class ShardStore:
         sync(self._data_dir)
 
     def discard(self) -> None:
-        """Removes what is incomplete, or noted down about it."""
+        """Deletes the incomplete shards and the progress file."""
         for path in [self._path, *shard_files(self._data_dir, self._problem, r"(\.\w+)?\.incomplete")]:
             path.unlink(missing_ok=True)
 
@@ -125,78 +132,78 @@ class ShardStore:
     def _path(self) -> Path:
         return incomplete(self._data_dir / f"{self._problem}.progress")
 
-    def _cut(self, shard: Shard) -> bool:
-        """Cuts a shard to the size noted; returns whether it was there."""
+    def _truncate(self, shard: Shard) -> bool:
+        """Truncates a shard to the size in the progress file. Returns whether the shard was there."""
         path = incomplete(self._data_dir / shard.name)
         if path.exists() and path.stat().st_size >= shard.bytes:
             os.truncate(path, shard.bytes)
             return True
         path = self._data_dir / shard.name
-        return self._publishing and path.exists() and path.stat().st_size == shard.bytes
+        return self._finalizing and path.exists() and path.stat().st_size == shard.bytes
 
 
 class SplitWriter:
-    """Appends the parts of a split to its shards: record n goes into shard n modulo their number.
+    """Appends encoded parts of a split to its shards: record n goes into shard n modulo their number.
 
     Args:
       data_dir: the folder.
-      store: takes the progress.
+      store: holds the progress.
       problem, split: their names.
-      shards: how many, unless the split has few examples.
+      shards: the number of shards, unless the split has few examples.
     """
 
     def __init__(self, data_dir: Path, store: ShardStore, problem: str, split: str, shards: int):
         self._data_dir, self._store, self._shards = data_dir, store, shards
         self._stem = f"{problem}-{split}"
         self.progress = store.splits.setdefault(split, SplitProgress())
-        self._waiting: list[bytes] = []
+        self._buffer: list[bytes] = []
         self._bytes, self._flushed = 0, time.monotonic()
 
     def add(self, part: EncodedPart) -> None:
-        """Takes the next part."""
+        """Adds the next part."""
         progress = self.progress
         progress.items += part.items
-        progress.tally.add(part.tally)
+        progress.stats.merge(part.stats)
         progress.broken += part.broken
-        self._waiting += part.records
+        self._buffer += part.records
         self._bytes += sum(map(len, part.records))
         if not progress.shards:
-            if number_of_shards(progress.tally, self._shards) < self._shards:
+            if number_of_shards(progress.stats, self._shards) < self._shards:
                 return
             self._name_shards()
         if self._bytes >= _FLUSH_BYTES or time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self._flush()
 
     def finish(self) -> None:
-        """Writes what is left."""
+        """Writes the rest and marks the split as complete."""
         if not self.progress.shards:
             self._name_shards()
         self.progress.done = True
         self._flush()
 
     def _name_shards(self) -> None:
-        number = number_of_shards(self.progress.tally, self._shards)
+        number = number_of_shards(self.progress.stats, self._shards)
         self.progress.shards = [Shard(shard_name(self._stem, n, number), 0, 0) for n in range(number)]
 
     def _flush(self) -> None:
-        """Appends what waits, and notes it down once it is on the disk."""
+        """Appends the buffer to the shards, syncs them to the disk, then saves the progress."""
         shards = self.progress.shards
-        start = self.progress.tally.examples - len(self._waiting)
+        start = self.progress.stats.examples - len(self._buffer)
         for n, shard in enumerate(shards):
-            content = b"".join(self._waiting[(n - start) % len(shards) :: len(shards)])
+            content = b"".join(self._buffer[(n - start) % len(shards) :: len(shards)])
             with incomplete(self._data_dir / shard.name).open("ab") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             shard.bytes += len(content)
             shard.crc32 = zlib.crc32(content, shard.crc32)
-        self._waiting, self._bytes, self._flushed = [], 0, time.monotonic()
-        self._store.save()
+        self._buffer, self._bytes, self._flushed = [], 0, time.monotonic()
+        self._store.save_progress()
 
 
-def number_of_shards(tally: SplitStats, wanted: int) -> int:
-    """How many shards a split gets: as many as are wanted, or one where it has few examples that take little."""
-    enough = tally.examples >= _FULL * wanted or (tally.examples >= wanted and tally.bytes > _FLUSH_BYTES)
+def number_of_shards(stats: SplitStats, wanted: int) -> int:
+    """The number of shards of a split: the wanted number, or one if the split has few examples of little size."""
+    enough = stats.examples >= _MIN_SHARD_EXAMPLES * wanted or (stats.examples >= wanted and stats.bytes > _FLUSH_BYTES)
     return wanted if enough else 1
 
 
@@ -206,11 +213,11 @@ def shard_name(stem: str, shard: int, number: int) -> str:
 
 
 def incomplete(path: Path) -> Path:
-    """What a file is called until it is whole."""
+    """The name of a file while it is written."""
     return path.with_name(path.name + ".incomplete")
 
 
 def shard_files(data_dir: Path, problem: str, ending: str = "") -> list[Path]:
-    """The files in a folder that are named like shards of a problem, and end as a regular expression says."""
+    """The files in a folder that are named like shards of a problem, followed by a regular expression."""
     pattern = re.compile(rf"{re.escape(problem)}-\w+-\d{{5}}-of-\d{{5}}{ending}")
     return [path for path in data_dir.iterdir() if pattern.fullmatch(path.name)]

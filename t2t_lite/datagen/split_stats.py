@@ -1,4 +1,4 @@
-"""Counts of a split's examples and of their lengths, which add up whatever the order they are made in."""
+"""Statistics of a split: counts of examples and of their lengths, which workers compute in parts and merge."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +9,13 @@ from t2t_lite.problems.features import Feature
 
 @dataclass
 class SplitStats:
-    """What is counted of stored examples. Lengths are tokens without the end token, samples, or 1.
+    """Statistics of stored examples. A length is tokens without the end token, samples, or 1.
 
     Attributes:
-      examples: how many.
-      bytes: what their records take.
-      too_long: how many have a side that exceeds its feature's maximum.
-      positions: {positions of the longer side: examples}, of those where both sides fit.
+      examples: the number of examples.
+      bytes: the size of their records.
+      too_long: the number of examples whose inputs or targets exceed the feature's maximum.
+      positions: {positions of the longer side: number of examples}, of examples that are not too long.
       longest: {"inputs", "targets": the greatest length}.
       total: {"inputs", "targets": the sum of all lengths}.
     """
@@ -27,8 +27,14 @@ class SplitStats:
     longest: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
 
-    def count(self, features: dict[str, Feature], sizes: dict[str, int], record_bytes: int) -> None:
-        """Adds one example, given what its sides are and how long, and what its record takes."""
+    def add_example(self, features: dict[str, Feature], sizes: dict[str, int], record_bytes: int) -> None:
+        """Counts one example.
+
+        Args:
+          features: {"inputs", "targets": the feature}.
+          sizes: {"inputs", "targets": the length}.
+          record_bytes: the size of the record.
+        """
         self.examples += 1
         self.bytes += record_bytes
         fits, longer = True, 0
@@ -43,8 +49,8 @@ class SplitStats:
         else:
             self.too_long += 1
 
-    def add(self, other: "SplitStats") -> None:
-        """Adds what another one counted."""
+    def merge(self, other: "SplitStats") -> None:
+        """Adds the statistics of other examples of the split."""
         self.examples += other.examples
         self.bytes += other.bytes
         self.too_long += other.too_long
@@ -56,6 +62,6 @@ class SplitStats:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "SplitStats":
-        """The inverse of `dataclasses.asdict`, JSON in between."""
+        """The inverse of `dataclasses.asdict`, also after a round trip through JSON."""
         positions = {int(length): number for length, number in stored["positions"].items()}
         return cls(**{**stored, "positions": positions})

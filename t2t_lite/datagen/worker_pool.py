@@ -1,4 +1,4 @@
-"""Work done in order by several processes that go without TensorFlow."""
+"""A pool of worker processes without TensorFlow; results come in the order of the items."""
 
 import itertools
 import multiprocessing
@@ -15,40 +15,46 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
+from t2t_lite.progress import print_status
 
-# Items sent to a worker at once: few at first, then as many as make messages of this size, both ways.
-_FIRST_CHUNK, _LONGEST_CHUNK, _CHUNK_BYTES = 16, 256, 1 << 20
-_OWN_CHUNK = 64  # items that this process works on at once
+# Items per message to a worker: few at first, then as many as keep messages both ways below _CHUNK_BYTES.
+_FIRST_CHUNK, _MAX_CHUNK, _CHUNK_BYTES = 16, 256, 1 << 20
+_OWN_CHUNK = 64  # items per call of the function when there are no workers
+_PER_PROCESSOR = 4  # workers at most; more only take memory
 
 
 class WorkerDied(UserError):
-    """A worker ended without an answer; what was done before it stays good."""
+    """A worker process ended without an answer. Records written before are still good."""
 
 
 class WorkerPool:
-    """Processes that keep the order of what they are given, so that results do not depend on their number.
+    """Worker processes whose results keep the order of the items, so they do not depend on the number of workers.
 
-    Each has a pipe and one chunk of work at a time. (The pools of the standard library share queues and locks, which
-    a Ctrl-C at the wrong moment leaves locked.)
+    Each worker has a pipe and at most one chunk of work. (The pools of the standard library share queues and locks,
+    which a Ctrl-C at the wrong moment leaves locked.)
 
     Args:
-      number: how many; 1 works in this process; None takes the processors that this process may use.
-      usr_dirs: the user's own folders, imported in each process.
+      number: the number of workers, at most 4 per processor; 1 works in this process; None starts one per processor.
+      usr_dirs: the user's own folders, imported in each worker.
     """
 
     def __init__(self, number: int | None = None, usr_dirs: Sequence[str] = ()):
-        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.number = number or available
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.number = min(number or processors, _PER_PROCESSOR * processors)
+        if number and number > self.number:
+            print_status(
+                f"--num_workers={number}: starting {self.number}, the most for {processors} processors "
+                "(the files do not depend on it)"
+            )
         self._usr_dirs = list(usr_dirs)
         self._processes: list[BaseProcess] = []
         self._pipes: list[Connection] = []
 
     def __enter__(self) -> "WorkerPool":
         if self.number > 1:
-            spawn = multiprocessing.get_context("spawn")  # a fork would copy half of TensorFlow's threads
-            previous = signal.signal(
-                signal.SIGINT, signal.SIG_IGN
-            )  # workers inherit it: Ctrl-C is left to this process
+            spawn = multiprocessing.get_context("spawn")  # a fork is unsafe once TensorFlow has started threads
+            # Workers inherit this: only the main process handles Ctrl-C.
+            previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
             try:
                 for _ in range(self.number):
                     ours, theirs = spawn.Pipe()
@@ -70,18 +76,18 @@ class WorkerPool:
             process.join()
 
     def map(self, function: Callable[[list[Any]], Any], items: Iterable[Any]) -> Iterator[Any]:
-        """Yields what `function` returns for each chunk of the items, in order. The chunks' sizes are not to matter.
+        """Yields `function(chunk)` for each chunk of the items, in order. Results must not depend on chunk sizes.
 
-        Only one chunk a worker is under way at a time, and chunks of large items have few, so that any number of items
-        of any size fits in memory.
+        Each worker holds one chunk at a time, and chunks of large items are short, so memory does not grow with the
+        number of items.
 
         Raises:
-          WorkerDied: a worker was killed, by the system short of memory for instance.
-        Whatever `function` raises is raised too.
+          WorkerDied: a worker was killed, for instance when memory ran out.
+        Errors of `function` are raised here too.
         """
         items = iter(items)
         size = _FIRST_CHUNK if self._pipes else _OWN_CHUNK
-        busy: deque[tuple[Connection, int, int]] = deque()  # pipe, items and bytes that it was sent
+        busy: deque[tuple[Connection, int, int]] = deque()  # (pipe, items sent, bytes sent), oldest first
         while chunk := list(itertools.islice(items, size)):
             if not self._pipes:
                 yield function(chunk)
@@ -93,7 +99,7 @@ class WorkerPool:
                 pipe, number, sent = busy.popleft()
                 answer, received = _receive(pipe)
                 answers.append(answer)
-                size = max(1, min(_LONGEST_CHUNK, 2 * size, _CHUNK_BYTES * number // max(sent, received)))
+                size = max(1, min(_MAX_CHUNK, 2 * size, _CHUNK_BYTES * number // max(sent, received)))
             busy.append((pipe, len(chunk), _send(pipe, (function, chunk))))
             yield from answers
         while busy:
@@ -101,7 +107,7 @@ class WorkerPool:
 
 
 def _send(pipe: Connection, work: tuple[Any, ...]) -> int:
-    """Gives work to a worker; returns its size in bytes."""
+    """Sends work to a worker; returns its size in bytes."""
     pickled = pickle.dumps(work, pickle.HIGHEST_PROTOCOL)
     try:
         pipe.send_bytes(pickled)
@@ -111,7 +117,7 @@ def _send(pipe: Connection, work: tuple[Any, ...]) -> int:
 
 
 def _receive(pipe: Connection) -> tuple[Any, int]:
-    """The answer of a worker and its size in bytes; raises the error that it met."""
+    """Returns a worker's answer and its size in bytes; raises the error that the function raised there."""
     try:
         pickled = pipe.recv_bytes()
     except (EOFError, OSError) as e:
@@ -122,23 +128,23 @@ def _receive(pipe: Connection) -> tuple[Any, int]:
     return answer, len(pickled)
 
 
-_DIED = "a worker process died; is memory short? try a smaller --num_workers"
+_DIED = "a worker process died, perhaps because memory ran out; try a smaller --num_workers"
 
 
 @dataclass
 class _Failure:
-    """What a worker answers where the function raised."""
+    """A worker's answer if the function raised an error."""
 
     error: Exception
 
 
 def _serve(pipe: Connection, usr_dirs: list[str]) -> None:
-    """What a worker does until the main process closes its pipe, or ends."""
+    """The main loop of a worker, until the main process closes its pipe or ends."""
     registry.import_usr_dirs(usr_dirs)
     while True:
         try:
             function, chunk = pickle.loads(pipe.recv_bytes())
-        except (EOFError, OSError):  # it closed the pipe, or was killed
+        except (EOFError, OSError):
             return
         try:
             answer = pickle.dumps(function(chunk), pickle.HIGHEST_PROTOCOL)

@@ -68,7 +68,7 @@ def test_text(data_dir):
 
 def test_classes_and_sounds(data_dir):
     said = Inspection(data_dir, "tiny_sounds", "train").report(1)
-    assert "classes of targets, in 120 examples (3 of 3 are met):" in said
+    assert "classes of targets, in 120 examples (3 of 3 occur):" in said
     assert re.search(r"^  yes  #{40}  40$", said, re.MULTILINE)
     assert re.search(r"^  inputs  \(sound, 0\.\d\d s\)\n  targets yes$", said, re.MULTILINE)
 

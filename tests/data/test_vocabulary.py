@@ -97,7 +97,7 @@ class TestSharing:
         assert len(vocabulary.encode("pears")) < 4
         capsys.readouterr()
         generate(["trees"], tmp_path, tmp_path, num_workers=1)
-        told = "vocabulary 'shared': stays as it was built, though it lacks (NP, (VP and so on as pieces of their own"
+        told = "vocabulary 'shared': kept as it is, although symbols such as (NP, (VP have no piece of their own"
         assert told in capsys.readouterr().err
         assert Vocabulary.load(vocabulary_path(tmp_path, "shared")).checksum == vocabulary.checksum
 

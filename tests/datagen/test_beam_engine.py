@@ -78,7 +78,7 @@ def test_a_mistake_is_one_line(tmp_path, pairs, capsys, tiny_problems, monkeypat
     assert datagen.main([*flags, "--beam_options=--runner=DirectRunner"]) == 1
     *progress, line = capsys.readouterr().err.splitlines()
     assert line == "t2t-datagen: error: raw/x: cannot be read"
-    assert progress == ["tiny_reverse, train: first look, by Beam"]
+    assert progress == ["tiny_reverse, train: first pass, with Beam"]
 
 
 def test_where_beam_is_not_installed_it_is_said_how(tmp_path, pairs, monkeypatch, capsys):

@@ -94,7 +94,7 @@ class TestKilled:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert not done.returncode, done.stderr
         assert int(done.stdout) >= 5
-        assert "going on after" in done.stderr
+        assert "resuming after" in done.stderr
         assert files_of(tmp_path / "data") == files_of(whole)
 
     def test_with_its_workers_at_any_moment(self, whole, tmp_path):
@@ -108,7 +108,7 @@ class TestKilled:
         for _ in range(3):
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
             for line in process.stderr:
-                if "first look" in line:
+                if "first pass" in line:
                     break
             time.sleep(draw.uniform(0, 1.0))
             process.send_signal(signal.SIGKILL)
@@ -197,7 +197,7 @@ class TestKilled:
     def test_two_at_once_are_refused(self, tmp_path, tiny_problems):
         with (
             disk.lock_folder(tmp_path),
-            pytest.raises(UserError, match=f"another t2t-datagen is at work in {tmp_path}"),
+            pytest.raises(UserError, match=f"another t2t-datagen is running in {tmp_path}"),
         ):
             generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
         assert not files_of(tmp_path)
@@ -229,7 +229,7 @@ class TestMaxBad:
         assert files_of(tmp_path / "1") == files_of(tmp_path / "2")
         report = tmp_path / "1" / "translate_files.broken.tsv"
         assert report.read_text().startswith(f"train\t70\t{raw}/train.de:71: not UTF-8 (")
-        assert f"translate_files: 1 broken examples are left out: {report} names them" in capsys.readouterr().err
+        assert f"translate_files: 1 broken examples were left out; {report} names them" in capsys.readouterr().err
         dataset = Dataset.open(tmp_path / "1", "translate_files")
         assert (dataset.split("train").examples, dataset.split("train").broken) == (999, 1)
         with dataset.reading():
@@ -243,7 +243,7 @@ class TestMaxBad:
     def test_too_many_stop_it(self, tmp_path, translation):
         raw = translation(70, 500)
         told = (
-            r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, --max_bad=0.1% are left out"
+            r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, --max_bad=0.1% allows fewer"
         )
         with pytest.raises(UserError, match=told):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
@@ -376,7 +376,7 @@ class TestVerify:
         monkeypatch.setattr(registry, "import_usr_dirs", lambda folders: None)  # they are
 
     def test_whole(self, whole, capsys):
-        lines = "tiny_reverse: whole: 11 files, 490 examples\ntiny_sounds: whole: 11 files, 130 examples\n"
+        lines = "tiny_reverse: complete: 11 files, 490 examples\ntiny_sounds: complete: 11 files, 130 examples\n"
         assert self.verify(capsys, whole) == (0, lines, "")
         assert self.verify(capsys, whole, "--problem=tiny_sounds")[:2] == (0, lines.splitlines(True)[1])
 
@@ -398,7 +398,7 @@ class TestVerify:
         for phrase in wrong:
             assert phrase in err
         assert "t2t-datagen: error: " in err.splitlines()[-1]
-        assert "(and 5 more, named above)" in err.splitlines()[-1]
+        assert "(and 5 more, listed above)" in err.splitlines()[-1]
         assert self.verify(capsys, copy, "--problem=tiny_sounds")[0] == 0
 
     def test_vocabularies_and_manifests(self, copy, capsys):
