@@ -1,4 +1,4 @@
-"""Stored pictures as the network sees them: a window of the wanted shape, at random in training, else in the middle."""
+"""Decodes and crops stored pictures to the shape that the network sees: at random in training, else in the middle."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from t2t_lite.media.picture_files import CROP_SHARE
 
 
 class CropSeed(NamedTuple):
-    """What random windows are drawn from."""
+    """The source of random crops: the same seed and index give the same crop."""
 
     seed: tf.Tensor  # int64 (2,)
     index: tf.Tensor  # int64 (B,): each picture's number
-    flip: bool  # whether left and right change places, half of the time
+    flip: bool  # whether half of the pictures are mirrored
 
 
 def _decode_stored(picture: tf.Tensor) -> tf.Tensor:
-    """PNG or JPEG bytes () as datagen stores them to uint8 (rows, columns, 3)."""
+    """Decodes PNG or JPEG bytes () as datagen stores them to uint8 (rows, columns, 3)."""
     return tf.io.decode_image(picture, channels=3, expand_animations=False)
 
 
@@ -28,17 +28,17 @@ def decode_and_crop(
     draw: CropSeed | None = None,
     decode: Callable[[tf.Tensor], tf.Tensor] = _decode_stored,
 ) -> tf.Tensor:
-    """Decodes pictures and cuts a window out of each, which is resized where it is not of the wanted size.
+    """Decodes pictures, crops each to the wanted aspect, and resizes the crop if it is not of the wanted size.
 
-    The window has the aspect of what the network sees. A picture that is larger by a seventh or more gives 7/8 of its
-    shorter side, as 224 of 256 pixels; a smaller one gives as much as it can.
+    A picture that is larger than wanted by a seventh or more is cropped to 7/8 of its shorter side, as 224 of 256
+    pixels; of a smaller one, the largest crop is taken.
 
     Args:
       pictures: PNG or JPEG bytes (B,).
-      rows: of what the network sees.
-      columns: likewise.
-      draw: what the window's place follows from; without it, the window is in the middle.
-      decode: makes one of them uint8 (h, w, 3).
+      rows: rows that the network sees.
+      columns: columns that the network sees.
+      draw: the source of random crops; without it, crops are in the middle.
+      decode: decodes one picture to uint8 (h, w, 3).
 
     Returns:
       float32 (B, rows, columns, 3) in [0, 1].
@@ -66,9 +66,9 @@ def decode_and_crop(
 
 
 def _window(size: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
-    """Rows and columns of the window, of those of a picture (2,)."""
+    """The rows and columns of the crop (2,), of those of a picture (2,)."""
     wanted = tf.constant([rows, columns], tf.float32)
-    # Pixels of the picture to one that the network sees, in the largest window.
-    most = tf.reduce_min(tf.cast(size, tf.float32) / wanted)
-    scale = tf.minimum(most, tf.maximum(1.0, CROP_SHARE * most))
+    # Pixels of the picture for one that the network sees, in the largest crop.
+    largest = tf.reduce_min(tf.cast(size, tf.float32) / wanted)
+    scale = tf.minimum(largest, tf.maximum(1.0, CROP_SHARE * largest))
     return tf.clip_by_value(tf.cast(tf.round(scale * wanted), tf.int32), 1, size)

@@ -1,4 +1,4 @@
-"""Pictures of data for people to look at: a contact sheet of images, the spectrogram of a sound."""
+"""Draws data for people to look at: a contact sheet of pictures, the spectrogram of a sound."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_CELL, _COLUMNS, _MARGIN, _LINE = 128, 8, 6, 13  # pixels, pictures in a row, pixels, pixels of a line of text
+_CELL, _COLUMNS, _MARGIN, _LINE = 128, 8, 6, 13  # in pixels, but _COLUMNS: pictures in a row; a line of text
 _LABEL_LINES, _LABEL_CHARACTERS = 3, 22
 
 # From silence to loud: black, violet, orange, light yellow.
@@ -14,7 +14,7 @@ _COLOURS = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [25
 
 
 def contact_sheet(pictures: Sequence[tuple[Image.Image, str]]) -> Image.Image:
-    """Pictures of any size in rows, each above its label."""
+    """Draws pictures of any size in rows, each above its label."""
     rows = -(-len(pictures) // _COLUMNS)
     width, height = _CELL + _MARGIN, _CELL + _LABEL_LINES * _LINE + _MARGIN
     sheet = Image.new("RGB", (min(_COLUMNS, len(pictures)) * width + _MARGIN, rows * height + _MARGIN), "white")
@@ -32,12 +32,12 @@ def contact_sheet(pictures: Sequence[tuple[Image.Image, str]]) -> Image.Image:
 
 
 def spectrogram(samples: np.ndarray, rate: int, label: str) -> Image.Image:
-    """Time to the right (a pixel is 5 ms), frequency upwards to half the rate, over 80 dB; its label above.
+    """Draws a spectrogram: time to the right (5 ms a pixel), frequency upwards to half the rate, a range of 80 dB.
 
     Args:
       samples: int16 or float (N,).
       rate: samples a second.
-      label: what it is, such as the words said.
+      label: the text above it, such as the words spoken.
     """
     hop, window = max(1, round(rate * 0.005)), max(8, round(rate * 0.025))
     padded = np.pad(samples.astype(np.float64), (window // 2, window))
@@ -48,6 +48,6 @@ def spectrogram(samples: np.ndarray, rate: int, label: str) -> Image.Image:
     drawn = Image.fromarray(np.stack(colours, -1).astype(np.uint8))
     picture = Image.new("RGB", (max(drawn.width, 320), drawn.height + _LINE + 2), "white")
     picture.paste(drawn, (0, _LINE + 2))
-    about = f"{len(samples) / rate:.2f} s at {rate} Hz: {label}"
-    ImageDraw.Draw(picture).text((2, 1), about, "black", ImageFont.load_default())
+    title = f"{len(samples) / rate:.2f} s at {rate} Hz: {label}"
+    ImageDraw.Draw(picture).text((2, 1), title, "black", ImageFont.load_default())
     return picture

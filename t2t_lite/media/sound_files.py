@@ -1,4 +1,4 @@
-"""Sound files as mono waveforms of a wanted rate: WAV, FLAC, NIST SPHERE and whatever else libsndfile reads."""
+"""Reads sound files as mono waveforms of a wanted sample rate: WAV, FLAC, NIST SPHERE, whatever libsndfile reads."""
 
 import io
 import math
@@ -9,46 +9,71 @@ from pathlib import Path
 import numpy as np
 
 from t2t_lite.errors import UserError
+from t2t_lite.media.file_names import printable
+from t2t_lite.media.limits import length_error, rate_error
+from t2t_lite.media.wav_chunks import with_data_size
 
 _SPHERE = b"NIST_1A\n"
 _HEADER_BYTES = 1024  # of SPHERE files, as the LDC writes them
+_BLOCK = 1 << 20  # samples a channel read at a time
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
-    """Reads a sound file of any rate, width and number of channels; channels are averaged.
+    """Reads a sound file of any width and number of channels, averages the channels and converts the sample rate.
 
-    SPHERE files that are compressed with "shorten", as WSJ's are, go through the LDC's own sph2pipe.
+    SPHERE files that are compressed with "shorten", as WSJ's are, go through the LDC's own sph2pipe. The samples of a
+    WAV file whose header says 0 bytes, as streaming recorders leave it, reach to the end of the file.
 
     Args:
       path: the file.
-      sample_rate: samples a second of what is returned.
+      sample_rate: samples a second of the result.
 
     Returns:
       float32 (N,) in [-1, 1].
 
     Raises:
-      UserError: the file is empty or no sound; the text names it.
+      UserError: not a sound file, empty, or beyond the limits (media/limits.py); the text names the file.
     """
     import soundfile
 
+    name = printable(path)
     try:
         content = path.read_bytes()
         if content.startswith(_SPHERE) and b"shorten" in content[:_HEADER_BYTES]:
             content = _unshortened(path)
-        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)  # (N, channels)
+        with soundfile.SoundFile(io.BytesIO(with_data_size(content))) as file:
+            rate = file.samplerate
+            if error := rate_error(rate):
+                raise UserError(f"{name}: {error}")
+            samples = _mono(file, name, sample_rate)
     except OSError as e:
-        raise UserError(f"{path}: cannot be read: {e.strerror}") from e
+        raise UserError(f"{name}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless
-        raise UserError(f"{path}: not a readable sound file (WAV, FLAC or SPHERE)") from e
+        raise UserError(f"{name}: not a readable sound file (WAV, FLAC, SPHERE, or what else libsndfile reads)") from e
     if not len(samples):
-        raise UserError(f"{path}: a sound file without samples")
+        raise UserError(f"{name}: a sound file without samples")
     if not np.isfinite(samples).all():
-        raise UserError(f"{path}: a sound file with samples that are not finite")
-    return np.clip(resample(samples.mean(axis=1), rate, sample_rate), -1.0, 1.0).astype(np.float32)
+        raise UserError(f"{name}: a sound file with samples that are not finite")
+    return np.clip(resample(samples, rate, sample_rate), -1.0, 1.0).astype(np.float32)
+
+
+def _mono(file, name: str, sample_rate: int) -> np.ndarray:  # type: ignore[no-untyped-def]  # a soundfile.SoundFile
+    """The mean of the channels of an open sound file, float32 (N,).
+
+    Headers of compressed files may lie about the length, so the limit is checked while reading.
+    """
+    blocks, count = [], 0
+    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):  # (up to _BLOCK, channels)
+        blocks.append(block.mean(axis=1))
+        count += len(block)
+        resampled = -(-count * sample_rate // file.samplerate)
+        if error := length_error(max(count, resampled), max(file.samplerate, sample_rate)):
+            raise UserError(f"{name}: {error}")
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """A waveform (N,) at another rate, (ceil(N * wanted / rate),): its spectrum, cut or continued with zeros."""
+    """Converts a waveform (N,) to another rate, (ceil(N * wanted / rate),), by cutting or zero-padding its spectrum."""
     if rate == wanted or not len(samples):
         return samples
     common = math.gcd(rate, wanted)
@@ -62,14 +87,15 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
 
 
 def _unshortened(path: Path) -> bytes:
-    """A compressed SPHERE file as WAV."""
+    """Decompresses a SPHERE file to WAV bytes."""
     program = shutil.which("sph2pipe")
     if program is None:
         raise UserError(
-            f"{path}: compressed with shorten: install the LDC's sph2pipe (Kaldi's tools have it) and put it on PATH"
+            f"{printable(path)}: compressed with shorten: install the LDC's sph2pipe (Kaldi's tools have it) and put "
+            "it on PATH"
         )
     done = subprocess.run([program, "-f", "wav", str(path)], capture_output=True, check=False)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
-        raise UserError(f"{path}: sph2pipe cannot read it: {said}")
+        message = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+        raise UserError(f"{printable(path)}: sph2pipe cannot read it: {message}")
     return done.stdout

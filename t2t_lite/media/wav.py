@@ -1,17 +1,18 @@
-"""WAV files read in the graph: integers of 8, 16, 24 or 32 bits and floating point (`tf.audio.decode_wav` knows 16)."""
+"""Reads WAV files in graph mode: integers of 8, 16, 24 or 32 bits, and floats (`tf.audio.decode_wav` reads 16 bits)."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from t2t_lite.media.graph_bytes import bytes_at, check
+from t2t_lite.media.wav_chunks import OTHER_CHUNKS
 
-_INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # formats; of the last the true one stands further behind
+_INTEGERS, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE  # formats; the last one states the true one further behind
 _HEADER, _CHUNK = 12, 8  # bytes of "RIFF", a size, "WAVE"; and of a chunk's name and size
-_MOST_CHUNKS = 1000  # that are looked at: files have a handful, and each takes 0.1 ms
+_MAX_CHUNKS = 1000  # read at most: files have a handful, and each takes 0.1 ms
 
-# How samples are stored: {(format, bits): bytes of whole samples -> float32 (all,), full scale at 1}.
-_STORED: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = {
+# Decoders of samples: {(format, bits): bytes of whole samples -> float32 (N * channels,), full scale at 1}.
+_DECODERS: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = {
     (_INTEGERS, 8): lambda data: (_decoded(data, tf.uint8) - 128.0) / 128.0,
     (_INTEGERS, 16): lambda data: _decoded(data, tf.int16) / 2.0**15,
     (_INTEGERS, 24): lambda data: _decoded_24(data) / 2.0**23,
@@ -22,23 +23,23 @@ _STORED: dict[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 def read_wav(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A WAV file, as bytes (), which may be cut off anywhere behind its header.
+    """Reads a WAV file, as bytes (), which may be cut off anywhere behind its header.
 
     Returns:
       float32 (N, channels) samples, full scale at 1; int32 () Hz.
 
     Raises:
-      tf.errors.InvalidArgumentError: it is none, or its samples are of another kind (A-law, ADPCM); in the graph.
+      tf.errors.InvalidArgumentError: not a WAV file, or its samples are of another kind (A-law, ADPCM); in the graph.
     """
     is_wav = (bytes_at(content, 0, 4) == b"RIFF") & (bytes_at(content, 8, 4) == b"WAVE")
     with tf.control_dependencies([check(is_wav, "not a WAV file")]):
         format_at, data_at, data_size = _chunks(content)
-    whole = (format_at > 0) & (data_at > 0)
-    with tf.control_dependencies([check(whole, "a WAV file that is cut off or damaged")]):
+    complete = (format_at > 0) & (data_at > 0)
+    with tf.control_dependencies([check(complete, "a WAV file that is cut off or damaged")]):
         kind, bits = _number(content, format_at, 2), _number(content, format_at + 14, 2)
     kind = tf.where(kind == _EXTENSIBLE, _number(content, format_at + 24, 2), kind)
     channels, rate = _number(content, format_at + 2, 2), _number(content, format_at + 4, 4)
-    matches = tf.stack([(kind == known) & (bits == width) for known, width in _STORED])
+    matches = tf.stack([(kind == known) & (bits == width) for known, width in _DECODERS])
     checks = [
         check(tf.reduce_any(matches), "a WAV file of samples that are no integers or floats"),
         check(channels > 0, "a WAV file of no channels"),
@@ -47,13 +48,13 @@ def read_wav(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         frame = tf.cast(channels * bits // 8, tf.int32)
         data = tf.strings.substr(content, data_at, data_size // frame * frame)
         chosen = tf.argmax(tf.cast(matches, tf.int32), output_type=tf.int32)
-        samples = tf.switch_case(chosen, [lambda stored=stored: stored(data) for stored in _STORED.values()])
+        samples = tf.switch_case(chosen, [lambda decode=decode: decode(data) for decode in _DECODERS.values()])
     rate = tf.cast(tf.minimum(rate, tf.int32.max), tf.int32)
     return tf.reshape(samples, tf.stack([-1, channels])), rate
 
 
 def _chunks(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Where the contents of the chunks "fmt " and "data" begin, 0 where there is none; and the bytes of "data"."""
+    """The places where the contents of the chunks "fmt " and "data" begin, 0 if missing; the size of "data"."""
     size = tf.strings.length(content)
 
     def unfinished(at: tf.Tensor, format_at: tf.Tensor, data_at: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
@@ -61,23 +62,26 @@ def _chunks(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
     def step(at: tf.Tensor, format_at: tf.Tensor, data_at: tf.Tensor, data_size: tf.Tensor) -> tuple[tf.Tensor, ...]:
         name, start = tf.strings.substr(content, at, 4), at + _CHUNK
-        # A recorder that streams does not know the size beforehand and claims the largest.
-        length = tf.cast(tf.minimum(_number(content, at + 4, 4), tf.cast(size - start, tf.int64)), tf.int32)
-        is_data = name == b"data"
+        is_data, rest = name == b"data", size - start
+        # A recorder that streams does not know the size beforehand: it claims the largest, or 0 (wav_chunks.py).
+        length = tf.cast(tf.minimum(_number(content, at + 4, 4), tf.cast(rest, tf.int64)), tf.int32)
+        follows = tf.strings.substr(content, tf.minimum(start, size), 4)
+        streamed = is_data & (length == 0) & tf.reduce_all(follows != list(OTHER_CHUNKS))
+        length = tf.where(streamed, rest, length)
         format_at = tf.where((name == b"fmt ") & (length >= 16), start, format_at)
         data_at, data_size = tf.where(is_data, start, data_at), tf.where(is_data, length, data_size)
         return start + length + length % 2, format_at, data_at, data_size
 
     zero = tf.zeros([], tf.int32)
     start = (tf.constant(_HEADER), zero, zero, zero)
-    return tf.while_loop(unfinished, step, start, maximum_iterations=_MOST_CHUNKS)[1:]
+    return tf.while_loop(unfinished, step, start, maximum_iterations=_MAX_CHUNKS)[1:]
 
 
 def _number(content: tf.Tensor, place: tf.Tensor, count: int) -> tf.Tensor:
-    """int64 (): so many bytes from a place on, the lowest first; of bytes behind the file's end 0."""
+    """The number in `count` bytes at a place, little-endian, int64 (); bytes behind the file's end are 0."""
     size = tf.strings.length(content)
-    there = tf.strings.substr(content, tf.minimum(place, size), count)
-    bytes_ = tf.cast(tf.io.decode_raw(tf.strings.join([there, bytes(count)]), tf.uint8)[:count], tf.int64)
+    number = tf.strings.substr(content, tf.minimum(place, size), count)
+    bytes_ = tf.cast(tf.io.decode_raw(tf.strings.join([number, bytes(count)]), tf.uint8)[:count], tf.int64)
     return tf.reduce_sum(bytes_ * [1 << 8 * i for i in range(count)])
 
 

@@ -1,24 +1,26 @@
-"""A sentence to its constituency tree, from the user's own trees in Penn Treebank brackets."""
+"""Constituency parsing, from the user's own trees in Penn Treebank brackets."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
+from t2t_lite.media.file_names import printable
 from t2t_lite.problems import trees
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.files import split_file, try_lines
 from t2t_lite.problems.problem import Problem
 
-_LAYOUT = "expected train.mrg and dev.mrg (test.mrg serves where there is no dev.mrg): Penn Treebank brackets"
+_LAYOUT = "expected train.mrg and dev.mrg (test.mrg serves if there is no dev.mrg): Penn Treebank brackets"
 
 
 class ParsingFromTrees(Problem):
-    """Words to linearised trees, of files in Penn Treebank brackets.
+    """Sentences to linearised trees, from files in Penn Treebank brackets.
 
-    Trees are learnt as `trees.plain` leaves them: without empty nodes and traces, function tags and indices.
+    Trees are simplified by `trees.plain`: without empty nodes and traces, function tags and indices.
     """
 
     inputs = Text()
@@ -27,17 +29,45 @@ class ParsingFromTrees(Problem):
     metrics = ("tree",)
 
     def files(self, split: str, raw_dir: Path) -> list[Path]:
-        """The files of a split, in order."""
+        """Returns the files of a split, in order."""
         raise NotImplementedError
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
-        """Yields sentences and trees; a tree that is all traces is passed over."""
+        """Yields sentences and trees; skips a tree that holds only traces. Prints how many words have no tag."""
+        untagged = UntaggedWords()
         for path in self.files(split, raw_dir):
-            for tree in read_trees(path):
+            for tree in read_trees(path, untagged):
                 if isinstance(tree, UserError):
                     yield tree
                 elif (plain := trees.plain(tree)) is not None:
                     yield {"inputs": " ".join(plain.words()), "targets": trees.linearise(plain)}
+        if untagged.words:
+            self.print_once(
+                f"{self.name}, {split}: {untagged.words:,} words in {untagged.trees:,} trees have no tag, the first at "
+                f"{untagged.first}; they get the tag {trees.UNKNOWN_TAG}"
+            )
+
+
+@dataclass
+class UntaggedWords:
+    """Counts of the words without a part-of-speech tag in files of trees.
+
+    Attributes:
+      words: their number.
+      trees: the number of trees that hold them.
+      first: FILE:LINE of the first such tree.
+    """
+
+    words: int = 0
+    trees: int = 0
+    first: str = ""
+
+    def add(self, words: int, where: str) -> None:
+        """Counts the words of a tree."""
+        if words:
+            self.first = self.first or where
+            self.words += words
+            self.trees += 1
 
 
 @registry.problems.register
@@ -47,16 +77,21 @@ class ParsingFiles(ParsingFromTrees):
     needs_source = True
 
     def files(self, split: str, raw_dir: Path) -> list[Path]:
-        """The split's one file."""
+        """Returns the one file of the split."""
         return [split_file(split, raw_dir, ".mrg", _LAYOUT)]
 
 
-def read_trees(path: Path) -> Iterator[trees.Tree | UserError]:
+def read_trees(path: Path, untagged: UntaggedWords | None = None) -> Iterator[trees.Tree | UserError]:
     """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
 
-    In place of a broken tree comes an error that names the file, and the line where the tree begins; what may be the
-    rest of that tree is passed over.
+    Yields an error for a broken tree, which names the file and the line where the tree begins, and skips what may be
+    the rest of that tree.
+
+    Args:
+      path: the file.
+      untagged: counts the words without a tag.
     """
+    untagged = untagged or UntaggedWords()
     start, text, broken = 0, "", False
     for number, line in zip(count(1), try_lines(path, strip=False), strict=False):
         if isinstance(line, UserError):
@@ -65,20 +100,23 @@ def read_trees(path: Path) -> Iterator[trees.Tree | UserError]:
             continue
         if line.startswith("("):
             if text:
-                yield _parsed(path, start, text)
+                yield _parsed(path, start, text, untagged)
             text, broken = "", False
         if line.strip() and not broken:
             start, text = (start, f"{text} {line}") if text else (number, line)
         if text and text.count("(") <= text.count(")"):
-            found = _parsed(path, start, text)
-            yield found
-            text, broken = "", isinstance(found, UserError)
+            tree = _parsed(path, start, text, untagged)
+            yield tree
+            text, broken = "", isinstance(tree, UserError)
     if text:
-        yield _parsed(path, start, text)
+        yield _parsed(path, start, text, untagged)
 
 
-def _parsed(path: Path, number: int, text: str) -> trees.Tree | UserError:
+def _parsed(path: Path, number: int, text: str, untagged: UntaggedWords) -> trees.Tree | UserError:
+    where = f"{printable(path)}:{number}"
     try:
-        return trees.parse(text)
+        tree, words = trees.parse_counted(text)
     except UserError as e:
-        return UserError(f"{path}:{number}: {e}")
+        return UserError(f"{where}: {e}")
+    untagged.add(words, where)
+    return tree

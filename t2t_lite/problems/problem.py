@@ -1,4 +1,4 @@
-"""A problem: where its examples come from, what they are made of, and how to score it."""
+"""The base class of problems: the source of the examples, their features, and the metrics; and problems by name."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.problems import features
+from t2t_lite.progress import print_status
 
 
 class Problem:
-    """Something to learn, declared in about fifteen lines.
+    """A task to learn, declared in about fifteen lines.
 
         @registry.problems.register
         class ReverseWords(Problem):
@@ -24,23 +25,24 @@ class Problem:
                 ...
                 yield {"inputs": "red green blue", "targets": "blue green red"}
 
-    A problem yields raw examples. Tokenizing, storing, batching and training are not its business.
+    A problem yields raw examples. It does not tokenize, store, batch or train.
 
     Attributes:
-      inputs: the feature that goes in.
-      targets: the feature that comes out.
-      command: what the decoder is asked for, such as "to_english". Problems that ask for the same thing share it.
-      languages: of inputs and targets, as codes such as "en", where both are known; an export tells them to its users.
+      inputs: the input feature.
+      targets: the target feature.
+      command: what the decoder is asked for, such as "to_english". Problems that ask for the same share it.
+      languages: of inputs and targets, as codes such as "en", if both are known; an export shows them to its users.
       metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
         "cer", "tree", "cider_d" (evaluation/metrics.py).
-      splits: the splits that exist: "train", and "dev" for evaluations, are needed for training.
-      random_flip: in training, left and right of a picture change places half of the time. Not where that changes the
-        answer, as it does of digits, or of a caption that says "left".
+      splits: the names of the splits. Training needs "train", and "dev" for evaluations.
+      random_flip: mirror half of the pictures in training. Not for pictures whose answer would change, such as digits,
+        or a caption that says "left".
       version: raise it when the examples change; it is written into the manifest.
-      shards: files of the first split. More than the default where a file would otherwise exceed some hundred MB.
-      source: the folder below --tmp_dir that it reads, where that is not --tmp_dir itself. A problem on the user's own
+      shards: the number of files of the first split. Raise it if a file would exceed some hundred MB.
+      source: the folder below --tmp_dir that the problem reads; "" for --tmp_dir itself. A problem on the user's own
         files (`needs_source`) that names none may be asked for as NAME.SOURCE.
-      name: the name it was asked for by, which names its files.
+      needs_source: whether the problem reads the user's own files.
+      name: the name it was asked for by; it names the files of records.
     """
 
     inputs: features.Feature
@@ -58,15 +60,17 @@ class Problem:
     def __init__(self, name: str):
         self.name = name
         self.source = self.source or name.partition(".")[2]
+        self._printed: set[str] = set()
 
     def resolve(self, raw_dir: Path) -> None:
-        """Fills in what only the raw files tell, such as languages. Datagen calls it first, in every process."""
+        """Reads attributes from the raw files, such as languages. Datagen calls it first, in every process."""
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
-        """Yields what `convert` turns into an example; by default the example itself: {"inputs": ..., "targets": ...}.
+        """Yields the items of a split, which `convert` turns into examples {"inputs": ..., "targets": ...}.
 
-        In place of an example that is broken it may yield a UserError that names file and line: datagen leaves it out,
-        and goes on as long as few are. The same files give the same examples, in the same order.
+        In place of a broken example it may yield a UserError that names file and line: datagen leaves it out, and goes
+        on within the error budget (--max_bad). The same files must give the same items in the same order. Datagen may
+        call it several times for a split.
 
         Args:
           split: one of `splits`.
@@ -75,18 +79,18 @@ class Problem:
         raise UserError(f"problem '{self.name}' does not define examples()")
 
     def count(self, split: str, raw_dir: Path) -> int | None:
-        """About how many items `examples` yields, where that is known without going through them."""
+        """Returns about how many items `examples` yields, or None if that is unknown without reading them."""
         return None
 
     def convert(self, item: Any) -> dict[str, Any]:
-        """Turns what `examples` yields into {"inputs": ..., "targets": ...}; slow work goes here, in parallel.
+        """Turns an item of `examples` into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in parallel.
 
         A value that is slow to make may be a function without arguments: it is called only when the value is stored.
         """
         return item
 
     def declaration(self) -> dict[str, Any]:
-        """What the records are made by, JSON-able; kept in the manifest. Metrics may change and the records stay."""
+        """Returns what the records depend on, as JSON values, for the manifest. Metrics are not part of it."""
         return {
             "inputs": features.to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
@@ -95,17 +99,23 @@ class Problem:
         }
 
     def adopt(self, declaration: dict[str, Any]) -> None:
-        """Takes over a declaration that datagen kept."""
+        """Restores the features and the command from a declaration that datagen stored."""
         self.inputs = features.from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
+
+    def print_once(self, line: str) -> None:
+        """Prints a line on standard error, unless it was printed before: `examples` runs several times."""
+        if line not in self._printed:
+            self._printed.add(line)
+            print_status(line)
 
 
 def get_problem(name: str) -> Problem:
     """Returns the problem of that name, which may be `NAME.SOURCE` for a problem on the user's own files.
 
     Raises:
-      UserError: no such problem, or one that takes no source.
+      UserError: the problem is unknown, or takes no source.
     """
     registered, dot, source = name.partition(".")
     problem_class = registry.problems.get(registered)
@@ -120,23 +130,23 @@ def get_problem(name: str) -> Problem:
 
 
 def get_problems(names: Sequence[str], inside: tuple[str, ...] = ()) -> dict[str, Problem]:
-    """Returns {name: problem} of a list of problems and mixtures, mixtures opened, each once, in the order named.
+    """Returns {name: problem} for names of problems and mixtures, mixtures expanded, in the order named.
 
     Args:
       names: problems and mixtures.
-      inside: the mixtures that are being opened, the outermost first.
+      inside: the mixtures that are being expanded, the outermost first.
 
     Raises:
       UserError: a name is neither a problem nor a mixture, or a mixture contains itself.
     """
-    found: dict[str, Problem] = {}
+    problems: dict[str, Problem] = {}
     for name in names:
         if name in inside:
             raise UserError(f"mixture '{name}' contains itself: {' > '.join([*inside, name])}")
         if name in registry.mixtures:
-            found |= get_problems(list(registry.mixtures.get(name).rates), (*inside, name))
+            problems |= get_problems(list(registry.mixtures.get(name).rates), (*inside, name))
         elif name.partition(".")[0] in registry.problems:
-            found.setdefault(name, get_problem(name))
+            problems.setdefault(name, get_problem(name))
         else:
             raise registry.unknown("problem or mixture", name, registry.problems, registry.mixtures)
-    return found
+    return problems
