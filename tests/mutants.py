@@ -25,6 +25,7 @@ import hashlib
 import importlib
 import os
 import py_compile
+import re
 import shutil
 import signal
 import sys
@@ -39,12 +40,11 @@ PACKAGE = "t2t_lite"
 LEAST_SCORE = 0.9
 
 # The modules to change, a folder or a file each, and the tests to run: folders or files below tests/, in this order.
-# test_MODULE.py comes before the others of its folder.
 ROOMS = {
     "layers": "layers models/test_body.py",
-    "modalities": "modalities models/test_multi_model.py",
+    "modalities": "modalities/test_modalities.py models/test_multi_model.py",
     "models": "models",
-    "training/step.py": "training/test_step.py training/test_optimizer.py training/test_devices.py",
+    "training/step.py": "training/test_devices.py training/test_optimizer.py",
     "training/optimizer.py": "training/test_optimizer.py",
     "training/schedule.py": "training/test_schedule.py",
     "training/sampler.py": "training/test_mixture.py",
@@ -297,13 +297,15 @@ class Runner:
 
 
 def tests_of(room: str, module: str) -> list[str]:
-    """Returns the test files of a room, test_MODULE.py before the others of its folder."""
+    """Returns the test files of a room; of a folder test_MODULE.py comes first, then those that import the module."""
     files: list[Path] = []
+    stem, folder = Path(module).stem, module.partition("/")[0]
+    imports = re.compile(rf"^from {PACKAGE}\.{folder}(\.{stem} import | import .*\b{stem}\b)", re.MULTILINE)
     for name in ROOMS[room].split():
         path = ROOT / "tests" / name
         found = sorted(path.glob("test_*.py")) if path.is_dir() else [path]
-        files += sorted(found, key=lambda file: file.stem != f"test_{Path(module).stem}")
-    return [str(file.relative_to(ROOT)) for file in files if file.exists()]
+        files += sorted(found, key=lambda f: (f.stem != f"test_{stem}", not imports.search(f.read_text("utf8"))))
+    return [str(file.relative_to(ROOT)) for file in files]
 
 
 def room_of(mutant: Mutant) -> str:
@@ -337,6 +339,7 @@ def _run_tests(copy: Path, tests: list[str]) -> None:
     status = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
         log = os.open(copy / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
