@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from t2t_lite.layers.full_precision import product
 from t2t_lite.layers.grouped_feed_forward import grouped_feed_forward
 from t2t_lite.layers.noise import layer_seed
 
@@ -89,17 +90,16 @@ class MixtureOfExperts(keras.layers.Layer):
 
     def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         """Noisy top-k gating: (N, D) -> chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""
-        clean = tf.matmul(x, self.gate)
+        clean = product(x, tf.convert_to_tensor(self.gate))
         scores = clean
         if noise is not None:
-            deviation = tf.nn.softplus(tf.matmul(x, self.noise_scale)) + 1e-2
+            deviation = tf.nn.softplus(product(x, tf.convert_to_tensor(self.noise_scale))) + 1e-2
             normal = tf.random.stateless_normal(tf.shape(clean), layer_seed(noise, self.name))
             scores = clean + normal * deviation
         top_scores, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
         chosen = experts[:, : self.k]
         gates = tf.nn.softmax(top_scores[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
-        dense_gates = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
-        importance = tf.reduce_sum(dense_gates, axis=0)
+        importance = tf.reduce_sum(gates[:, :, None] * tf.one_hot(chosen, self.num_experts), axis=[0, 1])
         load = tf.zeros_like(importance)  # without noise: equal loads, whose loss is zero
         if noise is not None and self.k < self.num_experts:
             # P(x, i), the probability that expert i is among the k largest if only its own noise is drawn again.

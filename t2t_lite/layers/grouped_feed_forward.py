@@ -1,7 +1,7 @@
 """Feed-forward experts over rows that are sorted by expert: two products for each expert, over exactly its own rows.
 
-A batched product over all experts pads each of them to the busiest one, so that time and memory depend on the routing. At
-the paper's sizes 256 positions cost 14 times as much if all choose the same experts. Here both follow from the number
+A batched product over all experts pads each to the busiest one, so that time and memory depend on the routing: at the
+paper's sizes 256 positions cost 14 times as much if all choose the same experts. Here both follow from the number
 of rows alone. The loop visits the experts that have rows; slicing a weight along its first axis copies nothing.
 
 Shapes: M rows, D hidden, E experts, F filter size.
