@@ -39,8 +39,8 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     if not steps:
         raise UserError(f"--output_dir: no checkpoint in {output_dir}; train first, or wait for the first one")
     if count and count > len(steps):
-        found = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
-        raise UserError(f"--n={count}: {found}; give --n={len(steps)} or less")
+        available = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
+        raise UserError(f"--n={count}: {available}; give --n={len(steps)} or less")
     check_not_inside("--averaged_dir", averaged_dir)
     if averaged_dir.exists() and not (averaged_dir / AVERAGED).exists():
         raise UserError(f"--averaged_dir: {averaged_dir} exists and was not made by t2t-avg-all; give another folder")

@@ -236,8 +236,8 @@ def chosen_step(run_folder: Path, which: str) -> int | None:
 
 def _steps(folder: Path, ending: str) -> set[int]:
     """Returns the N of the files ckpt-N.ENDING."""
-    found = (re.fullmatch(rf"ckpt-(\d+)\.(?:{ending})", path.name) for path in folder.glob("ckpt-*"))
-    return {int(match[1]) for match in found if match}
+    matches = (re.fullmatch(rf"ckpt-(\d+)\.(?:{ending})", path.name) for path in folder.glob("ckpt-*"))
+    return {int(match[1]) for match in matches if match}
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

@@ -136,10 +136,10 @@ class Run:
 
     def _differences(self, stored: "Run") -> list[str]:
         """Returns the settings that differ from the stored run, a phrase each."""
-        mine, theirs = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
-        changed = [key for key in mine if mine[key] != theirs[key] and key not in _MAY_CHANGE]
+        new, old = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
+        changed = [key for key in new if new[key] != old[key] and key not in _MAY_CHANGE]
         notes = {"decay_steps": " (it is --train_steps unless set)"}
-        differences = [f"{key} is {mine[key]}, was {theirs[key]}{notes.get(key, '')}" for key in changed]
+        differences = [f"{key} is {new[key]}, was {old[key]}{notes.get(key, '')}" for key in changed]
         if self.model_name != stored.model_name:
             differences.append(f"model is {self.model_name}, was {stored.model_name}")
         if self.rates != stored.rates:
@@ -275,9 +275,9 @@ def _gin_differences(folder: Path, gin_text: str) -> list[str]:
         stored = bindings((folder / _GIN).read_text(encoding="utf8"))
     except (OSError, ValueError) as e:
         raise UserError(f"{folder / _GIN}: cannot read the gin configuration of the run: {e}") from e
-    mine = bindings(gin_text)
-    return [f"gin has '{line}'" for line in sorted(mine - stored)] + [
-        f"gin had '{line}'" for line in sorted(stored - mine)
+    new = bindings(gin_text)
+    return [f"gin has '{line}'" for line in sorted(new - stored)] + [
+        f"gin had '{line}'" for line in sorted(stored - new)
     ]
 
 

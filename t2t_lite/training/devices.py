@@ -202,9 +202,9 @@ class Devices:
         row = np.zeros([self.workers, 2], np.float32)
         row[self.worker] = [number & 0xFFFF, number >> 16 & 0xFFFF]
         rows = [tf.constant(row if i == 0 else np.zeros_like(row)) for i in range(len(self.local))]
-        found = self.all_reduce([[value] for value in rows])[0][0].numpy()
+        numbers = self.all_reduce([[value] for value in rows])[0][0].numpy()
         for worker in range(1, self.workers):
-            if (found[worker] != found[0]).any():
+            if (numbers[worker] != numbers[0]).any():
                 raise UserError(f"worker {worker} was started with other {what} than worker 0: all must have the same")
 
     def broadcast_state(self, state: dict[str, Any]) -> dict[str, Any]:

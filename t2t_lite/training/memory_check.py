@@ -6,8 +6,8 @@ accelerator's memory is not checked here: TensorFlow raises an error when it is 
 
 import os
 import resource
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -37,12 +37,12 @@ def check_memory(run: Run, devices: Devices) -> None:
             model = run.build_model()
     except UserError:
         raise
-    except Exception:  # a user's model may need the values of its variables; then only building it for real tells
+    except Exception:  # a user's model may need its variables' values, which are missing here
         return
-    needed = len(devices.local) * sum(persistent_bytes(model, run.hparams).values())
+    needed = {part: len(devices.local) * size for part, size in persistent_bytes(model, run.hparams).items()}
     available = host_memory()
-    if needed > available:
-        raise UserError(_explain(model, run.hparams, needed, available))
+    if sum(needed.values()) > available:
+        raise UserError(_explain(run.hparams, needed, available))
 
 
 def host_memory() -> int:
@@ -66,13 +66,12 @@ def _physical_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _explain(model: Any, hparams: HParams, needed: int, available: int) -> str:
-    parts = persistent_bytes(model, hparams)
-    listed = ", ".join(f"{part} {format_bytes(size)}" for part, size in parts.items())
+def _explain(hparams: HParams, needed: Mapping[str, int], available: int) -> str:
+    parts = ", ".join(f"{part} {format_bytes(size)}" for part, size in needed.items())
     advice = smaller_model(hparams)
     if hparams.optimizer != "adafactor":
         advice += f", or set optimizer=adafactor instead of {hparams.optimizer}"
     return (
-        f"memory does not suffice for the model: it needs at least {format_bytes(needed)} ({listed}), and at most "
-        f"{format_bytes(available)} are available; {advice}"
+        f"memory does not suffice for the model: it needs at least {format_bytes(sum(needed.values()))} ({parts}), "
+        f"and at most {format_bytes(available)} are available; {advice}"
     )

@@ -73,7 +73,7 @@ def train(
       plan: how far to train, and when to evaluate, save and profile.
       devices: the devices to train on.
       tracker: tracks the best checkpoint and decides on early stopping.
-      stop: tells whether a signal asked to stop.
+      stop: receives signals that ask to stop.
 
     Raises:
       UserError: data are missing or damaged, output_dir holds another run, the disk is full, memory does not suffice,

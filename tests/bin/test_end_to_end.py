@@ -178,8 +178,8 @@ def test_answers_are_scored_against_uncut_targets(run_dir, session_data, problem
     (figures,) = evaluate(model, datasets, run.hparams, decoder=GreedyDecoder(model)).values()
     assert sorted(seen) == sorted(example["targets"] for example in problem.examples("dev", None))
     assert figures["too_long"] == 20
-    told = format_report({"step": 1, "problems": {"session_reverse": figures}})
-    assert "session_reverse: 20 examples of the split are longer than the maximum and cut" in told
+    report = format_report({"step": 1, "problems": {"session_reverse": figures}})
+    assert "session_reverse: 20 examples of the split are longer than the maximum and cut" in report
 
 
 class TestDecoder:
@@ -209,11 +209,11 @@ class TestDecoder:
         typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/fast.wav", f"{tmp_path}/a.wav"]
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed)))
         call(decoder, run_dir, "--problem=session_tones", "--decode_interactive", "--decode_hparams=max_length=3")
-        told = capsys.readouterr()
-        answers = told.out.splitlines()
+        captured = capsys.readouterr()
+        answers = captured.out.splitlines()
         assert len(answers) == 3 and answers[0] == answers[2]
-        errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
-        notes = [line for line in told.err.splitlines() if line not in errors]
+        errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+        notes = [line for line in captured.err.splitlines() if line not in errors]
         assert len(errors) == 1 and "none.wav: cannot be read" in errors[0]
         assert notes == ["note: reached the length limit"] * 3
 

@@ -102,15 +102,15 @@ class TestLinesOfARun:
 
     def test_tensorboard_has_the_same(self, run_dir):
         scalars = values(run_dir, "simple_value")
-        told = 0
+        compared = 0
         for line in lines(run_dir):
             step, split, name = (line.pop(key) for key in ("step", "split", "problem"))
             for key, value in line.items():
                 tag = f"{split}/{name}/{key}"
                 found = scalars[step, tag if (step, tag) in scalars else f"{split}/{key}"]
                 assert found == pytest.approx(value, rel=1e-6)
-                told += 1
-        assert told == len(scalars)
+                compared += 1
+        assert compared == len(scalars)
         assert {(step, "train/learning_rate") for step in range(1, 7)} <= scalars.keys()
 
     def test_samples_are_tables_of_dev_examples(self, run_dir, problems):
@@ -186,8 +186,8 @@ class TestFlagsAreChecked:
 
     def test_profile_steps_that_are_not_trained(self, tmp_path):
         for steps in ((4, 21), (5, 4), (0, 3)):
-            told = f"--profile_steps={steps[0]},{steps[1]}: expected A,B with A <= B among the steps 1 to 20"
-            with pytest.raises(UserError, match=told):
+            message = f"--profile_steps={steps[0]},{steps[1]}: expected A,B with A <= B among the steps 1 to 20"
+            with pytest.raises(UserError, match=message):
                 Profiler(tmp_path, steps, start_step=3, train_steps=20)
 
     def test_profile_steps_done_before_a_resumption_are_ignored(self, tmp_path):
@@ -255,8 +255,8 @@ class TestScalars:
     def test_a_full_disk_is_an_error_in_one_line(self, tmp_path, full):
         """Limits files to 2000 bytes, which thirty long numbers exceed in JSON and a picture in events."""
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        told = rf"{tmp_path}/{full}.*: cannot write: .*make room"
-        with pytest.raises(UserError, match=told) as e, ScalarWriter(tmp_path, 0) as scalars:
+        message = rf"{tmp_path}/{full}.*: cannot write: .*make room"
+        with pytest.raises(UserError, match=message) as e, ScalarWriter(tmp_path, 0) as scalars:
             for step in range(30 if full == "scalars.jsonl" else 0):
                 scalars.add(step, "train", "one", {"x": 1 / 3})
             if full == "events":

@@ -234,12 +234,14 @@ class TestFullDisk:
 
     def test_of_the_scalars(self, tmp_path):
         checkpoints = saved(tmp_path, [1])
-        told = f"{tmp_path}: cannot write the scalars: No space left on device; the last good checkpoint is of step 1"
+        message = (
+            f"{tmp_path}: cannot write the scalars: No space left on device; the last good checkpoint is of step 1"
+        )
         for error in (
             OSError(28, "No space left on device"),
             tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device"),
         ):
-            with pytest.raises(UserError, match=told), checkpoints.report_write_errors():
+            with pytest.raises(UserError, match=message), checkpoints.report_write_errors():
                 raise error
 
     def test_other_errors_pass(self, tmp_path):

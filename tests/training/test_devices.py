@@ -152,8 +152,8 @@ def test_the_loss_scale_of_float16_halves_at_an_overflow_and_doubles_after_many_
 def test_a_process_fails_if_it_skipped_most_of_its_steps(skipped, steps, fails):
     if not fails:
         return _check_skipped(skipped, steps, 700)
-    told = f"{skipped} of the {steps} steps of this process were skipped.*; step 700 is saved.*lower learning_rate"
-    with pytest.raises(UserError, match=told):
+    message = f"{skipped} of the {steps} steps of this process were skipped.*; step 700 is saved.*lower learning_rate"
+    with pytest.raises(UserError, match=message):
         _check_skipped(skipped, steps, 700)
 
 
@@ -210,8 +210,8 @@ def test_a_batch_too_large_for_memory_is_an_error_that_names_hparams(session_dat
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
         model.score = score
-        told = r"memory .* problem 'session_pictures' with inputs \(256, 8, 8, 3\) and targets .* batch_tokens=4096"
-        with pytest.raises(UserError, match=told):
+        message = r"memory .* problem 'session_pictures' with inputs \(256, 8, 8, 3\) and targets .* batch_tokens=4096"
+        with pytest.raises(UserError, match=message):
             step.try_largest_batch(dataset)
         monkeypatch.setattr("t2t_lite.training.step.largest_batch", score)
         with pytest.raises(UserError, match=r"memory .* largest batch of problem 'session_pictures'; lower batch_tok"):
@@ -270,7 +270,7 @@ def test_a_16_bit_model_decodes(precision):
 
 
 @pytest.mark.parametrize(
-    "config,told",
+    "config,message",
     [
         (None, "no TF_CONFIG"),
         ("{worker", "not JSON"),
@@ -280,11 +280,11 @@ def test_a_16_bit_model_decodes(precision):
         ("[]", "expected a cluster and a task"),
     ],
 )
-def test_a_wrong_tf_config_is_an_error(monkeypatch, config, told):
+def test_a_wrong_tf_config_is_an_error(monkeypatch, config, message):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if config is not None:
         monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_devices("multi_worker")
 
 

@@ -50,7 +50,7 @@ class TestMetric:
         assert Metric("loss").is_better(5.0, None)
 
     @pytest.mark.parametrize(
-        "text,told",
+        "text,message",
         [
             ("revers:loss", "--early_stop_metric: no problem 'revers' in this run; did you mean 'reverse'"),
             ("acuracy", "--early_stop_metric: unknown metric 'acuracy'; did you mean 'accuracy'"),
@@ -58,8 +58,8 @@ class TestMetric:
             (":loss", "no problem ''"),
         ],
     )
-    def test_an_unknown_one_suggests_the_nearest(self, text, told):
-        with pytest.raises(UserError, match=told):
+    def test_an_unknown_one_suggests_the_nearest(self, text, message):
+        with pytest.raises(UserError, match=message):
             EvaluationTracker(PROBLEMS, early_stop_metric=text)
 
 
@@ -82,13 +82,13 @@ class TestEvaluationTracker:
     def test_a_restored_one_equals_one_never_stopped(self):
         values = [5, 4, 4.5, 3, 3, 3.1, 3.2]
         for cut in range(len(values)):
-            whole, first, second = (EvaluationTracker(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
-            expected = follow(whole, values)
+            unbroken, first, second = (EvaluationTracker(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
+            expected = follow(unbroken, values)
             found = follow(first, values[:cut])
             second.restore(json.loads(json.dumps(first.state())))
             found += follow(second, values[cut:], first=10 + 10 * cut)
             assert found == expected
-            assert second.state() == whole.state()
+            assert second.state() == unbroken.state()
 
     def test_another_metric_does_not_restore_the_old_best(self):
         first, second = EvaluationTracker(PROBLEMS, "loss"), EvaluationTracker(PROBLEMS, "accuracy")
@@ -171,7 +171,7 @@ class TestFlags:
     FLAGS = ("--hparams_set=session_tiny", "--output_dir=o", "--train_steps=1")
 
     @pytest.mark.parametrize(
-        "flag,told,status",
+        "flag,message,status",
         [
             ("--early_stop_metric=session_revers:loss --early_stop_patience=2", "did you mean 'session_reverse'", 1),
             ("--early_stop_metric=los --early_stop_patience=2", "--early_stop_metric: unknown metric 'los'", 1),
@@ -181,7 +181,7 @@ class TestFlags:
             ("--save_every=0", "--save_every=0: expected a whole number, at least 1", 2),
         ],
     )
-    def test_mistakes_are_errors_before_training(self, session_problems, tmp_path, capsys, flag, told, status):
+    def test_mistakes_are_errors_before_training(self, session_problems, tmp_path, capsys, flag, message, status):
         flags = [*self.FLAGS, "--problem=session", f"--data_dir={tmp_path}", *flag.split()]
         assert trainer.main(flags) == status
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -89,12 +89,12 @@ class TestRegisteredRates:
 def test_a_mixture_that_contains_itself_is_refused(mixtures, tmp_path, capsys):
     registry.mixtures.register(Mixture({"a": 1, "outer": 1}, "Inner."), name="inner")
     registry.mixtures.register(Mixture({"inner": 1}, "Outer."), name="outer")
-    told = "mixture 'outer' contains itself: outer > inner > outer"
-    with pytest.raises(UserError, match=told):
+    message = "mixture 'outer' contains itself: outer > inner > outer"
+    with pytest.raises(UserError, match=message):
         get_problems(["two", "outer"])
     flags = ["--problem=outer", "--hparams_set=multimodel_tiny", f"--data_dir={tmp_path}", "--dry_run"]
     assert trainer.main(flags) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     registry.mixtures.register(Mixture({"two": 1, "nested": 1}, "The same one twice is no circle."), name="twice")
     assert list(get_problems(["twice"])) == ["a", "b", "c"]
 
@@ -113,7 +113,7 @@ class TestHParams:
         assert hparams.dropout == 0.3
 
     @pytest.mark.parametrize(
-        "overrides,told",
+        "overrides,message",
         [
             ("mixture_rates=a:0", "mixture_rates: 'a:0': the number must be above 0"),
             ("mixture_rates=a", "mixture_rates: 'a' is not of the form"),
@@ -125,10 +125,10 @@ class TestHParams:
             ("mixture_temperature=0.5", "mixture_temperature=0.5 must be at least 1"),
         ],
     )
-    def test_wrong_values_are_errors(self, overrides, told):
+    def test_wrong_values_are_errors(self, overrides, message):
         with pytest.raises(UserError) as e:
             override(HParams(), overrides)
-        assert told in str(e.value)
+        assert message in str(e.value)
 
 
 def stored(positions, inputs=None, targets=None, name="x"):
@@ -256,8 +256,8 @@ class TestAdaptive:
 
     def test_a_restored_one_equals_one_never_stopped(self):
         losses = {"large": 1.1, "small": 2.3, "rare": 3.7}
-        whole, stopped = AdaptiveSampler(RATES, 9), AdaptiveSampler(RATES, 9)
-        expected = self.train(whole, losses, 0, 300)
+        unbroken, stopped = AdaptiveSampler(RATES, 9), AdaptiveSampler(RATES, 9)
+        expected = self.train(unbroken, losses, 0, 300)
         begun = self.train(stopped, losses, 0, 150)
         state = json.loads(json.dumps(stopped.state()))
         assert len(json.dumps(state)) < 1000
@@ -265,7 +265,7 @@ class TestAdaptive:
         resumed.restore(state)
         assert resumed.counts(150) == {name: begun.count(name) for name in RATES}
         assert begun + self.train(resumed, losses, 150, 150) == expected
-        assert resumed.state() == whole.state()
+        assert resumed.state() == unbroken.state()
 
     def test_without_its_state_it_cannot_resume(self):
         sampler = AdaptiveSampler(RATES, 0)
@@ -283,7 +283,7 @@ class TestBatchMultipliers:
             name: lengths.batch_sizes(problem(name, texts, texts), hparams)
             for name in ("plain", "big", "small", "none")
         }
-        assert {name: {edge: found[edge] for edge in (8, 16, 20)} for name, found in sizes.items()} == {
+        assert {name: {boundary: found[boundary] for boundary in (8, 16, 20)} for name, found in sizes.items()} == {
             "plain": {8: 4, 16: 4, 20: 3},
             "big": {8: 8, 16: 8, 20: 6},
             "small": {8: 2, 16: 2, 20: 1},

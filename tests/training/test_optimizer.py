@@ -165,8 +165,8 @@ def test_weight_decay_excludes_variables_of_rank_one():
     make_optimizer(EACH[1], decayed.trainable_variables).apply(row, 0.1)
     start = Weights().get_weights()
     for i in range(3):
-        share = 0.1 * 0.3 if i != 1 else 0.0
-        close(decayed.weights[i].value, weights.weights[i].numpy() - share * start[i], 1e-6)
+        decay = 0.1 * 0.3 if i != 1 else 0.0
+        close(decayed.weights[i].value, weights.weights[i].numpy() - decay * start[i], 1e-6)
 
 
 def test_norms_and_biases_of_the_model_are_of_rank_one():

@@ -75,16 +75,16 @@ def test_copies_the_weights_that_fit_and_lists_the_others(old, new):
         expected = trained[name] if name in trained else before[name]
         np.testing.assert_array_equal(value, expected, err_msg=name)
     assert table.splitlines()[0] == f"weights of {folder}, step 5:"
-    told = rows(table)
+    outcomes = rows(table)
     shared = [name for name in after if name in trained and name != "commands"]
-    assert told["copied"][0] == len(shared) + 1
+    assert outcomes["copied"][0] == len(shared) + 1
     for part in ("body.encoder", "body.mixer", "body.decoder", "language_session (2)", "audio_8000", "command tones"):
-        assert part in told["copied"][1]
-    assert told["only in the new model"] == (1, "command reverse")
+        assert part in outcomes["copied"][1]
+    assert outcomes["only in the new model"] == (1, "command reverse")
     left = [name for name in trained if name not in after]
-    assert told["only in the old model"][0] == len(left) > 0
-    assert re.fullmatch(r"image \(\d+\), categorical_\w+ \(\d+\)", told["only in the old model"][1])
-    assert "other shape" not in told and "other vocabulary" not in told
+    assert outcomes["only in the old model"][0] == len(left) > 0
+    assert re.fullmatch(r"image \(\d+\), categorical_\w+ \(\d+\)", outcomes["only in the old model"][1])
+    assert "other shape" not in outcomes and "other vocabulary" not in outcomes
 
 
 def test_commands_are_matched_by_name(old, new):
@@ -100,13 +100,13 @@ def test_weights_of_other_shapes_are_not_copied(old, new):
     folder, model = old
     run, net = new(filter_size=48, audio_width=3)
     before, trained = values(net), values(model)
-    told = rows(warm_start(net, run, folder))
+    outcomes = rows(warm_start(net, run, folder))
     for name, value in values(net).items():
         if name != "commands":
             fits = name in trained and trained[name].shape == value.shape
             np.testing.assert_array_equal(value, trained[name] if fits else before[name], err_msg=name)
-    assert "body.encoder (2), body.decoder (2), audio_8000" in told["other shape"][1]
-    assert told["copied"][0] > 50
+    assert "body.encoder (2), body.decoder (2), audio_8000" in outcomes["other shape"][1]
+    assert outcomes["copied"][0] > 50
 
 
 def test_nets_of_another_vocabulary_of_the_same_name_are_not_copied(old, new, tmp_path):
@@ -117,8 +117,8 @@ def test_nets_of_another_vocabulary_of_the_same_name_are_not_copied(old, new, tm
     (tmp_path / "other" / "run.json").write_text(json.dumps(stored))
     run, net = new()
     before, trained = values(net), values(model)
-    told = rows(warm_start(net, run, tmp_path / "other"))
-    assert told["other vocabulary"] == (2, "language_session (2)")
+    outcomes = rows(warm_start(net, run, tmp_path / "other"))
+    assert outcomes["other vocabulary"] == (2, "language_session (2)")
     for name, value in values(net).items():
         if name != "commands":
             np.testing.assert_array_equal(value, before[name] if "language" in name else trained[name], err_msg=name)
@@ -164,5 +164,5 @@ def test_only_a_new_run_is_warm_started(old, session_data, session_problems, tmp
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
     # The second call resumes from the run's own checkpoint.
     assert trainer.main([*flags, "--train_steps=2"]) == 0
-    told = capsys.readouterr().err
-    assert "going on from step 1" in told and "weights of" not in told
+    message = capsys.readouterr().err
+    assert "going on from step 1" in message and "weights of" not in message
