@@ -248,10 +248,11 @@ class TestRun:
         flags = ["--problem=session_pictures", *TRAIN, "--hparams=dropout=0.2,seed=3"]
         assert not fails(trainer, *flags, phrases=told)
 
-    def test_a_schedule_that_ended_is_told_to_be_the_reason(self, fails, data, run_dir):
+    def test_a_schedule_that_ended_names_the_flags_that_train_on(self, fails, data, run_dir):
         stored = json.loads((run_dir / "hparams.json").read_text())
         (run_dir / "hparams.json").write_text(json.dumps(stored | {"schedule": "linear", "decay_steps": 4}))
-        told = ["decay_steps is 5, was 4", "the linear schedule ends at decay_steps, which is --train_steps unless set"]
+        told = ["decay_steps is 5, was 4", "(schedule=linear) reaches 0 at step 4", f"--warm_start_from={run_dir} "]
+        told += [f"--output_dir={run_dir}-2 --train_steps=1"]
         flags = ["--problem=session_pictures,session_tones", *TRAIN, "--hparams=schedule=linear"]
         assert not fails(trainer, *flags, phrases=told)
 
@@ -309,7 +310,7 @@ class TestRun:
         flags = ["--problem=session_pictures"]
         (path,) = (run_dir / "checkpoints").glob("*.data-*")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        told = [f"{run_dir}/checkpoints: no checkpoint is whole", "ckpt-4 is damaged", path.name]
+        told = [f"{run_dir}/checkpoints: all checkpoints are damaged", "ckpt-4 is damaged", path.name]
         for command, flag in ((evaluator, "--split=dev"), (decoder, "--show=1")):
             fails(command, *flags, flag, phrases=told)
         shutil.rmtree(run_dir / "checkpoints")
