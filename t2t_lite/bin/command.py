@@ -188,10 +188,7 @@ def print_registries(*registries: registry.Registry) -> None:
 
 
 def _path(flags: FlagValues, name: str) -> Path:
-    try:
-        return Path(flags[name].value).expanduser()
-    except RuntimeError as e:  # ~USER for a user that does not exist
-        raise UserError(f"--{name}={flags[name].value}: {e}") from e
+    return Path(os.path.expanduser(flags[name].value))  # Path.expanduser fails for the ~NAME of an unknown user
 
 
 def _parse(flags: FlagValues, arguments: list[str]) -> None:

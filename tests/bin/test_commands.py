@@ -224,6 +224,7 @@ def test_missing_folders_and_files_are_named_before_the_work(usr, tmp_path):
     evaluate = ["eval", *usr, "--problem=usr_copy"]
     decode = ["decoder", *usr, "--problem=usr_copy"]
     fails(1, "none'; t2t-datagen makes it", *evaluate, f"--data_dir={tmp_path}/none")
+    fails(1, "no folder '~nobody-of-that-name/x'", *evaluate, "--data_dir=~nobody-of-that-name/x")
     fails(1, "none'; t2t-trainer makes it", *evaluate, f"--output_dir={tmp_path}/none")
     fails(1, "--json_out: cannot write", *evaluate, f"--json_out={tmp_path}/none/x.json")
     fails(1, f"--json_out: cannot write '{tmp_path}': a folder", *evaluate, f"--json_out={tmp_path}")

@@ -137,15 +137,17 @@ class TestSpecialFiles:
         for end in ends:
             end.join(60)
         assert program.returncode == 0, err
-        assert answers == ["cba\ngnol\n"] and out == b""
-        assert f"2 lines written to {tmp_path}/out; 1 reached the length limit (line 2)" in err.decode()
+        assert answers == ["cba\ngnol\n"]
+        assert out.decode() == f"2 lines written to {tmp_path}/out; 1 reached the length limit (line 2)\n"
         assert sorted(os.listdir(tmp_path)) == ["in", "out"]  # no journal
 
     def test_answers_go_to_standard_output_and_nothing_else_does(self, tmp_path):
-        program = start("file", "/dev/stdin", "/dev/stdout", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        out, _ = program.communicate("abc\nzwölf\n".encode(), timeout=60)
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        program = start("file", "/dev/stdin", "/dev/stdout", **pipes)
+        out, err = program.communicate("abc\nzwölf\n".encode(), timeout=60)
         assert program.returncode == 0
         assert out == "cba\nflöwz\n".encode()
+        assert b"2 lines written to /dev/stdout" in err
 
     def test_the_journal_is_beside_the_file_that_a_link_leads_to(self, decode, tmp_path):
         (tmp_path / "there").mkdir()
