@@ -1,22 +1,37 @@
-"""ConvStep's folded dilated depthwise convolution, forward and backward, against tf.nn.depthwise_conv2d's dilations.
+"""ConvStep's folded dilated depthwise convolution, forward and backward, over tf.nn.depthwise_conv2d with dilations.
 
-The kernel is the ConvBlock's last: 15 taps, 8 apart. Lengths are left open, as they are in the model."""
+The kernel is the ConvBlock's last one: 15 taps, dilation 8. Lengths are None in the graph, as in the model.
+
+    python benchmarks/dilated_convolution.py [--tiny]
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from compare import ratio
+from compare import parse_tiny, ratio
 
 from t2t_lite.layers.convolution import ConvStep
 
-HIDDEN, TAPS, DILATION = 128, 15, 8  # D
-POSITIONS = 2048  # in a batch: short sentences come in larger batches
-LENGTHS = (16, 64, 256)  # S
+TAPS, DILATION = 15, 8
 
 
-def with_gradients(convolve: Callable[[tf.Tensor], tf.Tensor], kernel: tf.Variable) -> Callable[..., list[tf.Tensor]]:
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 1, HIDDEN])])
+@dataclass(frozen=True)
+class Sizes:
+    hidden: int = 128  # D
+    positions: int = 2048  # in a batch: short sentences come in larger batches
+    lengths: tuple[int, ...] = (16, 64, 256)  # S
+    repetitions: int = 30
+
+
+TINY = Sizes(hidden=4, positions=64, lengths=(16, 64), repetitions=1)
+
+
+def with_gradients(
+    convolve: Callable[[tf.Tensor], tf.Tensor], kernel: tf.Variable, hidden: int
+) -> Callable[..., list[tf.Tensor]]:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 1, hidden])])
     def step(x: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -26,20 +41,25 @@ def with_gradients(convolve: Callable[[tf.Tensor], tf.Tensor], kernel: tf.Variab
     return step
 
 
-def main() -> None:
-    layer = ConvStep(HIDDEN, HIDDEN, (TAPS, 1), dilation=DILATION)
+def main(arguments: list[str] | None = None) -> None:
+    sizes = TINY if parse_tiny(arguments) else Sizes()
+    layer = ConvStep(sizes.hidden, sizes.hidden, (TAPS, 1), dilation=DILATION)
     kernel = layer.depthwise.value
 
     def dilated(x: tf.Tensor) -> tf.Tensor:
         return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], "SAME", dilations=[DILATION, 1])
 
-    folded_step, dilated_step = with_gradients(layer._convolve, kernel), with_gradients(dilated, kernel)
-    print(f"time over that of tf.nn.depthwise_conv2d; D {HIDDEN}, {TAPS} taps {DILATION} apart, {POSITIONS} positions")
-    for length in LENGTHS:
-        x = tf.random.stateless_normal([POSITIONS // length, length, 1, HIDDEN], [1, length])
+    folded_step = with_gradients(layer._convolve, kernel, sizes.hidden)
+    dilated_step = with_gradients(dilated, kernel, sizes.hidden)
+    print(
+        f"time over that of tf.nn.depthwise_conv2d; "
+        f"D {sizes.hidden}, {TAPS} taps, dilation {DILATION}, {sizes.positions} positions"
+    )
+    for length in sizes.lengths:
+        x = tf.random.stateless_normal([sizes.positions // length, length, 1, sizes.hidden], [1, length])
         for ours, theirs in zip(folded_step(x), dilated_step(x), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-        value, times = ratio(lambda x=x: folded_step(x), lambda x=x: dilated_step(x))
+        value, times = ratio(lambda x=x: folded_step(x), lambda x=x: dilated_step(x), sizes.repetitions)
         print(f"length {length:3}: {value:.2f}  ({times})")
 
 

@@ -1,7 +1,7 @@
-"""Generating translation records against sentencepiece alone, on the same lines and cores; and the memory it takes.
+"""The speed of generating translation records over that of sentencepiece alone on the same lines; and peak memory.
 
-python benchmarks/generation.py                       # speed
-python benchmarks/generation.py --memory=10000000     # lines of the files it makes, for the memory of each process
+python benchmarks/generation.py [--tiny]              # speed
+python benchmarks/generation.py --memory=10000000     # peak memory with two files of so many lines
 """
 
 import argparse
@@ -19,16 +19,17 @@ from pathlib import Path
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
 
-PAIRS, REPETITIONS = 200_000, 3
+PAIRS, VOCAB_SIZE, REPETITIONS = 200_000, 8192, 3
+TINY_PAIRS, TINY_VOCAB_SIZE = 500, 300
 _LETTERS = "etaoinshrdlcumwfgypbvk"
 
 
 def write_pairs(folder: Path, pairs: int, words: int) -> None:
-    """train.aa and train.bb of so many lines with so many words each, rare and common ones, and a small dev split."""
-    draw = random.Random(0)
-    known = ["".join(draw.choices(_LETTERS, range(len(_LETTERS), 0, -1), k=draw.randint(1, 10))) for _ in range(50_000)]
+    """Writes train.aa and train.bb, `pairs` lines of about `words` rare or common words, and a small dev split."""
+    rng = random.Random(0)
+    lexicon = ["".join(rng.choices(_LETTERS, range(len(_LETTERS), 0, -1), k=rng.randint(1, 10))) for _ in range(50_000)]
     lines = [
-        " ".join(known[min(int(draw.paretovariate(0.7)), 49_999)] for _ in range(draw.randint(1, 2 * words)))
+        " ".join(lexicon[min(int(rng.paretovariate(0.7)), 49_999)] for _ in range(rng.randint(1, 2 * words)))
         for _ in range(20_000)
     ]
     folder.mkdir(parents=True)
@@ -36,30 +37,30 @@ def write_pairs(folder: Path, pairs: int, words: int) -> None:
         for language in ("aa", "bb"):
             with (folder / f"{split}.{language}").open("w", encoding="utf8") as file:
                 for _ in range(number):
-                    file.write(f"{draw.choice(lines)} {draw.choice(known)}\n")
+                    file.write(f"{rng.choice(lines)} {rng.choice(lexicon)}\n")
 
 
 def seconds(call: Callable[[], object]) -> tuple[float, float]:
-    """(on the clock, of all cores' work) that a call takes, its processes included."""
+    """Wall-clock seconds and CPU seconds of a call, including those of its child processes."""
 
-    def worked() -> float:
-        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return sum(one.ru_utime + one.ru_stime for one in used)
+    def cpu_seconds() -> float:
+        usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
-    start, before = time.perf_counter(), worked()
+    start, cpu_start = time.perf_counter(), cpu_seconds()
     call()
-    return time.perf_counter() - start, worked() - before
+    return time.perf_counter() - start, cpu_seconds() - cpu_start
 
 
-def speed(folder: Path) -> None:
-    write_pairs(folder / "raw", PAIRS, 12)
+def speed(folder: Path, tiny: bool) -> None:
+    write_pairs(folder / "raw", TINY_PAIRS if tiny else PAIRS, 12)
     lines = [line for path in sorted((folder / "raw").glob("train.*")) for line in path.read_text("utf8").splitlines()]
-    model = Vocabulary.train(lines[: len(lines) // 10], 8192).model
+    model = Vocabulary.train(lines[: len(lines) // 10], TINY_VOCAB_SIZE if tiny else VOCAB_SIZE).model
     processor = Vocabulary(model)._processor
     cores = len(os.sched_getaffinity(0))
     runs = 0
 
-    def generated() -> None:
+    def generate_once() -> None:
         nonlocal runs
         runs += 1
         data = folder / f"data{runs}"
@@ -67,13 +68,15 @@ def speed(folder: Path) -> None:
         vocabulary_path(data, "subwords").write_bytes(model)
         generate(["translate_files"], data, folder / "raw", cores)
 
-    rows = []
-    for _ in range(REPETITIONS):
-        reference, whole = seconds(lambda: processor.encode(lines, num_threads=cores)), seconds(generated)
-        rows.append((reference[0] / whole[0], reference[1] / whole[1]))
-        print(f"{cores} cores, {len(lines):,} lines: sentencepiece {reference[0]:.1f} s, generation {whole[0]:.1f} s")
-    clock, work = (statistics.median(column) for column in zip(*rows, strict=True))
-    print(f"of the speed of sentencepiece alone: {clock:.2f} by the clock, {work:.2f} by the work of all cores")
+    ratios = []
+    for _ in range(1 if tiny else REPETITIONS):
+        reference, generation = seconds(lambda: processor.encode(lines, num_threads=cores)), seconds(generate_once)
+        ratios.append((reference[0] / generation[0], reference[1] / generation[1]))
+        print(
+            f"{cores} cores, {len(lines):,} lines: sentencepiece {reference[0]:.1f} s, generation {generation[0]:.1f} s"
+        )
+    wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
+    print(f"speed over that of sentencepiece alone: {wall:.2f} by wall-clock time, {cpu:.2f} by CPU time")
 
 
 def memory(folder: Path, lines: int) -> None:
@@ -89,12 +92,15 @@ def memory(folder: Path, lines: int) -> None:
             peaks[pid] = max(peaks.get(pid, 0), _peak(pid))
         time.sleep(0.5)
     assert process.returncode == 0
-    most = peaks.pop(process.pid)
-    print(f"at most {most / 1e6:,.0f} MB in the main process, {max(peaks.values()) / 1e6:,.0f} MB in a worker")
+    main_peak = peaks.pop(process.pid)
+    print(
+        f"peak memory: {main_peak / 1e6:,.0f} MB in the main process, "
+        f"{max(peaks.values(), default=0) / 1e6:,.0f} MB in a worker"
+    )
 
 
 def _peak(pid: int) -> int:
-    """The most memory that a process has had, in bytes; 0 when it has just ended."""
+    """Peak resident memory of a process in bytes; 0 if it has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -102,12 +108,16 @@ def _peak(pid: int) -> int:
     return 1024 * max((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), default=0)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--memory", type=int, metavar="LINES")
-    given = parser.parse_args()
+    parser.add_argument("--memory", type=int, metavar="LINES", help="measure memory, with two files of LINES lines")
+    parser.add_argument("--tiny", action="store_true", help="few pairs, one repetition: only checks that it runs")
+    flags = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        memory(Path(folder), given.memory) if given.memory else speed(Path(folder))
+        if flags.memory:
+            memory(Path(folder), flags.memory)
+        else:
+            speed(Path(folder), flags.tiny)
 
 
 if __name__ == "__main__":

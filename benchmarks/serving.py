@@ -1,10 +1,11 @@
-"""Load on t2t-server: many clients at once for a minute, each answer checked against the one computed beforehand.
+"""Load test of t2t-server: many concurrent clients; each answer is compared with that given without other load.
 
     python benchmarks/serving.py --export_dir=export [--clients=64] [--seconds=60] [--port=N]
 
-Takes an export of any of microworld's problems. Starts a server of its own, asks it each question once and alone, then
-from all clients together, each of which asks the next when it has its answer. Exit status 1 if an answer was wrong or a
-request refused or lost."""
+Takes an export of any of microworld's problems. Starts a server and sends it each input once with no other load. Then
+all clients send inputs at once, each its next request when it has the answer to the last. Exits with status 1 if an
+answer was wrong or a request was refused or lost.
+"""
 
 import argparse
 import base64
@@ -26,12 +27,11 @@ from pathlib import Path
 
 import numpy as np
 
-QUESTIONS = 20  # a problem
-CLOSE = 1e-3  # nats: sums of floats depend on the batch
+SCORE_TOLERANCE = 1e-3  # nats: float sums depend on the batch
 
 
-def questions(name: str, count: int) -> list[object]:
-    """Inputs of a problem's dev split, as values of the REST format."""
+def dev_inputs(name: str, count: int) -> list[object]:
+    """The first inputs of a problem's dev split, as values of the REST format."""
     from t2t_lite.problems.problem import get_problem
 
     problem = get_problem(name)
@@ -40,11 +40,11 @@ def questions(name: str, count: int) -> list[object]:
 
 
 def _value(raw: object) -> object:
-    """A text as it is; what draws a picture or says a sentence as a file in base64."""
+    """A text as it is; an image or a sound as a base64-encoded file."""
     if isinstance(raw, str):
         return raw
-    made = raw()
-    content = _png(made) if made.ndim == 3 else _wav(made)
+    array = raw()
+    content = _png(array) if array.ndim == 3 else _wav(array)
     return {"b64": base64.b64encode(content).decode()}
 
 
@@ -67,14 +67,14 @@ def _wav(samples: np.ndarray, rate: int = 8000) -> bytes:
 
 
 class Client:
-    """One connection that is kept."""
+    """A client with one persistent connection."""
 
     def __init__(self, port: int, model: str):
         self._path = f"/v1/models/{model}:predict"
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
 
-    def ask(self, question: tuple[str, object]) -> tuple[int, dict]:
-        signature, value = question
+    def predict(self, request: tuple[str, object]) -> tuple[int, dict]:
+        signature, value = request
         self._connection.request(
             "POST", self._path, json.dumps({"signature_name": signature, "instances": [value]}).encode()
         )
@@ -83,80 +83,83 @@ class Client:
 
 
 def same(one: dict, other: dict) -> bool:
-    """Whether two answers agree: texts exactly, scores nearly."""
+    """Whether two answers are equal; scores may differ by SCORE_TOLERANCE."""
     scores = zip(one["scores"], other["scores"], strict=True)
-    near = all(a == b or (a is not None and b is not None and abs(a - b) < CLOSE) for a, b in scores)
+    near = all(a == b or (a is not None and b is not None and abs(a - b) < SCORE_TOLERANCE) for a, b in scores)
     return near and all(one[key] == other[key] for key in ("outputs", "cut", "too_long"))
 
 
 class Load:
-    """What the clients share."""
+    """The state shared by all clients: requests, expected answers, latencies and errors."""
 
-    def __init__(self, port: int, model: str, asked: list[tuple[str, object]], expected: list[dict]):
-        self.port, self.model, self.asked, self.expected = port, model, asked, expected
+    def __init__(self, port: int, model: str, requests: list[tuple[str, object]], expected: list[dict]):
+        self.port, self.model, self.requests, self.expected = port, model, requests, expected
         self.end = float("inf")
         self.seconds: dict[str, list[float]] = collections.defaultdict(list)
-        self.troubles: list[str] = []
+        self.errors: list[str] = []
         self._lock = threading.Lock()
 
     def client(self, seed: int) -> None:
-        """Asks one question after the other until the time is over."""
+        """Sends one request after the other until `end`."""
         rng, client = random.Random(seed), Client(self.port, self.model)
         while time.perf_counter() < self.end:
-            i = rng.randrange(len(self.asked))
+            i = rng.randrange(len(self.requests))
+            name = self.requests[i][0]
             start = time.perf_counter()
             try:
-                status, answer = client.ask(self.asked[i])
+                status, answer = client.predict(self.requests[i])
             except (OSError, http.client.HTTPException) as e:
-                self._note(f"lost: {self.asked[i][0]}: {type(e).__name__}: {e}")
+                self._add_error(f"lost: {name}: {type(e).__name__}: {e}")
                 client = Client(self.port, self.model)
                 continue
-            took = time.perf_counter() - start
+            latency = time.perf_counter() - start
             if status != 200:
-                self._note(f"refused: {self.asked[i][0]}: {status} {answer}")
+                self._add_error(f"refused: {name}: {status} {answer}")
             elif not same(answer["predictions"][0], self.expected[i]):
-                self._note(f"wrong: {self.asked[i]}: {answer['predictions'][0]} for {self.expected[i]}"[:2000])
+                self._add_error(
+                    f"wrong: {self.requests[i]}: {answer['predictions'][0]}, expected {self.expected[i]}"[:2000]
+                )
             with self._lock:
-                self.seconds[self.asked[i][0]].append(took)
+                self.seconds[name].append(latency)
 
-    def _note(self, text: str) -> None:
+    def _add_error(self, text: str) -> None:
         with self._lock:
-            self.troubles.append(text)
+            self.errors.append(text)
 
 
 def percentiles(seconds: list[float]) -> str:
-    """Milliseconds."""
+    """The 50th, 90th, 95th, 99th and 100th percentile in milliseconds."""
     return " ".join(f"{1000 * value:8.0f}" for value in np.percentile(seconds, [50, 90, 95, 99, 100]))
 
 
 def start(export_dir: str, port: int) -> tuple[subprocess.Popen, int]:
-    """A server's process and its port."""
+    """Starts a server; returns its process and port."""
     command = [sys.executable, "-m", "t2t_lite.bin.server", f"--export_dir={export_dir}", f"--port={port}"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         print(line, end="")
-        if found := re.search(r":(\d+)/ is ready", line):
+        if ready := re.search(r":(\d+)/ is ready", line):
             threading.Thread(target=lambda: [print(line, end="") for line in process.stderr], daemon=True).start()
-            return process, int(found[1])
+            return process, int(ready[1])
     sys.exit("the server did not start")
 
 
 def metric(port: int, name: str) -> float:
-    """A figure of the server's own, summed over its labels."""
+    """A Prometheus metric of the server, summed over its labels."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     return sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (.*)$", text, re.MULTILINE)))
 
 
-def lock_folder(client: Client, asked: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
-    """The answer to each question while nobody else asks, and the seconds of each problem's."""
+def predict_alone(client: Client, requests: list[tuple[str, object]]) -> tuple[list[dict], dict[str, list[float]]]:
+    """The answer to each request without other load, and each problem's latencies in seconds."""
     expected, seconds = [], collections.defaultdict(list)
-    for question in asked:
-        began = time.perf_counter()
-        status, answer = client.ask(question)
-        seconds[question[0]].append(time.perf_counter() - began)
+    for request in requests:
+        start_time = time.perf_counter()
+        status, answer = client.predict(request)
+        seconds[request[0]].append(time.perf_counter() - start_time)
         assert status == 200, answer
         expected.append(answer["predictions"][0])
     return expected, seconds
@@ -167,40 +170,42 @@ def main() -> int:
     parser.add_argument("--export_dir", required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--inputs", type=int, default=20, help="different inputs of each problem")
     parser.add_argument("--port", type=int, default=0)
     flags = parser.parse_args()
     about = json.loads((Path(flags.export_dir) / "export.json").read_text())
-    asked = [(name, value) for name in about["problems"] for value in questions(name, QUESTIONS)]
+    requests = [(name, value) for name in about["problems"] for value in dev_inputs(name, flags.inputs)]
     process, port = start(flags.export_dir, flags.port)
     try:
-        expected, seconds_alone = lock_folder(Client(port, about["name"]), asked)
+        expected, seconds_alone = predict_alone(Client(port, about["name"]), requests)
         names = ("t2t_batch_rows_sum", "t2t_batch_rows_count", "process_cpu_seconds_total")
         before = [metric(port, name) for name in names]
-        load = Load(port, about["name"], asked, expected)
+        load = Load(port, about["name"], requests, expected)
         with concurrent.futures.ThreadPoolExecutor(flags.clients) as pool:
-            began = time.perf_counter()
-            load.end = began + flags.seconds
+            start_time = time.perf_counter()
+            load.end = start_time + flags.seconds
             list(pool.map(load.client, range(flags.clients)))
-            took = time.perf_counter() - began
+            elapsed = time.perf_counter() - start_time
         rows, batches, cpu = (metric(port, name) - value for name, value in zip(names, before, strict=True))
         memory = metric(port, "process_resident_memory_bytes")
         process.send_signal(signal.SIGTERM)
         status = process.wait(60)
     finally:
         process.kill()
-    everything = [second for some in load.seconds.values() for second in some]
+    everything = [latency for latencies in load.seconds.values() for latency in latencies]
     print(
-        f"{len(everything):,} answers to {flags.clients} clients in {took:.0f} s: {len(everything) / took:.0f} a second"
+        f"{len(everything):,} answers to {flags.clients} clients in {elapsed:.0f} s: "
+        f"{len(everything) / elapsed:.0f} per second"
     )
-    print(f"{rows / batches:.1f} inputs a batch, {1000 * cpu / rows:.0f} ms of processor time an input, ", end="")
+    print(f"{rows / batches:.1f} inputs per batch, {1000 * cpu / rows:.0f} ms of CPU time per input, ", end="")
     print(f"{memory / 2**20:,.0f} MiB; the server ended with status {status}")
     print("milliseconds             alone 50%  |     50%      90%      95%      99%      all")
     for name, seconds in load.seconds.items():
         print(f"{name:24} {1000 * np.median(seconds_alone[name]):9.0f}  | {percentiles(seconds)}")
     print(f"{'all':24} {'':9}  | {percentiles(everything)}")
-    print(f"wrong, refused or lost: {len(load.troubles)}")
-    print("\n".join(load.troubles[:5]))
-    return 1 if load.troubles or status else 0
+    print(f"wrong, refused or lost: {len(load.errors)}")
+    print("\n".join(load.errors[:5]))
+    return 1 if load.errors or status else 0
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def layer_norm(layer, x):
 
 
 def sepconv(x, depthwise, pointwise, strides=(1, 1), dilation=1, causal=False):
-    """(B, rows, columns, D), depthwise (h, w, D), pointwise (D, F) -> (B, ceil(rows/stride), ceil(columns/stride), F)."""
+    """(B, R, C, D), depthwise (h, w, D), pointwise (D, F) -> (B, ceil(R / stride), ceil(C / stride), F)."""
     height, width = depthwise.shape[:2]
     rows, columns = x.shape[1:3]
     above = height - 1 if causal else height // 2

@@ -42,7 +42,7 @@ def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: fl
     """scale * (rows - mean) / sqrt(variance + epsilon) + shift, with each row's mean and variance: (N, channels).
 
     A custom gradient: the automatic one stores and computes twice as much, and norms take most of a ConvStep's time on
-    a CPU. Sums are products with a vector of ones, which are faster there than reductions.
+    a CPU. Sums are products with constant vectors, which are faster there than reductions.
     """
     channels = rows.shape[-1]
     average = tf.fill([channels, 1], 1.0 / channels)
