@@ -140,14 +140,13 @@ def test_split_words():
 WORDS = st.text(st.characters(codec="utf-8"), min_size=1).filter(
     lambda word: not set(word) & set(" \t\n\r\f\v") and not re.search("-?[LR][RSC]B-?", word)
 )
-TREES = st.recursive(
-    st.builds(lambda tag, word: Tree(tag, (word,)), st.sampled_from(["DT", "NN", "XX", "-LRB-", ":"]), WORDS),
-    lambda trees: st.builds(
+LEAVES = st.builds(lambda tag, word: Tree(tag, (word,)), st.sampled_from(["DT", "NN", "XX", "-LRB-", ":"]), WORDS)
+TREES = st.deferred(
+    lambda: st.builds(
         lambda label, children: Tree(label, tuple(children)),
         st.sampled_from(["S", "NP", "ROOT", "WHNP-1"]),
-        st.lists(trees, min_size=1, max_size=4),
-    ),
-    max_leaves=12,
+        st.lists(LEAVES | TREES, min_size=1, max_size=4),
+    )
 )
 
 

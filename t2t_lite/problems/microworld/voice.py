@@ -203,7 +203,7 @@ def _frames(signal: np.ndarray) -> np.ndarray:
 
 
 def _overlap_add(pieces: np.ndarray, samples: int) -> np.ndarray:
-    """Overlap-adds pieces (frames, 256). The filters are zero-phase, so they ring backwards too, wrapped around the end."""
+    """Overlap-adds pieces (frames, 256). The zero-phase filters ring backwards too, wrapped around the end."""
     pieces = np.roll(pieces, (_FFT - _WINDOW) // 2, axis=1)
     hops = _FFT // _HOP
     total = np.zeros((len(pieces) + hops - 1, _HOP))
