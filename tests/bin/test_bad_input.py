@@ -127,7 +127,7 @@ class TestDatagen:
 
     def test_a_file_that_is_not_a_picture(self, fails, tmp_path, problems):
         folder = raw(tmp_path, train__red__a_png="no picture", dev__red__b_png="no picture")
-        told = ["problem 'image_folder.mine', split 'train', example 0", "a.png: not a readable PNG or JPEG picture"]
+        told = ["problem 'image_folder.mine', split 'train', example 0", "a.png: not a readable picture"]
         for workers in (1, 2):
             flags = [folder, "--problem=image_folder.mine", f"--num_workers={workers}"]
             assert not fails(datagen, *flags, phrases=told)
@@ -352,7 +352,7 @@ class TestDecoder:
     def test_pictures(self, fails, data, run_dir, tmp_path):
         (tmp_path / "text.png").write_text("no picture")
         for path in ("none.png", "text.png"):
-            told = [f"{tmp_path}/{path}: not a readable PNG or JPEG picture", f"{tmp_path}/in:1"]
+            told = [f"{tmp_path}/{path}: not a readable picture", f"{tmp_path}/in:1"]
             self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/{path}\n", told)
 
     def test_sounds(self, fails, data, run_dir, tmp_path):
@@ -396,7 +396,7 @@ class TestDecoder:
 
     def test_a_file_for_which_pillow_raises_an_unusual_error(self, fails, data, run_dir, tmp_path):
         (tmp_path / "a.ppm").write_bytes(b"P6\n30 \x8230\n255\n" + bytes(99))
-        told = [f"{tmp_path}/in:1: ", "a.ppm: not a readable PNG or JPEG picture"]
+        told = [f"{tmp_path}/in:1: ", "a.ppm: not a readable picture"]
         self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/a.ppm\n", told)
 
     def test_a_sound_with_nan_samples(self, fails, data, run_dir, tmp_path):
