@@ -192,7 +192,7 @@ def test_classes_are_ranked():
 def test_examples_are_shown_in_the_order_of_the_split(answerer, capsys):
     rows = {"c": 2, "zb": 1, "a": 0}
     examples = [
-        {"inputs": (Letters().encode(text) + [0])[:2], "targets": Letters().encode("x"), "index": index}
+        {"inputs": [*Letters().encode(text), 0][:2], "targets": Letters().encode("x"), "index": index}
         for text, index in rows.items()
     ]
     dataset = FakeDataset(LETTERS, LETTERS, examples=examples)
