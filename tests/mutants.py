@@ -279,7 +279,7 @@ class Runner:
         for pid, (copy, room, mutant, started) in list(self._running.items()):
             done, _ = os.waitpid(pid, os.WNOHANG)
             seconds = time.monotonic() - started
-            hangs = not done and seconds > self.limits.get(room, 1800)
+            hangs = not done and seconds > self.limits.get(room, 900)
             if not (done or hangs):
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -371,6 +371,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="runs the mutants of the sample whose key contains this")
     parser.add_argument("--list", action="store_true", help="lists the mutants and runs nothing")
     parser.add_argument("--workers", type=int, default=1, help="mutants run at the same time (default: %(default)s)")
+    parser.add_argument("--unchecked", action="store_true", help="does not run the tests on the unchanged code first")
     args = parser.parse_args()
 
     mutants = find_mutants()
@@ -383,10 +384,10 @@ def main() -> int:
     if args.list:
         print(*(f"{mutant.key}  {mutant}" for mutant in chosen), sep="\n")
         return 0
-    return run(chosen, args.workers)
+    return run(chosen, args.workers, args.unchecked)
 
 
-def run(chosen: list[Mutant], workers: int) -> int:
+def run(chosen: list[Mutant], workers: int, unchecked: bool) -> int:
     """Runs mutants, prints each result and the score; returns the exit status."""
     for name in _IMPORTED_ONCE:
         importlib.import_module(name)
@@ -395,19 +396,20 @@ def run(chosen: list[Mutant], workers: int) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         runner = Runner(Path(folder), workers)
         tested = [mutant for mutant in chosen if mutant.key not in EQUIVALENT]
-        for room, _, failed, seconds in runner.run([(room, None) for room in {room_of(m): 0 for m in tested}]):
-            print(f"unchanged  {room}: {failed or 'all tests pass'}  ({seconds:.0f} s)", flush=True)
-            if failed:
-                return 2
-            runner.limits[room] = 60 + 3 * seconds
         for mutant in chosen:
             if mutant.key in EQUIVALENT:
                 print(f"equivalent {mutant}  because {EQUIVALENT[mutant.key]}")
-        for _, mutant, failed, seconds in runner.run([(room_of(mutant), mutant) for mutant in tested]):
-            result = "caught" if failed else "SURVIVED"
-            counts[result] += 1
-            survivors += [] if failed else [mutant]
-            print(f"{result:10} {mutant}  {f'by {failed}' if failed else ''}  ({seconds:.0f} s)", flush=True)
+        for room in dict.fromkeys(map(room_of, tested)):
+            for _, _, failed, seconds in runner.run([] if unchecked else [(room, None)]):
+                print(f"unchanged  {room}: {failed or 'all tests pass'}  ({seconds:.0f} s)", flush=True)
+                runner.limits[room] = 60 + 3 * seconds
+                if failed:
+                    return 2
+            for _, mutant, failed, seconds in runner.run([(room, m) for m in tested if room_of(m) == room]):
+                result = "caught" if failed else "SURVIVED"
+                counts[result] += 1
+                survivors += [] if failed else [mutant]
+                print(f"{result:10} {mutant}  {f'by {failed}' if failed else ''}  ({seconds:.0f} s)", flush=True)
     for mutant in survivors:
         print(f"survived: {mutant.key}")
     score = counts["caught"] / max(len(tested), 1)
