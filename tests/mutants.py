@@ -44,11 +44,11 @@ ROOMS = {
     "layers": "layers models/test_body.py",
     "modalities": "modalities/test_modalities.py models/test_multi_model.py",
     "models": "models",
-    "training/step.py": "training/test_devices.py training/test_optimizer.py",
-    "training/optimizer.py": "training/test_optimizer.py",
+    "training/step.py": "training/test_step.py training/test_devices.py training/test_optimizer.py",
+    "training/optimizer.py": "training/test_optimizer.py training/test_learning_rates.py",
     "training/schedule.py": "training/test_schedule.py",
     "training/sampler.py": "training/test_mixture.py",
-    "training/loss_scale.py": "training/test_devices.py",
+    "training/loss_scale.py": "training/test_loss_scale.py training/test_devices.py",
     "training/mixture.py": "training/test_mixture.py",
     "decoding": "decoding",
     "evaluation": "evaluation",
@@ -367,7 +367,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=160, help="size of the sample; 0: all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
-    parser.add_argument("--room", default="", help="the folder, or folder/file.py, to change; default: all")
+    parser.add_argument("--room", default="", help="folders, or FOLDER/FILE.py, divided by commas; default: all")
+    parser.add_argument("--tests", default="", help="files below tests/ to run instead of those of the room")
     parser.add_argument("--only", default="", help="runs the mutants of the sample whose key contains this")
     parser.add_argument("--list", action="store_true", help="lists the mutants and runs nothing")
     parser.add_argument("--workers", type=int, default=1, help="mutants run at the same time (default: %(default)s)")
@@ -384,6 +385,8 @@ def main() -> int:
     if args.list:
         print(*(f"{mutant.key}  {mutant}" for mutant in chosen), sep="\n")
         return 0
+    if args.tests:
+        ROOMS.update(dict.fromkeys(ROOMS, args.tests.replace(",", " ")))
     return run(chosen, args.workers, args.unchecked)
 
 
