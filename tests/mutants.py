@@ -379,7 +379,9 @@ def main() -> int:
     for key in EQUIVALENT.keys() - {mutant.key for mutant in mutants}:
         print(f"EQUIVALENT names a mutant that does not exist: {key}", file=sys.stderr)
     chosen = [
-        m for m in choose(mutants, args.count, args.seed) if args.only in m.key and m.module.startswith(args.room)
+        m
+        for m in choose(mutants, args.count, args.seed)
+        if args.only in m.key and m.module.startswith(tuple(args.room.split(",")))
     ]
     print(f"{len(chosen)} of {len(mutants)} mutants")
     if args.list:

@@ -33,7 +33,7 @@ class InOneProcess(Devices):
 
 
 class Classifier(keras.layers.Layer):
-    """Logits (B, 3) of inputs (B, 2), and two experts whose gates are a softmax of their own. One weight is not used."""
+    """Logits (B, 3) of inputs (B, 2), and two experts whose gates are a softmax of their own; one weight is unused."""
 
     def __init__(self, hparams):
         super().__init__()
