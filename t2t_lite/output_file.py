@@ -31,6 +31,7 @@ class OutputFile:
     Attributes:
       path: as given.
       plain: the plain file that is written, which need not exist yet; None for a pipe, a device or a descriptor.
+      is_stdout: the content goes where standard output goes, so that nothing else should be printed there.
 
     Raises:
       UserError: it cannot be written.
@@ -39,6 +40,7 @@ class OutputFile:
     def __init__(self, path: Path, flag: str):
         self.path, self._flag = path, flag
         self.plain: Path | None = None
+        self.is_stdout = False
         try:
             target, descriptor = _follow_links(path)
             if descriptor is not None:
@@ -56,6 +58,9 @@ class OutputFile:
                 self._descriptor = self._open(target)
         except OSError as e:
             raise self._error(e.strerror or str(e)) from e
+        if self.plain is None:
+            with contextlib.suppress(OSError):  # standard output is closed
+                self.is_stdout = os.path.sameopenfile(self._descriptor, 1)
 
     def write(self, content: bytes) -> None:
         """Writes the whole content. To be called once.

@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -143,7 +144,7 @@ def import_usr_dirs(folders: Sequence[str]) -> None:
         for registry in (problems, mixtures, hparams_sets):
             registry._load()  # so that an item with the name of a built-in one fails at the user's line
     for folder in folders:
-        path = Path(folder).expanduser().resolve()
+        path = Path(os.path.expanduser(folder)).resolve()
         if not path.is_dir():
             raise UserError(f"--t2t_usr_dir: no folder '{folder}'")
         files = sorted(file for file in path.glob("*.py") if file.is_file() and not file.name.startswith("."))

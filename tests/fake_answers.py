@@ -11,6 +11,7 @@ import sys
 import types
 from pathlib import Path
 
+from t2t_lite.bin import command
 from t2t_lite.decoding import files, interactive
 from t2t_lite.decoding.answer import Answer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
@@ -48,6 +49,7 @@ class FakeAnswerer:
 if __name__ == "__main__":
     answerer = FakeAnswerer()
     mode, *arguments = sys.argv[1:]
+    command.escape_unencodable()
     print("ready", file=sys.stderr, flush=True)
     if mode == "file":
         FakeAnswerer.kill_after = int(arguments[2]) if len(arguments) > 2 else FakeAnswerer.kill_after

@@ -44,11 +44,11 @@ ROOMS = {
     "layers": "layers models/test_body.py",
     "modalities": "modalities/test_modalities.py models/test_multi_model.py",
     "models": "models",
-    "training/step.py": "training/test_devices.py training/test_optimizer.py",
-    "training/optimizer.py": "training/test_optimizer.py",
+    "training/step.py": "training/test_step.py training/test_devices.py training/test_optimizer.py",
+    "training/optimizer.py": "training/test_optimizer.py training/test_learning_rates.py",
     "training/schedule.py": "training/test_schedule.py",
     "training/sampler.py": "training/test_mixture.py",
-    "training/loss_scale.py": "training/test_devices.py",
+    "training/loss_scale.py": "training/test_loss_scale.py training/test_devices.py",
     "training/mixture.py": "training/test_mixture.py",
     "decoding": "decoding",
     "evaluation": "evaluation",
@@ -279,7 +279,7 @@ class Runner:
         for pid, (copy, room, mutant, started) in list(self._running.items()):
             done, _ = os.waitpid(pid, os.WNOHANG)
             seconds = time.monotonic() - started
-            hangs = not done and seconds > self.limits.get(room, 1800)
+            hangs = not done and seconds > self.limits.get(room, 900)
             if not (done or hangs):
                 continue
             with contextlib.suppress(ProcessLookupError):
@@ -367,26 +367,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=160, help="size of the sample; 0: all (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: %(default)s)")
-    parser.add_argument("--room", default="", help="the folder, or folder/file.py, to change; default: all")
+    parser.add_argument("--room", default="", help="folders, or FOLDER/FILE.py, divided by commas; default: all")
+    parser.add_argument("--tests", default="", help="files below tests/ to run instead of those of the room")
     parser.add_argument("--only", default="", help="runs the mutants of the sample whose key contains this")
     parser.add_argument("--list", action="store_true", help="lists the mutants and runs nothing")
     parser.add_argument("--workers", type=int, default=1, help="mutants run at the same time (default: %(default)s)")
+    parser.add_argument("--unchecked", action="store_true", help="does not run the tests on the unchanged code first")
     args = parser.parse_args()
 
     mutants = find_mutants()
     for key in EQUIVALENT.keys() - {mutant.key for mutant in mutants}:
         print(f"EQUIVALENT names a mutant that does not exist: {key}", file=sys.stderr)
     chosen = [
-        m for m in choose(mutants, args.count, args.seed) if args.only in m.key and m.module.startswith(args.room)
+        m
+        for m in choose(mutants, args.count, args.seed)
+        if args.only in m.key and m.module.startswith(tuple(args.room.split(",")))
     ]
     print(f"{len(chosen)} of {len(mutants)} mutants")
     if args.list:
         print(*(f"{mutant.key}  {mutant}" for mutant in chosen), sep="\n")
         return 0
-    return run(chosen, args.workers)
+    if args.tests:
+        ROOMS.update(dict.fromkeys(ROOMS, args.tests.replace(",", " ")))
+    return run(chosen, args.workers, args.unchecked)
 
 
-def run(chosen: list[Mutant], workers: int) -> int:
+def run(chosen: list[Mutant], workers: int, unchecked: bool) -> int:
     """Runs mutants, prints each result and the score; returns the exit status."""
     for name in _IMPORTED_ONCE:
         importlib.import_module(name)
@@ -395,19 +401,20 @@ def run(chosen: list[Mutant], workers: int) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants") as folder:
         runner = Runner(Path(folder), workers)
         tested = [mutant for mutant in chosen if mutant.key not in EQUIVALENT]
-        for room, _, failed, seconds in runner.run([(room, None) for room in {room_of(m): 0 for m in tested}]):
-            print(f"unchanged  {room}: {failed or 'all tests pass'}  ({seconds:.0f} s)", flush=True)
-            if failed:
-                return 2
-            runner.limits[room] = 60 + 3 * seconds
         for mutant in chosen:
             if mutant.key in EQUIVALENT:
                 print(f"equivalent {mutant}  because {EQUIVALENT[mutant.key]}")
-        for _, mutant, failed, seconds in runner.run([(room_of(mutant), mutant) for mutant in tested]):
-            result = "caught" if failed else "SURVIVED"
-            counts[result] += 1
-            survivors += [] if failed else [mutant]
-            print(f"{result:10} {mutant}  {f'by {failed}' if failed else ''}  ({seconds:.0f} s)", flush=True)
+        for room in dict.fromkeys(map(room_of, tested)):
+            for _, _, failed, seconds in runner.run([] if unchecked else [(room, None)]):
+                print(f"unchanged  {room}: {failed or 'all tests pass'}  ({seconds:.0f} s)", flush=True)
+                runner.limits[room] = 60 + 3 * seconds
+                if failed:
+                    return 2
+            for _, mutant, failed, seconds in runner.run([(room, m) for m in tested if room_of(m) == room]):
+                result = "caught" if failed else "SURVIVED"
+                counts[result] += 1
+                survivors += [] if failed else [mutant]
+                print(f"{result:10} {mutant}  {f'by {failed}' if failed else ''}  ({seconds:.0f} s)", flush=True)
     for mutant in survivors:
         print(f"survived: {mutant.key}")
     score = counts["caught"] / max(len(tested), 1)

@@ -34,7 +34,7 @@ QUIET = dataclasses.replace(
     adam_epsilon=1e-6,
     balance_loss=0.1,
 )
-# 13 examples make uneven slices for 2 and 4 replicas, 3 are fewer than 4 replicas.
+# 13 examples make uneven shards for 2 and 4 replicas, 3 are fewer than 4 replicas.
 BATCHES = [("translate", 13), ("classes", 13), ("translate", 3), ("classes", 3), ("translate", 8)]
 
 

@@ -1,4 +1,4 @@
-"""Names of problems, sets and the like, and the user's own folders."""
+"""The registries, and the import of the user's own folders."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from t2t_lite import registry
-from t2t_lite.errors import UnknownNameError, UserError
+from t2t_lite.errors import UnknownNameError, UserError, did_you_mean
 from t2t_lite.problems import Mixture, Problem, Text
 from t2t_lite.problems.problem import get_problem, get_problems
 
@@ -26,7 +26,7 @@ def _problem(name, **attributes):
     return type(name, (Problem,), {"inputs": Text(), "targets": Text(), "__module__": __name__, **attributes})
 
 
-def test_names_default_to_snake_case_and_docstrings_describe():
+def test_names_default_to_snake_case_and_descriptions_to_docstrings():
     @registry.problems.register
     class ReverseBBCWords(Problem):
         """Words backwards.
@@ -40,7 +40,7 @@ def test_names_default_to_snake_case_and_docstrings_describe():
     assert "my_own" in registry.problems and "other" not in registry.problems
 
 
-def test_a_duplicate_says_who_was_first():
+def test_a_duplicate_is_refused_and_names_the_first():
     registry.problems.register(_problem("Twice"))
     with pytest.raises(ValueError, match=r"problem 'twice' is already registered, by .*test_registry\.Twice"):
         registry.problems.register(_problem("Twice"))
@@ -52,7 +52,7 @@ def test_a_wrong_name_is_refused(name):
         registry.problems.register(_problem("Fine"), name=name)
 
 
-def test_an_unknown_name_gets_the_nearest():
+def test_an_unknown_name_gets_the_most_similar():
     registry.problems.register(_problem("TranslateSigns"))
     with pytest.raises(UnknownNameError, match="unknown problem 'translate_sings'; did you mean 'translate_signs'"):
         registry.problems.get("translate_sings")
@@ -60,7 +60,22 @@ def test_an_unknown_name_gets_the_nearest():
         get_problems(["translate_sings"])
 
 
-def test_temporary_forgets():
+@pytest.mark.parametrize("name", ["MyOne", "MY_ONE", "my-one", "myone", "My_Own"])
+def test_suggestions_ignore_case_and_separators(name):
+    registry.problems.register(_problem("MyOne"))
+    with pytest.raises(UnknownNameError, match=f"unknown problem '{name}'; did you mean 'my_one'"):
+        registry.problems.get(name)
+
+
+def test_a_name_without_similar_ones_gets_the_command_that_lists_all():
+    with pytest.raises(UnknownNameError, match=r", and \d+ more \(t2t-trainer --registry_help lists them\)$"):
+        registry.problems.get("qqqq")
+    many = [f"name_{i}" for i in range(20)]
+    assert did_you_mean("qqqq", many).endswith(", and 8 more")
+    assert did_you_mean("Name-7", many, quote="--{}".format).startswith("; did you mean --name_7")
+
+
+def test_temporary_removes_on_exit():
     with registry.problems.temporary():
         registry.problems.register(_problem("Brief"))
         assert "brief" in registry.problems
@@ -76,7 +91,7 @@ def test_mixtures_open_each_problem_once_in_order():
     assert registry.mixtures.describe()["pair"] == "Two of them."
 
 
-def test_sources_belong_to_problems_on_the_users_files():
+def test_only_problems_on_the_users_files_have_a_source():
     registry.problems.register(_problem("Files", needs_source=True))
     registry.problems.register(_problem("Plain"))
     assert get_problem("files.my-data").source == "my-data"
@@ -116,12 +131,49 @@ class {name}(Problem):
 """
 
 
-def test_a_users_folder_is_imported_and_its_files_see_each_other(tmp_path):
+def test_the_files_of_a_users_folder_are_imported_and_can_import_each_other(tmp_path):
     (tmp_path / "a_usr_problem.py").write_text("import z_usr_words\n" + USER_PROBLEM.format(name="FromUser"))
     (tmp_path / "z_usr_words.py").write_text("WORDS = 3\n")
     registry.import_usr_dirs([str(tmp_path)])
     registry.import_usr_dirs([str(tmp_path)])  # again: nothing happens
     assert "from_user" in registry.problems
+
+
+class TestInit:
+    """__init__.py in a user's folder."""
+
+    @pytest.mark.parametrize("folder", ["usr_package", "my-package", "json"])
+    def test_its_items_are_registered(self, tmp_path, folder):
+        path = tmp_path / folder
+        path.mkdir()
+        (path / "__init__.py").write_text(USER_PROBLEM.format(name="InInit"))
+        registry.import_usr_dirs([str(path)])
+        registry.import_usr_dirs([str(path)])
+        assert "in_init" in registry.problems
+
+    @pytest.mark.parametrize("line", ["from . import usr_words", "from usr_relative.usr_words import Words"])
+    def test_it_may_import_its_neighbours_which_are_executed_once(self, tmp_path, line):
+        path = tmp_path / "usr_relative"
+        path.mkdir()
+        (path / "__init__.py").write_text(f"{line}\n" + USER_PROBLEM.format(name="InInit"))
+        (path / "usr_words.py").write_text(USER_PROBLEM.format(name="Words"))
+        registry.import_usr_dirs([str(path)])
+        assert "in_init" in registry.problems and "words" in registry.problems
+
+    def test_its_errors_are_shown(self, tmp_path):
+        (tmp_path / "__init__.py").write_text("\nfrom . import no_such_file\n")
+        with pytest.raises(UserError, match=rf"--t2t_usr_dir: {tmp_path}/__init__\.py:2: ImportError"):
+            registry.import_usr_dirs([str(tmp_path)])
+
+
+def test_files_whose_names_begin_with_a_dot_are_skipped(tmp_path):
+    (tmp_path / "._usr_mac.py").write_bytes(b"\x00\x05\x16\x07")  # what macOS writes beside a file
+    (tmp_path / "usr_folder.py").mkdir()
+    with pytest.raises(UserError, match="no Python file in"):
+        registry.import_usr_dirs([str(tmp_path)])
+    (tmp_path / "usr_mac.py").write_text(USER_PROBLEM.format(name="FromMac"))
+    registry.import_usr_dirs([str(tmp_path)])
+    assert "from_mac" in registry.problems
 
 
 @pytest.mark.parametrize(
@@ -147,7 +199,7 @@ def test_a_failing_module_shows_its_own_error_and_line(tmp_path, text, line, mes
     assert message in str(e.value)
 
 
-def test_a_users_item_of_a_builtins_name_fails_at_the_users_line(tmp_path):
+def test_an_item_with_a_built_in_name_fails_at_the_users_line(tmp_path):
     (tmp_path / "usr_set.py").write_text(
         "from t2t_lite import registry\n\n\n@registry.hparams_sets.register\ndef multimodel_base():\n    pass\n"
     )

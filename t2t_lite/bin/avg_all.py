@@ -17,14 +17,14 @@ from t2t_lite.quiet import import_tensorflow
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
     command.define_shared(flags, "output_dir")
-    which = "Checkpoints to average, the last ones; all that there are unless given."
-    absl_flags.DEFINE_integer("n", None, which, 1, flag_values=flags)
-    where = "Folder of the averaged run, OUTPUT_DIR/averaged unless given."
-    absl_flags.DEFINE_string("averaged_dir", None, where, flag_values=flags)
+    count = "How many of the last checkpoints to average; all by default."
+    absl_flags.DEFINE_integer("n", None, count, 1, flag_values=flags)
+    folder = "Folder of the averaged run, OUTPUT_DIR/averaged by default."
+    absl_flags.DEFINE_string("averaged_dir", None, folder, flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Averages, and says what and where to."""
+    """Averages the checkpoints and prints their steps and the new folder."""
     command.require(flags, "output_dir")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     averaged_dir = Path(flags.averaged_dir).expanduser() if flags.averaged_dir else output_dir / "averaged"

@@ -44,8 +44,6 @@ def run(
 ) -> int:
     """Runs a command: parses its flags, imports the user's folders, calls its body.
 
-    Characters that standard output cannot encode are written as escapes, such as `\\u20ac`.
-
     Args:
       name: the command, such as "t2t-datagen".
       doc: the text of --help above the flags.
@@ -57,9 +55,7 @@ def run(
       The exit status: 0, 1 for an error, 2 for a wrong flag, 130 for Ctrl-C, 143 for SIGTERM.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # before the first import of Keras, which reads it
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a notebook's streams are not
-            stream.reconfigure(errors="backslashreplace")
+    escape_unencodable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     flags = FlagValues()
     define(flags)
@@ -86,6 +82,13 @@ def run(
         return e.status
     except KeyboardInterrupt:
         return _fail(name, "interrupted", 130)
+
+
+def escape_unencodable() -> None:
+    """Makes standard output and error write what their encoding does not have as escapes, such as `\\u20ac`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's streams are not
+            stream.reconfigure(errors="backslashreplace")
 
 
 def define_shared(flags: FlagValues, *names: str) -> None:
@@ -185,10 +188,7 @@ def print_registries(*registries: registry.Registry) -> None:
 
 
 def _path(flags: FlagValues, name: str) -> Path:
-    try:
-        return Path(flags[name].value).expanduser()
-    except RuntimeError as e:  # ~USER for a user that does not exist
-        raise UserError(f"--{name}={flags[name].value}: {e}") from e
+    return Path(os.path.expanduser(flags[name].value))  # Path.expanduser fails for the ~NAME of an unknown user
 
 
 def _parse(flags: FlagValues, arguments: list[str]) -> None:

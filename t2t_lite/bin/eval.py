@@ -47,7 +47,7 @@ def body(flags: FlagValues) -> None:
     from t2t_lite.evaluation.report import format_report
 
     scores = evaluate_run(names, data_dir, output_dir, flags.split, flags.eval_steps, flags.checkpoint, decode_hparams)
-    print(format_report(scores))
+    print(format_report(scores), file=sys.stderr if json_out and json_out.is_stdout else sys.stdout)
     if json_out:
         json_out.write((json_text(scores, indent=2) + "\n").encode())
 

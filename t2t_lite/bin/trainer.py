@@ -2,8 +2,9 @@
 
     t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --data_dir=data --output_dir=run --train_steps=1000
 
-A run that stopped goes on from its last checkpoint; Ctrl-C and SIGTERM save one and leave with status 130 and 143.
-Hparams: the set, then the gin files in the order given, then the gin bindings, then --hparams; the later ones win."""
+The same command resumes a stopped run from its last checkpoint. Ctrl-C and SIGTERM save a checkpoint and exit with
+status 130 and 143. Exits with status 1 if most steps were skipped because a loss or gradient was not finite.
+Hparams come from the set, then the gin files in order, then the gin bindings, then --hparams; later ones win."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -21,6 +22,8 @@ from t2t_lite.quiet import import_tensorflow
 from t2t_lite.training.early_stopping import EvaluationTracker
 from t2t_lite.training.stop_signals import StopSignals
 
+_MAX_STEPS = 2**31 - 1  # steps are int32 in noise
+
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
@@ -32,30 +35,30 @@ def define(flags: FlagValues) -> None:
     several("gin_file", [], "A gin file, or several separated by commas", flag_values=flags)
     several("gin_param", [], 'A gin binding, as "hparams.dropout=0.1"', flag_values=flags)
     string("model", "multi_model", "The model to train.", flag_values=flags)
-    integer("train_steps", None, "The step to train to, all problems together.", 1, flag_values=flags)
+    integer("train_steps", None, "The step to train to, counting the steps of all problems.", 1, flag_values=flags)
     integer("eval_steps", 20, "Batches of each problem in an evaluation.", 1, flag_values=flags)
     integer("eval_every", 1000, "Steps between evaluations.", 1, flag_values=flags)
-    decoded = "Score decoded answers in evaluations too (BLEU, error rates), which takes its time."
+    decoded = "Also score decoded answers in evaluations (BLEU, error rates), which takes longer."
     boolean("eval_decoded", False, decoded, flag_values=flags)
-    integer("save_every", None, "Steps between checkpoints; as --eval_every unless given.", 1, flag_values=flags)
+    integer("save_every", None, "Steps between checkpoints; --eval_every by default.", 1, flag_values=flags)
     integer("keep_checkpoints", 3, "How many of the last checkpoints to keep.", 1, flag_values=flags)
     metric = "PROBLEM:METRIC, or METRIC for the mean over problems"
-    string("keep_best", "loss", f"The best checkpoint is kept too, by {metric}.", flag_values=flags)
+    string("keep_best", "loss", f"Also keep the best checkpoint, by {metric}.", flag_values=flags)
     string("early_stop_metric", None, f"Stop when it no longer improves: {metric}.", flag_values=flags)
-    integer("early_stop_patience", None, "Evaluations without improvement to stop after.", 1, flag_values=flags)
+    integer("early_stop_patience", None, "Stop after as many evaluations without improvement.", 1, flag_values=flags)
     string("warm_start_from", None, "A run, or RUN/checkpoints/ckpt-N: begin with its weights.", flag_values=flags)
     string("profile_steps", None, "A,B: the first and the last step of a TensorFlow profile.", flag_values=flags)
-    where = "One device, all GPUs of this machine, or those of the machines in TF_CONFIG; auto: the most there are."
-    ways = ["auto", "one_device", "mirrored", "multi_worker"]
-    absl_flags.DEFINE_enum("distribute", "auto", ways, where, flag_values=flags)
-    replicas = "Replicas on this machine; 0: one a GPU. Without GPUs, parts of the CPU."
+    distribute = "One device, the GPUs of this machine, or the machines in TF_CONFIG; auto: all that are available."
+    choices = ["auto", "one_device", "mirrored", "multi_worker"]
+    absl_flags.DEFINE_enum("distribute", "auto", choices, distribute, flag_values=flags)
+    replicas = "Replicas on this machine; 0: one for each GPU. Without GPUs, the CPU is divided into so many."
     integer("worker_gpu", 0, replicas, 0, flag_values=flags)
-    boolean("registry_help", False, "List all that is registered, and do nothing else.", flag_values=flags)
-    boolean("dry_run", False, "Print parameters, FLOPs, memory and the mixture, and stop.", flag_values=flags)
+    boolean("registry_help", False, "List everything that is registered, and exit.", flag_values=flags)
+    boolean("dry_run", False, "Print parameters, FLOPs, memory and the mixture, and exit.", flag_values=flags)
 
 
 def body(flags: FlagValues) -> None:
-    """Resolves names and hparams, then makes the one call that trains."""
+    """Resolves names and hparams, then trains."""
     if flags.registry_help:
         kinds = (registry.problems, registry.mixtures, registry.modalities, registry.models, registry.hparams_sets)
         command.print_registries(*kinds)
@@ -63,6 +66,9 @@ def body(flags: FlagValues) -> None:
     command.require(
         flags, "problem", "hparams_set", "data_dir", *([] if flags.dry_run else ["output_dir", "train_steps"])
     )
+    for name in ("train_steps", "eval_steps"):
+        if (flags[name].value or 0) > _MAX_STEPS:
+            raise command.FlagError(f"--{name}={flags[name].value}: expected at most {_MAX_STEPS:,}")
     problems = get_problems(flags.problem)
     registry.models.check(flags.model)
     hparams = resolve_hparams(flags)
@@ -84,6 +90,7 @@ def body(flags: FlagValues) -> None:
             train_steps=flags.train_steps,
         )
         return
+    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
 
@@ -98,9 +105,10 @@ def body(flags: FlagValues) -> None:
         profile_steps=profile_steps,
         warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
     )
-    # Before the signals: TensorFlow's cluster takes SIGTERM for itself when it starts.
+    # Before StopSignals, because TensorFlow's cluster installs a handler of SIGTERM when it starts.
     devices = open_devices(flags.distribute, flags.worker_gpu)
-    with StopSignals() as stop:
+    advice = f"{smaller_batch(hparams)}; {smaller_model(hparams)}"
+    with StopSignals() as stop, explain_out_of_memory("training", advice):
         train(
             names=flags.problem,
             problems=problems,
@@ -116,7 +124,7 @@ def body(flags: FlagValues) -> None:
 
 
 def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
-    """The problems that evaluations look at: all, unless --eval_problems names some."""
+    """Returns the problems to evaluate: those of --eval_problems, or all."""
     names = tuple(get_problems(flags.eval_problems)) or tuple(problems)
     for name in names:
         if name not in problems:
@@ -125,14 +133,14 @@ def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
 
 
 def _tracker(flags: FlagValues, evaluated: Collection[str]) -> EvaluationTracker:
-    """What the flags say of the best checkpoint and of early stopping."""
+    """Returns the tracker of the best checkpoint and of early stopping that the flags describe."""
     if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
         raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")
     return EvaluationTracker(evaluated, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
 
 
 def resolve_hparams(flags: FlagValues) -> HParams:
-    """Returns the hparams of the run: set, gin files, gin bindings, --hparams."""
+    """Returns the hparams of the run from the set, gin files, gin bindings and --hparams."""
     make = registry.hparams_sets.get(flags.hparams_set)
     try:
         start = make()
@@ -140,7 +148,8 @@ def resolve_hparams(flags: FlagValues) -> HParams:
         raise UserError(f"--hparams_set: '{flags.hparams_set}' fails: {e}") from e
     if not isinstance(start, HParams):
         raise UserError(f"--hparams_set: '{flags.hparams_set}' must return HParams, not {type(start).__name__}")
-    files = [file for value in flags.gin_file for file in value.split(",")]
+    # A file's own name may have a comma.
+    files = [file for v in flags.gin_file for file in ([v] if Path(v).expanduser().is_file() else v.split(","))]
     return gin_config.resolve(start, files, flags.gin_param, flags.hparams)
 
 

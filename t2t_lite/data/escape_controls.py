@@ -1,13 +1,16 @@
-"""Escapes characters of the user's data that would control a terminal or break a line."""
+"""Escapes characters in the user's data that would control a terminal, break a line or have no UTF-8 form."""
 
 import unicodedata
 
-_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
-_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Controls, lone surrogates (bytes of file names that are not UTF-8), line and paragraph separators.
+_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+_BIDI = set(  # they change the direction of writing
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 
 def escape_controls(text: str) -> str:
-    r"""Writes control characters as Python escapes such as `\x1b` and `\n`; all other characters stay."""
+    r"""Replaces such characters by Python escapes, `\x1b` or `\n` for instance; all other characters stay."""
     if text.isprintable():
         return text
     return "".join(

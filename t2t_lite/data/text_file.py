@@ -5,6 +5,8 @@ from pathlib import Path
 
 from t2t_lite.errors import UserError
 
+_MAX_ZEROS = 0.02  # fraction of zero bytes: text in UTF-16 has more, text in UTF-8 next to none
+
 
 def read_lines(path: Path, flag: str) -> list[str]:
     """Returns the lines of a UTF-8 file; a byte order mark is dropped.
@@ -19,18 +21,16 @@ def read_lines(path: Path, flag: str) -> list[str]:
       UserError: the file is not UTF-8, looks like UTF-16, or ends its lines with carriage returns alone.
     """
     content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
-        raise UserError(
-            f"{flag}: {path}: looks like UTF-16 (it has a byte order mark or NUL bytes): convert it to UTF-8, for "
-            "instance with: iconv -f UTF-16LE -t UTF-8"
-        )
+    with_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if with_mark or content.count(0) > _MAX_ZEROS * len(content):
+        raise UserError(f"{flag}: {path}: looks like UTF-16: convert it to UTF-8, for instance with iconv")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise UserError(f"{flag}: {path}: not UTF-8 text ({e.reason} at byte {e.start})") from e
     if "\n" not in text and "\r" in text.removesuffix("\r"):
         raise UserError(
-            f"{flag}: {path}: its lines end with carriage returns alone: end them with line feeds, for instance with: "
+            f"{flag}: {path}: its lines end with carriage returns alone: end them with line feeds, for instance with "
             "tr '\\r' '\\n'"
         )
     lines = text.split("\n")

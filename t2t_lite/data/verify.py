@@ -1,20 +1,22 @@
-"""Checks the files of a data folder against its manifests, every byte of every file."""
+"""Checks the files of a data folder against its manifests, every byte of every file, and the PNG pictures in them."""
 
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from t2t_lite.data.manifest import Manifest, Shard, Split, file_crc32, manifest_path
-from t2t_lite.data.records import DamageError, read_records
+from t2t_lite.data.records import DamageError, parse, read_records
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
+from t2t_lite.media.picture_files import PNG, image_bytes
 from t2t_lite.progress import print_status
 
 _SHARD = re.compile(r"(.+)-\w+-\d{5}-of-\d{5}")
 
 
 def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
-    """Reads all files of the problems in a folder and compares them with the manifests.
+    """Reads all files of the problems in a folder, compares them with the manifests and decodes PNG pictures.
 
     Args:
       data_dir: the folder.
@@ -24,7 +26,8 @@ def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
       A line for each problem.
 
     Raises:
-      UserError: a file is missing or damaged, or no manifest names it. All such files are listed on standard error.
+      UserError: a file is missing or damaged, or no manifest names it, or a picture cannot be decoded. All faults are
+        listed on standard error.
     """
     checked = list(names) or [path.name.removesuffix(".manifest.json") for path in _manifests(data_dir)]
     if not checked:
@@ -62,7 +65,7 @@ def _check_problem(data_dir: Path, name: str) -> Iterator[str]:
     named = set()
     for split_name, split in manifest.splits.items():
         named |= {shard.name for shard in split.shards}
-        yield from _check_split(data_dir, split_name, split, manifest_path(data_dir, name))
+        yield from _check_split(data_dir, split_name, split, manifest)
     for path in sorted(data_dir.iterdir()):
         shard = _SHARD.fullmatch(path.name)
         if shard and shard[1] == name and path.name not in named:
@@ -76,18 +79,37 @@ def _check_problem(data_dir: Path, name: str) -> Iterator[str]:
             yield str(e)
 
 
-def _check_split(data_dir: Path, name: str, split: Split, manifest: Path) -> Iterator[str]:
+def _check_split(data_dir: Path, name: str, split: Split, manifest: Manifest) -> Iterator[str]:
     """Yields one line for each fault in the shards of a split."""
     examples, damaged = 0, False
+    pictures = [key for key in ("inputs", "targets") if manifest.declaration[key]["kind"] == "Image"]
     for shard in split.shards:
         fault = check_shard(data_dir / shard.name, shard)
         if fault:
             damaged = True
             yield fault
         else:
-            examples += sum(1 for _ in read_records(data_dir / shard.name))
+            for number, record in enumerate(read_records(data_dir / shard.name)):
+                examples += 1
+                for key in pictures:
+                    if error := _check_picture(parse(record)[key]):
+                        yield f"{data_dir / shard.name}: record {number}, {key}: {error}"
     if not damaged and examples != split.examples:
-        yield f"{manifest}: says {split.examples} examples of split '{name}', the files have {examples}"
+        path = manifest_path(data_dir, manifest.problem)
+        yield f"{path}: says {split.examples} examples of split '{name}', the files have {examples}"
+
+
+def _check_picture(content: Any) -> str:
+    """Returns what is wrong with a stored PNG picture; "" for others.
+
+    Old versions stored damaged PNG files that Pillow opens and TensorFlow does not. There are no such JPEG files.
+    """
+    try:
+        if content.startswith(PNG):
+            image_bytes(content)
+    except UserError as e:
+        return str(e)
+    return ""
 
 
 def check_shard(path: Path, shard: Shard) -> str:

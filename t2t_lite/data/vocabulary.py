@@ -102,7 +102,8 @@ class Vocabulary:
         if not any(chunk.strip("\n") for chunk in chunks):
             raise UserError("there is no text to build a vocabulary from")
         try:
-            return cls(_train(chunks, size, symbols, 0.9995))
+            # sentencepiece has another error for sizes without the reserved ids.
+            return cls(_train(chunks, max(size, _RESERVED), symbols, 0.9995))
         except RuntimeError as e:
             required = re.search(r"required_chars\. \d+ vs (\d+)", str(e))
             if not required:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.errors import UserError
 
@@ -39,12 +40,11 @@ def report_path(data_dir: Path, problem: str) -> Path:
 def write_report(path: Path, broken: dict[str, list[tuple[int, str]]]) -> None:
     """Writes one line `SPLIT<TAB>NUMBER<TAB>REASON` for each broken example; removes the file if there are none."""
     lines = [
-        f"{split}\t{number}\t{' '.join(reason.split())}\n"
+        f"{split}\t{number}\t{escape_controls(' '.join(reason.split()))}\n"
         for split, examples in broken.items()
         for number, reason in examples
     ]
     if lines:
-        # A reason may name a file whose name is not UTF-8, which Python holds as lone surrogates.
-        write_atomically(path, "".join(lines).encode("utf8", "backslashreplace"))
+        write_atomically(path, "".join(lines).encode("utf8"))
     else:
         path.unlink(missing_ok=True)

@@ -50,15 +50,15 @@ class BeamDecoder(Decoder):
         """See Decoder.search."""
         batch, limit = tf.shape(start.encoded)[0], start.limit
         repeated = start.repeated(self.beam_size)
-        never = tf.fill([batch, self.beam_size], NEG_INF)
-        none = tf.zeros([batch, self.beam_size, limit], tf.int32)
+        masked = tf.fill([batch, self.beam_size], NEG_INF)
+        no_ids = tf.zeros([batch, self.beam_size, limit], tf.int32)
         # The K beams of an input start equal, so that all but the first are masked.
-        root = tf.concat([tf.zeros([batch, 1]), never[:, 1:]], axis=1)
+        root = tf.concat([tf.zeros([batch, 1]), masked[:, 1:]], axis=1)
         first = _Search(
             tf.constant(0),
             repeated.command,
-            _Beams(none, root, root),
-            _Beams(none, never, never),
+            _Beams(no_ids, root, root),
+            _Beams(no_ids, masked, masked),
             tf.zeros([batch], tf.bool),
             self.model.body.initial_state(repeated.encoded, repeated.valid, limit),
         )

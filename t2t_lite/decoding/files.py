@@ -60,8 +60,8 @@ def decode_file(
     summary = WarningSummary()
     for number, answer in enumerate(answers, 1):
         summary.add(number, answer)
-    # Standard output may be where the answers went.
-    print(f"{len(lines):,} lines written to {target.path}{summary}", file=sys.stdout if target.plain else sys.stderr)
+    stream = sys.stderr if target.is_stdout else sys.stdout
+    print(f"{len(lines):,} lines written to {target.path}{summary}", file=stream)
 
 
 def format_line(answer: Answer, return_scores: bool) -> str:

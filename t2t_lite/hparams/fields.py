@@ -1,4 +1,4 @@
-"""Reads the fields of a hparams dataclass from text or JSON, each checked by name and type."""
+"""Parses the fields of an hparams dataclass from text or JSON, and checks their names and types."""
 
 import dataclasses
 import math
@@ -6,34 +6,36 @@ from typing import Any
 
 from t2t_lite.errors import UserError, did_you_mean
 
+_MAX_WEIGHT = 1e9
+
 
 def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
-    """Returns the fields of `"hidden_size=64,dropout=0.1"`, converted to their types.
+    """Returns {field: value} of `"hidden_size=64,dropout=0.1"`, converted to the fields' types.
 
     Args:
       config: a dataclass whose fields are of type int, float, bool or str and have defaults.
-      text: the fields; the last one wins where a name comes twice. A part such as `b:2`, which names no field, belongs
-        to the value before it: `"loss_weights=a:1,b:2,seed=3"`.
+      text: the fields; if a name comes twice, the last one counts. A part without a field's name, such as `b:2`,
+        continues the value before it: `"loss_weights=a:1,b:2,seed=3"`.
       where: the flag or file that messages name.
 
     Raises:
       UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     name = ""
     for part in filter(None, (p.strip() for p in text.split(","))):
         if "=" not in part and ":" in part and name:
-            found[name] += f",{part}"
+            values[name] += f",{part}"
             continue
         name, equals, value = (p.strip() for p in part.partition("="))
         if not equals:
             raise UserError(f"{where}: '{part}' is not of the form name=value")
-        found[name] = value
-    return convert_fields(config, found, where)
+        values[name] = value
+    return convert_fields(config, values, where)
 
 
 def convert_fields(config: type, values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Returns the values as the types of the fields that they name; text is parsed, an int will do for a float.
+    """Returns the values converted to the types of their fields: parses text, takes an int for a float.
 
     Raises:
       UserError: as `parse_fields`.
@@ -49,34 +51,37 @@ def parse_weights(text: str, where: str) -> dict[str, float]:
     """Returns {name: weight} of `"name:2,other:0.5"`.
 
     Raises:
-      UserError: a part is not of that form, a weight is not a number of at least 0, or a name comes twice.
+      UserError: a part is not of that form, a weight is not a number from 0 to 1e9, or a name comes twice.
     """
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, value = (p.strip() for p in part.rpartition(":"))
         try:
             weight = float(value)
         except ValueError:
             weight = -1.0
-        if not name or not (math.isfinite(weight) and weight >= 0):
-            raise UserError(f"{where}: '{part}' is not of the form name:weight, the weight a number of at least 0")
-        if name in found:
+        # Above the bound sums of weights, and losses times them, could overflow.
+        if not name or not 0 <= weight <= _MAX_WEIGHT:
+            raise UserError(
+                f"{where}: '{part}' is not of the form name:weight, the weight a number from 0 to {_MAX_WEIGHT:.0e}"
+            )
+        if name in weights:
             raise UserError(f"{where}: '{name}' comes twice")
-        found[name] = weight
-    return found
+        weights[name] = weight
+    return weights
 
 
-def _convert(name: str, value: Any, wanted: type, where: str) -> Any:
-    if wanted is bool and str(value).lower() in ("true", "false"):
+def _convert(name: str, value: Any, expected_type: type, where: str) -> Any:
+    if expected_type is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
     try:
-        if wanted in (int, float) and not isinstance(value, bool):
-            converted = wanted(value)
+        if expected_type in (int, float) and not isinstance(value, bool):
+            converted = expected_type(value)
             if math.isfinite(converted) and (isinstance(value, str) or converted == value):
                 return converted
-        if wanted is str and isinstance(value, str):
+        if expected_type is str and isinstance(value, str):
             return value
     except (TypeError, ValueError, OverflowError):
         pass
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[wanted]
+    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[expected_type]
     raise UserError(f"{where}: {name}={value}: expected {expected}")

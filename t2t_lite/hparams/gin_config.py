@@ -1,4 +1,4 @@
-"""Gin: `--gin_file` and `--gin_param` set `hparams.hidden_size = 64`, and any gin configurable of the user's."""
+"""Gin support: `--gin_file` and `--gin_param` bind hparams and the user's own gin configurables."""
 
 import contextlib
 import dataclasses
@@ -16,10 +16,10 @@ from t2t_lite.hparams.hparams import HParams
 
 
 def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str], overrides: str) -> HParams:
-    """Returns hparams with the gin files, then the gin bindings, then the overrides put in; the later ones win.
+    """Returns hparams with fields replaced by the gin files, then the gin bindings, then the overrides.
 
-    Gin's own state is cleared first, so that nothing is left of an earlier run in the process; then it holds these
-    files and bindings, for configurables of the user's own.
+    Clears gin's state first, which an earlier run in the process may have set. Afterwards gin holds the bindings of
+    these files and parameters, for the user's own configurables.
 
     Raises:
       UserError: a file is missing or wrong, a name is unknown (the nearest is suggested), a value is wrong.
@@ -38,16 +38,16 @@ def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str
 
 
 def operative_config(hparams: HParams) -> str:
-    """Returns a gin file that brings about these hparams, and binds whatever else gin was told in this run."""
+    """Returns a gin file that sets these hparams and makes all other gin bindings of this run."""
     lines = [f"hparams.{name} = {value!r}" for name, value in dataclasses.asdict(hparams).items()]
     return "\n".join([_gin().config_str(), "# Every hparam of the run.", *lines]).lstrip() + "\n"
 
 
 def bind_from_file(path: Path) -> None:
-    """Binds configurables of the user's own as a run's file says, for what later commands build of them.
+    """Makes the gin bindings in a run's file, if it exists, for the user's own configurables.
 
     Raises:
-      UserError: the file is there and wrong.
+      UserError: the file is wrong.
     """
     if path.exists():
         gin = _gin()
@@ -57,7 +57,7 @@ def bind_from_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def preserve_bindings() -> Iterator[None]:
-    """What gin is told inside is forgotten on leaving."""
+    """Restores gin's bindings after the block."""
     gin = _gin()
     before = gin.config_str()
     try:
@@ -69,7 +69,7 @@ def preserve_bindings() -> Iterator[None]:
 
 @functools.cache
 def _gin() -> Any:
-    """Imports gin, at the first use only, and makes `hparams` known to it."""
+    """Imports gin at the first use, and registers `hparams` with it."""
     import gin
 
     gin.register("hparams", module="t2t_lite")(HParams)
@@ -77,13 +77,13 @@ def _gin() -> Any:
 
 
 def _parse(parse: Callable[[], Any], where: str) -> dict[str, Any]:
-    """Returns the hparams that are bound after parsing one more file or binding."""
+    """Calls `parse`, which reads a gin file or binding; returns all hparams bound so far."""
     gin = _gin()
     logging.disable(logging.ERROR)  # gin logs a missing include besides raising it
     try:
         parse()
         bound = gin.get_bindings("hparams")
-    except Exception as e:  # a gin file may import and call anything: whatever fails, its text is what is wrong
+    except Exception as e:  # a gin file may import and call anything, which may raise any error
         raise UserError(f"{where}: {_explain(e)}") from e
     finally:
         logging.disable(logging.NOTSET)
@@ -94,7 +94,7 @@ def _parse(parse: Callable[[], Any], where: str) -> dict[str, Any]:
 
 
 def _explain(error: Exception) -> str:
-    """What gin says, in one line; an unknown name gets the nearest that are known."""
+    """Returns gin's error in one line; for an unknown hparam, suggests the nearest."""
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {(error.text or '').strip()}: {error.msg}"
     text = str(error).strip()
@@ -103,9 +103,9 @@ def _explain(error: Exception) -> str:
     macro = re.search(r"'macro' .* in scope '(\w+)'", text)
     if parameter:
         known = [f.name for f in dataclasses.fields(HParams)]
-        told = f"no hparam '{parameter[1]}'{did_you_mean(parameter[1], known)}"
+        reason = f"no hparam '{parameter[1]}'{did_you_mean(parameter[1], known)}"
     elif text.startswith("No configurable matching"):
-        told = text.split("\n")[0] + " Hparams are set as hparams.NAME = VALUE."
+        reason = text.split("\n")[0] + " Hparams are set as hparams.NAME = VALUE."
     else:
-        told = f"macro %{macro[1]} is not defined" if macro else f"{type(error).__name__}: " + text.split("\n")[0]
-    return f"line {line[1]}: {told}" if line else told
+        reason = f"macro %{macro[1]} is not defined" if macro else f"{type(error).__name__}: " + text.split("\n")[0]
+    return f"line {line[1]}: {reason}" if line else reason

@@ -1,4 +1,4 @@
-"""HParams: every number that shapes a model or its training, in one frozen dataclass."""
+"""The hyperparameters of model, mixture and training, in one frozen dataclass."""
 
 import dataclasses
 import json
@@ -13,80 +13,77 @@ from t2t_lite.hparams.fields import convert_fields, parse_fields, parse_weights
 
 @dataclass(frozen=True)
 class HParams:
-    """The hyperparameters; the defaults are the paper's MultiModel ("base") with what makes it train.
+    """The hyperparameters; the defaults are the paper's MultiModel ("base") with the changes that make it train.
 
     A set is a function that returns one of these (`sets.py`); `--hparams`, gin files and gin bindings replace fields.
+
+    Raises:
+      UserError: a value is of the wrong type, out of range, or does not go with another.
     """
 
     # The body (paper, section 2)
     hidden_size: int = 512  # D
-    filter_size: int = 2048  # the hidden width of one expert
+    filter_size: int = 2048  # hidden units of one expert
     num_heads: int = 8  # H
     encoder_blocks: int = 6  # ConvBlocks of the encoder
     mixer_blocks: int = 2  # ConvBlocks of the mixer, after its attention block
     decoder_blocks: int = 4  # pairs of ConvBlock and attention block in the decoder
-    attention_conv_blocks: int = 2  # ConvBlocks that mix the target inside an attention block
-    use_attention: bool = True  # False: no attention blocks; the mean of the encoded input stands in (paper, table 4)
+    attention_conv_blocks: int = 2  # ConvBlocks over the target inside an attention block
+    use_attention: bool = True  # False: the mean of the encoded input replaces attention (paper, table 4)
     use_experts: bool = True  # False: no mixture-of-experts layers (paper, table 4)
-    num_experts: int = 240  # E: 240 for eight problems together, 60 for one alone
+    num_experts: int = 240  # E; the paper has 240 for eight problems together, 60 for one alone
     experts_per_position: int = 4  # k
-    balance_loss: float = 1e-2  # the coefficient of both balancing losses
-    gating_noise: bool = True  # noise on the router's scores in training, without which loads are not balanced
-    dropout: float = 0.4  # the rate in every ConvBlock
-    dropout_place: str = (
-        "branches"  # "branches": on the residual branches; "output": on hidden4, as the paper's formula
-    )
-    residual_scale: float = 0.1  # what the last norm of a residual branch starts at; the paper's layer norm starts at 1
+    balance_loss: float = 1e-2  # coefficient of both balancing losses
+    gating_noise: bool = True  # adds noise to the router's scores in training, without which loads are not balanced
+    dropout: float = 0.4  # dropout rate in every ConvBlock
+    dropout_place: str = "branches"  # "branches": on the residual branches; "output": on hidden4, as in the paper
+    residual_scale: float = 0.1  # initial scale of the last layer norm of a residual branch; 1 in the paper
     final_norm: bool = True  # a layer norm before the softmax; the paper has none
-    scale_embeddings: bool = True  # multiply embeddings by sqrt(D)
+    scale_embeddings: bool = True  # multiplies embeddings by sqrt(D)
 
     # The modality nets (paper, section 2.5)
-    share_embeddings: bool = False  # one matrix embeds text and maps to logits; the paper does not say
-    image_width: int = 32  # filters of the first convolution of the image net; the next ones double it
-    image_strides: int = 4  # halvings of each side, at most 4: 16x smaller; fewer for small pictures
-    image_patches: bool = False  # the first halving takes 2x2 pixels as channels; the paper's convolution strides
+    share_embeddings: bool = False  # one matrix for text embeddings and logits; the paper does not say
+    image_width: int = 32  # filters of the image net's first convolution; each next one doubles them
+    image_strides: int = 4  # how often the image net halves each side: 4 times is 16x smaller
+    image_patches: bool = False  # True: the first halving turns 2x2 pixels into channels; the paper's has strides
     audio_form: str = "waveform"  # "waveform" or "spectrogram"
-    audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves time
+    audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves the length
     audio_width: int = 2  # filters of its first block; each next block doubles them
     audio_mels: int = 80  # mel bands of a spectrogram
-    audio_frame_ms: float = 10.0  # time from one frame of a spectrogram to the next, in milliseconds
-    categorical_width: int = (
-        1536  # filters of the next to last convolution of the categorical net; the last has 4/3 of it
-    )
+    audio_frame_ms: float = 10.0  # hop of a spectrogram in milliseconds
+    categorical_width: int = 1536  # filters of the categorical net's next to last convolution; the last has 4/3 of them
 
     # The mixture: which problem a step trains (training/mixture.py)
     mixture: str = "rates"  # "rates" as registered, "proportional" to examples, "temperature", "adaptive" to losses
-    mixture_rates: str = ""  # "name:2,other:1", in place of registered rates; a problem named alone has rate 1
-    mixture_cap: int = 0  # the examples of a problem that "proportional" and "temperature" count at most; 0: all
+    mixture_rates: str = ""  # "name:2,other:1": replaces registered rates; a problem named alone has rate 1
+    mixture_cap: int = 0  # examples of a problem that "proportional" and "temperature" count at most; 0: no cap
     mixture_temperature: float = 2.0  # T of "temperature": the rate is examples ** (1 / T)
-    mixture_unit: str = "steps"  # what the rates share out: "steps", or "tokens" (positions of the longer side)
+    mixture_unit: str = "steps"  # the unit of the rates: "steps", or "tokens" (positions of the longer side)
     batch_multipliers: str = ""  # "problem:0.5": that problem's batches have half of batch_tokens and max_examples
 
     # Training
-    batch_tokens: int = 4096  # positions (input or target, the larger, padding included) in a batch, over all devices
+    batch_tokens: int = 4096  # positions in a batch at most: of the longer side, with padding, over all devices
     batch_max_examples: int = 256  # examples in a batch at most
-    fine_buckets: bool = True  # many lengths, and both sides of a text alike: less padding; False: fewer lengths
-    accumulate_steps: int = (
-        1  # parts that a device's share of a batch is cut into, to save memory; the update is the same
-    )
-    precision: str = "float32"  # of the layers' products: "float32", "bfloat16" or "float16"; weights are float32
-    max_bad_steps: int = 10  # steps in a row with a loss or gradient that is not finite before training stops
+    fine_buckets: bool = True  # many bucket boundaries on both sides of a text, for less padding; False: fewer
+    accumulate_steps: int = 1  # micro-batches of a replica's part of a batch: less memory, the same update
+    precision: str = "float32"  # of the layers' computation: "float32", "bfloat16" or "float16"; weights are float32
+    max_bad_steps: int = 10  # training stops after as many steps in a row with a loss or gradient that is not finite
     optimizer: str = "adam"  # "adam", "adamw" (Adam with weight_decay) or "adafactor" (less memory)
-    learning_rate: float = 2e-3  # the peak of the schedule; of "noam", what its formula is multiplied by
-    depthwise_rate: float = 1.0  # the learning rate of depthwise kernels, relative to that of all else
-    norm_rate: float = 1.0  # likewise of the norms' scales and shifts
+    learning_rate: float = 2e-3  # peak of the schedule; for "noam", the factor of its formula
+    depthwise_rate: float = 1.0  # factor of the learning rate for depthwise kernels
+    norm_rate: float = 1.0  # factor of the learning rate for the norms' scales and shifts
     schedule: str = "rsqrt"  # "noam", "rsqrt", "cosine", "linear" or "constant"; formulas in training/schedule.py
     warmup_steps: int = 1000
-    decay_steps: int = 0  # where "cosine" and "linear" reach 0; 0: at the last step of training
+    decay_steps: int = 0  # step at which "cosine" and "linear" reach 0; 0: --train_steps
     adam_beta1: float = 0.9
     adam_beta2: float = 0.98
     adam_epsilon: float = 1e-9
-    clip_norm: float = 1.0  # the global norm that gradients are clipped to; 0: not clipped
+    clip_norm: float = 1.0  # global norm to which gradients are clipped; 0: no clipping
     weight_decay: float = 0.0  # of "adamw" and "adafactor", times the learning rate; variables of rank 1 do not decay
     label_smoothing: float = 0.0
-    loss_weights: str = ""  # what problems' losses are multiplied by, as "problem:2,other:0.5"; 1 where not named
-    average_decay: float = 0.0  # of the moving average of weights that is evaluated and decoded with; 0: none
-    seed: int = 0  # of the weights, the order of examples, the draw of problems and all noise
+    loss_weights: str = ""  # "problem:2,other:0.5": factors of the problems' losses; 1 for those not named
+    average_decay: float = 0.0  # decay of the moving average of weights, used to evaluate and decode; 0: no average
+    seed: int = 0  # of the weights, the order of examples, the sampler and all noise
 
     def replace(self, **changes: Any) -> "HParams":
         """Returns a copy with some fields replaced.
@@ -99,16 +96,19 @@ class HParams:
     def __post_init__(self) -> None:
         for name, value in convert_fields(HParams, vars(self), "hparams").items():
             object.__setattr__(self, name, value)
-        for name, least in _AT_LEAST.items():
-            if getattr(self, name) < least:
-                raise UserError(f"hparams: {name}={getattr(self, name)} must be at least {least}")
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if value < least:
+                raise UserError(f"hparams: {name}={value} must be at least {least:,}")
+            if value > most:
+                raise UserError(f"hparams: {name}={value} must be at most {most:,}")
         for name in _BELOW_ONE:
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"hparams: {name}={getattr(self, name)} must be at least 0 and below 1")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"hparams: {name} is '{getattr(self, name)}', expected one of {', '.join(choices)}")
-        for name in _NUMBERS:
+        for name in _PER_PROBLEM:
             self.per_problem(name)
         if self.mixture_rates and self.mixture not in ("rates", "adaptive"):
             raise UserError(f"hparams: mixture_rates have no effect with mixture={self.mixture}; leave one of them out")
@@ -127,33 +127,34 @@ class HParams:
         parse_weights(self.loss_weights, "hparams: loss_weights")
 
     def loss_weight(self, problem: str) -> float:
-        """What the loss of a problem is multiplied by."""
+        """Returns the factor of a problem's loss."""
         return parse_weights(self.loss_weights, "hparams: loss_weights").get(problem, 1.0)
 
     def check_names(self, field: str, known: Collection[str]) -> None:
-        """Raises UserError if loss_weights, mixture_rates or batch_multipliers names what is not one of `known`."""
+        """Raises UserError if a name in loss_weights, mixture_rates or batch_multipliers is not one of `known`."""
         for name in parse_weights(getattr(self, field), f"hparams: {field}"):
             if name not in known:
                 raise UserError(f"hparams: {field}: '{name}' is not trained here{did_you_mean(name, known)}")
 
     def per_problem(self, name: str) -> dict[str, float]:
-        """What mixture_rates or batch_multipliers say of each name: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
-        found = parse_weights(getattr(self, name), f"hparams: {name}")
-        for key, number in found.items():
+        """Returns the numbers in mixture_rates or batch_multipliers: `"a:2,b:0.5"` is {"a": 2.0, "b": 0.5}."""
+        numbers = parse_weights(getattr(self, name), f"hparams: {name}")
+        for key, number in numbers.items():
             if not number:
                 raise UserError(f"hparams: {name}: '{key}:0': the number must be above 0")
-        return found
+        return numbers
 
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf8")
+        text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+        path.write_text(text, encoding="utf8")
 
     @classmethod
     def load(cls, path: Path) -> "HParams":
         """Reads what `save` wrote.
 
         Raises:
-          UserError: the file is missing or is not such a file.
+          UserError: the file is missing, or is not a JSON object of hparams.
         """
         try:
             stored = json.loads(path.read_text(encoding="utf8"))
@@ -173,44 +174,52 @@ _CHOICES = {
     "optimizer": ("adam", "adamw", "adafactor"),
     "schedule": ("noam", "rsqrt", "cosine", "linear", "constant"),
 }
-_AT_LEAST = {
-    "hidden_size": 2,
-    "filter_size": 1,
-    "num_heads": 1,
-    "encoder_blocks": 1,
-    "mixer_blocks": 1,
-    "decoder_blocks": 1,
-    "attention_conv_blocks": 0,
-    "balance_loss": 0,
-    "image_width": 1,
-    "image_strides": 0,
-    "audio_blocks": 1,
-    "audio_width": 1,
-    "audio_mels": 1,
-    "audio_frame_ms": 1,
-    "categorical_width": 1,
-    "mixture_cap": 0,
-    "mixture_temperature": 1,
-    "batch_tokens": 1,
-    "batch_max_examples": 1,
-    "accumulate_steps": 1,
-    "max_bad_steps": 1,
-    "learning_rate": 0,
-    "depthwise_rate": 0,
-    "norm_rate": 0,
-    "warmup_steps": 0,
-    "decay_steps": 0,
-    "seed": 0,
-    "adam_epsilon": 0,
-    "clip_norm": 0,
-    "weight_decay": 0,
+_SIZE = 2**16  # widths of layers: four times those of the largest language models
+_BLOCKS = 1000
+_STEPS = 2**31 - 1  # steps and seeds are int32 in noise
+_FACTOR = 10**9  # float32 has room for products of such factors
+# Least and largest values. The upper bounds refuse what no machine can train, before anything is built.
+_RANGES: dict[str, tuple[float, float]] = {
+    "hidden_size": (2, _SIZE),
+    "filter_size": (1, 2**20),
+    "num_heads": (1, _SIZE),
+    "encoder_blocks": (1, _BLOCKS),
+    "mixer_blocks": (1, _BLOCKS),
+    "decoder_blocks": (1, _BLOCKS),
+    "attention_conv_blocks": (0, _BLOCKS),
+    "num_experts": (1, 2**17),
+    "experts_per_position": (1, 2**17),
+    "balance_loss": (0, _FACTOR),
+    "residual_scale": (-_FACTOR, _FACTOR),
+    "image_width": (1, _SIZE),
+    "image_strides": (0, 4),
+    "audio_blocks": (1, 16),
+    "audio_width": (1, _SIZE),
+    "audio_mels": (1, 4096),
+    "audio_frame_ms": (1, 10_000),
+    "categorical_width": (1, _SIZE),
+    "mixture_cap": (0, 2**53),
+    "mixture_temperature": (1, _FACTOR),
+    "batch_tokens": (1, 2**31 - 1),
+    "batch_max_examples": (1, 2**31 - 1),
+    "accumulate_steps": (1, 2**20),
+    "max_bad_steps": (1, _STEPS),
+    "learning_rate": (0, _FACTOR),
+    "depthwise_rate": (0, _FACTOR),
+    "norm_rate": (0, _FACTOR),
+    "warmup_steps": (0, _STEPS),
+    "decay_steps": (0, _STEPS),
+    "seed": (0, 2**31 - 1),
+    "adam_epsilon": (0, 1),
+    "clip_norm": (0, _FACTOR),
+    "weight_decay": (0, _FACTOR),
 }
-_NUMBERS = ("mixture_rates", "batch_multipliers")
+_PER_PROBLEM = ("mixture_rates", "batch_multipliers")
 _BELOW_ONE = ("dropout", "adam_beta1", "adam_beta2", "label_smoothing", "average_decay")
 
 
 def override(hparams: HParams, overrides: str) -> HParams:
-    """Returns hparams with `"hidden_size=64,dropout=0.1"` put in.
+    """Returns hparams with fields replaced as `"hidden_size=64,dropout=0.1"` says.
 
     Raises:
       UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.

@@ -1,8 +1,8 @@
 """The hparams sets: functions that return HParams, named in `--hparams_set`.
 
-All of them depart from the paper in two places, for what trains (each is one hparam away from the paper's letter):
-dropout falls on the residual branches of a ConvBlock (`dropout_place="branches"`; paper: "output"), and the layer norms
-that end those branches start small (`residual_scale=0.1`; paper: 1).
+All of them differ from the paper in two hparams, without which the deep body does not train well: dropout is on the
+residual branches of a ConvBlock (`dropout_place="branches"`; paper: "output"), and the layer norms that end those
+branches have a small initial scale (`residual_scale=0.1`; paper: 1).
 """
 
 from t2t_lite import registry
@@ -13,7 +13,7 @@ from t2t_lite.hparams.hparams import HParams
 def multimodel_base() -> HParams:
     """The paper's MultiModel for eight problems together: D 512, filter 2048, 240 experts, a billion weights.
 
-    For one or more GPUs of 40 GB (`--dry_run` counts the memory); it has not been trained to the end here.
+    For one or more GPUs of 40 GB (`--dry_run` estimates the memory). This project has not trained it to the end.
     """
     return HParams()
 
@@ -38,7 +38,7 @@ def multimodel_single() -> HParams:
 
 @registry.hparams_sets.register
 def multimodel_small() -> HParams:
-    """The paper's depth at half its width, 16 experts: for one GPU, or much patience."""
+    """The paper's depth at half its width, with 16 experts: for one GPU; very slow on a CPU."""
     return multimodel_base().replace(
         hidden_size=256,
         filter_size=1024,
@@ -56,7 +56,7 @@ def multimodel_small() -> HParams:
 
 @registry.hparams_sets.register
 def multimodel_tiny() -> HParams:
-    """A shallow, narrow MultiModel for microworld on a laptop's CPU; what `make demo` trains.
+    """A shallow, narrow MultiModel for microworld on a laptop's CPU; `make demo` trains it.
 
     t2t-trainer --problem=microworld --hparams_set=multimodel_tiny --train_steps=4700 ...: 15 minutes on 2 cores; on the
     dev split picture classes 97%, captions 94% of tokens, speech 30% word errors, whole trees 76%, BLEU 57 to 71.
@@ -83,7 +83,7 @@ def multimodel_tiny() -> HParams:
         categorical_width=192,
         batch_tokens=1024,
         batch_max_examples=64,
-        fine_buckets=False,  # microworld's sentences of one length are of one pattern: such batches teach less
+        fine_buckets=False,  # microworld's sentences of one length have one pattern; mixed batches train better
         learning_rate=1.5e-3,
         depthwise_rate=5.0,
         norm_rate=3.0,

@@ -123,11 +123,12 @@ def decode_wav(content: tf.Tensor, sample_rate: int) -> tf.Tensor:
     """
     samples, rate = read_wav(content)
     allowed = (rate >= MIN_SAMPLE_RATE) & (rate <= MAX_SAMPLE_RATE)
-    # Written as a division, since the product may exceed 64 bits.
-    longest = tf.minimum(MAX_SAMPLES, MAX_SAMPLES * tf.cast(rate, tf.int64) // sample_rate)
+    # At most MAX_SAMPLES both as read and as resampled.
+    max_samples = tf.constant(MAX_SAMPLES, tf.int64)
+    max_samples = tf.minimum(max_samples, max_samples * tf.cast(rate, tf.int64) // sample_rate)
     checks = [
         check(allowed, f"a WAV file of less than {MIN_SAMPLE_RATE} or more than {MAX_SAMPLE_RATE} Hz"),
-        check(tf.shape(samples, tf.int64)[0] <= longest, f"a WAV file of more than {MAX_SAMPLES:,} samples"),
+        check(tf.shape(samples, tf.int64)[0] <= max_samples, f"a WAV file of more than {MAX_SAMPLES:,} samples"),
         check(tf.shape(samples)[0] > 0, "a WAV file without samples"),
         check(tf.reduce_all(tf.math.is_finite(samples)), "a WAV file with samples that are not finite"),
     ]

@@ -1,1 +1,1 @@
-"""What a training run shows and logs: the display, scalars, TensorBoard, profiles."""
+"""Shows and records the figures of a training run: display, scalars, TensorBoard, sample outputs, profiles."""

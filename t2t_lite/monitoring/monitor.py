@@ -1,4 +1,4 @@
-"""All that a training run shows and keeps of its figures: the display, the JSON lines, TensorBoard."""
+"""Passes the figures of training steps and evaluations on to the display, scalars.jsonl and TensorBoard."""
 
 import contextlib
 import io
@@ -17,14 +17,14 @@ from t2t_lite.monitoring import scalar_writer
 from t2t_lite.monitoring.training_display import TrainingDisplay
 from t2t_lite.problems.features import Audio, Text
 
-Figures = Mapping[str, Any]  # names to floats; expert_load to {layer: one number an expert}
+Figures = Mapping[str, Any]  # {name: float}; "expert_load": {layer: a number for each expert}
 
 
 class Monitor:
-    """Passes the figures of each step and evaluation on to the display, the JSON lines and TensorBoard.
+    """Shows and records the figures of each step and evaluation.
 
         with Monitor(output_dir, start, train_steps, datasets) as monitor:
-            with monitor.waiting():
+            with monitor.input_wait():
                 batch = next(batches)
             monitor.step(1, "reverse", batch, train_step(...))
 
@@ -33,8 +33,8 @@ class Monitor:
       start_step: the number of steps done.
       train_steps: the step at which training ends.
       datasets: the problems, in the order of the rows.
-      evaluated_step: the last step whose evaluation is not to come again; start_step unless given.
-      shown: whether to show anything; of several workers one does.
+      evaluated_step: the last step whose evaluation will not be repeated; start_step by default.
+      shown: whether to show progress; only the chief of several workers does.
 
     Raises:
       UserError: the disk is full; from any method.
@@ -53,7 +53,7 @@ class Monitor:
         file = None if shown else io.StringIO()
         self._display = TrainingDisplay(train_steps, start_step, list(datasets), file=file)
         self._scalars = scalar_writer.ScalarWriter(folder, start_step, evaluated_step)
-        self._loads: dict[str, np.ndarray] = {}  # what each expert got since the last evaluation
+        self._loads: dict[str, np.ndarray] = {}  # positions that each expert served since the last evaluation
         self._waited = 0.0
         self._last = time.monotonic()
 
@@ -67,45 +67,45 @@ class Monitor:
         self._scalars.__exit__(kind, e, tb)
 
     def message(self, text: str) -> None:
-        """Shows a line of text."""
+        """Shows a message."""
         self._display.message(text)
 
     @contextlib.contextmanager
     def input_wait(self) -> Iterator[None]:
-        """Reading a batch belongs inside: its time counts as waiting for input."""
+        """Counts the time inside the block as waiting for input."""
         start = time.monotonic()
         yield
         self._waited += time.monotonic() - start
 
     def step(self, step: int, problem: str, batch: Mapping[str, tf.Tensor], figures: Figures) -> None:
-        """Takes in one step of training.
+        """Shows and records a training step.
 
         Args:
           step: the number of steps done.
-          problem: which problem it trained.
-          batch: what it trained on, as data/reading.py gives it.
-          figures: what the step tells. "expert_load" is {layer: the positions that each expert served}.
+          problem: the problem that it trained.
+          batch: the batch that it trained on, as data/reading.py yields it.
+          figures: the figures of the step. "expert_load" is {layer: the positions that each expert served}.
         """
         now = time.monotonic()
-        taken, waited = max(now - self._last, 1e-9), self._waited
+        seconds, waited = max(now - self._last, 1e-9), self._waited
         self._last, self._waited = now, 0.0
-        told = dict(figures) | {"step_seconds": taken, "input_seconds": waited}
-        if "tokens" in told:
-            told["tokens_per_second"] = told["tokens"] / taken
-        told |= padding(self._datasets[problem], batch)
-        for layer, load in told.pop("expert_load", {}).items():
+        scalars = dict(figures) | {"step_seconds": seconds, "input_seconds": waited}
+        if "tokens" in scalars:
+            scalars["tokens_per_second"] = scalars["tokens"] / seconds
+        scalars |= padding(self._datasets[problem], batch)
+        for layer, load in scalars.pop("expert_load", {}).items():
             key = f"{problem}/expert_load/{layer}"
             self._loads[key] = self._loads.get(key, 0.0) + np.asarray(load, np.float64)
-            told |= _load_figures(layer, np.asarray(load, np.float64))
-        self._display.update(step, problem, told)
-        self._scalars.add(step, "train", problem, told)
+            scalars |= _load_figures(layer, np.asarray(load, np.float64))
+        self._display.update(step, problem, scalars)
+        self._scalars.add(step, "train", problem, scalars)
 
     def evaluation(self, step: int, scores: Mapping[str, Figures], samples: Sequence[Any] = ()) -> None:
-        """Takes in an evaluation.
+        """Shows and records an evaluation.
 
         Args:
           step: the number of steps done.
-          scores: {problem: {figure: value}}.
+          scores: {problem: {metric: value}}.
           samples: values for TensorBoard (monitoring/sample_outputs.py).
         """
         for name, row in scores.items():
@@ -113,31 +113,32 @@ class Monitor:
         bars = [scalar_writer.histogram_value(f"train/{key}", load.tolist()) for key, load in self._loads.items()]
         self._loads.clear()
         self._scalars.add_values(step, [*bars, *samples])
+        self._display.print_table()
         self.message(format_report({"step": step, "problems": scores}))
-        self._display.exclude_pause()  # the next step is not to be blamed for the evaluation's time
+        self._display.exclude_pause()
         self._last = time.monotonic()
 
     def flush(self) -> None:
-        """Writes down all that was taken in; called before a checkpoint, so that no step before it is missing."""
+        """Writes all buffered scalars; called before a checkpoint, so that the files have every step before it."""
         self._scalars.flush()
 
 
 def padding(dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """The shares of a batch that are padding: "inputs_padding" and "targets_padding", for texts and sounds."""
-    shares: dict[str, float] = {}
+    """Returns the fraction of padding in texts and sounds as {"inputs_padding": x, "targets_padding": y}."""
+    fractions: dict[str, float] = {}
     for key, feature in (("inputs", dataset.problem.inputs), ("targets", dataset.problem.targets)):
         if isinstance(feature, Text):
             ids = np.asarray(batch[key])
-            shares[f"{key}_padding"] = 1.0 - np.count_nonzero(ids) / ids.size
+            fractions[f"{key}_padding"] = 1.0 - np.count_nonzero(ids) / ids.size
         elif isinstance(feature, Audio):
             lengths = np.asarray(batch[f"{key}_length"], np.int64)
-            shares[f"{key}_padding"] = 1.0 - float(lengths.sum()) / (len(lengths) * batch[key].shape[1])
-    return shares
+            fractions[f"{key}_padding"] = 1.0 - float(lengths.sum()) / (len(lengths) * batch[key].shape[1])
+    return fractions
 
 
 def _load_figures(layer: str, load: np.ndarray) -> dict[str, float]:
-    """How evenly a layer's experts are used: least and largest share of the positions, coefficient of variation."""
-    share = load / max(load.sum(), 1e-9)
-    where = f"expert_load/{layer}"
-    variation = float(share.std() / max(share.mean(), 1e-9))
-    return {f"{where}/least": float(share.min()), f"{where}/most": float(share.max()), f"{where}/variation": variation}
+    """Returns the least and largest fraction of positions that an expert served, and the coefficient of variation."""
+    fraction = load / max(load.sum(), 1e-9)
+    key = f"expert_load/{layer}"
+    variation = float(fraction.std() / max(fraction.mean(), 1e-9))
+    return {f"{key}/least": float(fraction.min()), f"{key}/most": float(fraction.max()), f"{key}/variation": variation}

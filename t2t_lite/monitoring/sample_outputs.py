@@ -1,4 +1,4 @@
-"""What the model answers to a few dev examples of each problem, for a person to read, look at and hear."""
+"""Decodes a few dev examples of each problem at each evaluation, for TensorBoard."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _COUNT = 2  # examples of each problem: decoding them must not take long beside 
 
 
 class SampleOutputs:
-    """Decodes the same few dev examples of each problem whenever it is asked.
+    """Decodes the same few dev examples of each problem at each call.
 
     Args:
       model: the model in training.
@@ -31,9 +31,9 @@ class SampleOutputs:
         self._batches: dict[str, dict[str, tf.Tensor]] = {}
 
     def __call__(self) -> list[Any]:
-        """Values for TensorBoard: a table of inputs, targets and outputs a problem; at the first call also the inputs.
+        """Returns values for TensorBoard: for each problem a table of inputs, targets and outputs.
 
-        Those that are no text, as pictures and sounds: they are the same every time.
+        The first call also returns the inputs that are pictures and sounds, which are the same at every call.
         """
         values = []
         for name, dataset in self._datasets.items():
@@ -47,14 +47,14 @@ class SampleOutputs:
         return values
 
     def _examples(self, dataset: Dataset) -> dict[str, tf.Tensor]:
-        """The first batch of the dev split that has as many examples as are wanted, or the first of all."""
+        """Returns the first batch of the dev split, of _COUNT examples at most."""
         small = self._hparams.replace(batch_max_examples=_COUNT, batch_tokens=1 << 20, batch_multipliers="")
         with dataset.reading():
             return next(iter(dataset.batches("dev", small)))
 
     def _table(self, dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> str:
-        """Markdown."""
-        # An untrained model never ends an answer: twice the length of the target is enough to see that.
+        """Returns the table in Markdown."""
+        # An untrained model does not end its answers; twice the length of the target is enough to show that.
         limit = 2 * batch["targets"].shape[1] if isinstance(dataset.problem.targets, Text) else 0
         lines = ["| input | target | output |", "|---|---|---|"]
         for row, answer in enumerate(answer_batch(self.decoder, dataset, batch, limit)):
@@ -66,7 +66,7 @@ class SampleOutputs:
 
 
 def _input_values(dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[Any]:
-    """The pictures or sounds of a batch."""
+    """Returns the pictures or sounds of a batch as values for TensorBoard."""
     name, feature = dataset.problem.name, dataset.problem.inputs
     values = []
     for row, value in enumerate(batch["inputs"].numpy()):

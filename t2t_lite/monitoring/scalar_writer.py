@@ -1,7 +1,7 @@
-"""What a run keeps of its figures: JSON lines, and the same for TensorBoard.
+"""Writes scalars as JSON lines and as TensorBoard events.
 
 scalars.jsonl   one object a line: {"step": 12, "split": "train", "problem": "image_shapes", "loss": 2.1, ...}
-events.*        the same scalars as SPLIT/PROBLEM/NAME, and histograms, text, pictures and sounds beside them
+events.*        the same scalars as SPLIT/PROBLEM/NAME, and histograms, texts, pictures and sounds
 """
 
 import io
@@ -22,23 +22,24 @@ import tensorflow as tf
 from PIL import Image as PilImage
 
 from t2t_lite.errors import UserError
+from t2t_lite.runs.literal_path import literal_path
 
 _FLUSH_SECONDS = 5.0
-_OF_ALL_PROBLEMS = ("learning_rate", "tokens_per_second", "step_seconds", "input_seconds")
+_SHARED_BY_PROBLEMS = ("learning_rate", "tokens_per_second", "step_seconds", "input_seconds")
 _Event, _Summary = tf.compat.v1.Event, tf.compat.v1.Summary
 
 
 class ScalarWriter:
-    """Writes scalars as JSON lines and as TensorBoard's events, a buffer at a time.
+    """Buffers scalars and writes them as JSON lines and as TensorBoard events.
 
         with ScalarWriter(output_dir, start_step=0) as scalars:
             scalars.add(1, "train", "reverse", {"loss": 2.0, "accuracy": 0.1})
 
     Args:
       folder: the run's folder.
-      start_step: the number of steps done. What an earlier process wrote of later steps is dropped: those steps come
-        again.
-      evaluated_step: the last step whose evaluation is not to come again; start_step unless given.
+      start_step: the number of steps done. Lines that an earlier process wrote for later steps are removed, because
+        training repeats these steps.
+      evaluated_step: the last step whose evaluation will not be repeated; start_step by default.
 
     Raises:
       UserError: the disk is full, or the folder cannot be written to; from any method.
@@ -46,19 +47,19 @@ class ScalarWriter:
 
     def __init__(self, folder: Path, start_step: int, evaluated_step: int | None = None):
         self._path = folder / "scalars.jsonl"
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._events_path = folder / name
+        self._events_path = folder / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._lines: list[str] = []
         self._events: list[bytes] = []
         self._flushed = time.monotonic()
         try:
             _drop_later_lines(self._path, start_step, start_step if evaluated_step is None else evaluated_step)
             self._file = self._path.open("a", encoding="utf8")
-            self._writer = tf.io.TFRecordWriter(str(self._events_path))
+            with literal_path(folder) as literal:
+                self._writer = tf.io.TFRecordWriter(str(literal / self._events_path.name))
         except (OSError, tf.errors.OpError) as e:
             raise self._error(e) from e
         self._add_event(0, file_version="brain.Event:2")
-        # TensorBoard then forgets what earlier files say of this step and later ones.
+        # Makes TensorBoard discard the events of earlier files from this step on.
         restart = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         self._add_event(start_step + 1, session_log=restart)
 
@@ -71,29 +72,29 @@ class ScalarWriter:
             self._file.close()
             self._writer.close()
         except (UserError, OSError, tf.errors.OpError) as failure:
-            if e is None:  # otherwise the first error is the one to tell
+            if e is None:  # otherwise the first error is the one to report
                 raise self._error(failure) from failure
 
     def add(self, step: int, split: str, problem: str, figures: Mapping[str, float]) -> None:
-        """Takes in the figures of a problem at a step; what is not a number is left out."""
+        """Adds the figures of a problem at a step; ignores values that are not numbers."""
         numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
         line = {"step": step, "split": split, "problem": problem}
-        # JSON has no word for what is not finite.
+        # JSON has no NaN or infinity.
         line |= {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-        self._lines.append(json.dumps(line) + "\n")
-        tags = {key: split if key in _OF_ALL_PROBLEMS else f"{split}/{problem}" for key in numbers}
+        self._lines.append(json.dumps(line, allow_nan=False) + "\n")
+        tags = {key: split if key in _SHARED_BY_PROBLEMS else f"{split}/{problem}" for key in numbers}
         self.add_values(
             step, [_Summary.Value(tag=f"{tags[key]}/{key}", simple_value=value) for key, value in numbers.items()]
         )
 
     def add_values(self, step: int, values: Sequence[Any]) -> None:
-        """Takes in what `histogram_value`, `text_value`, `image_value` or `audio_value` made; for TensorBoard alone."""
+        """Adds values for TensorBoard made by `histogram_value`, `text_value`, `image_value` or `audio_value`."""
         self._add_event(step, summary=_Summary(value=values))
         if time.monotonic() - self._flushed >= _FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Writes down all that was taken in. Before a checkpoint this keeps the files complete up to its step."""
+        """Writes all buffered values; called before a checkpoint, so that the files are complete up to its step."""
         try:
             for event in self._events:
                 self._writer.write(event)
@@ -121,7 +122,7 @@ class ScalarWriter:
 
 
 def histogram_value(tag: str, heights: Sequence[float]) -> Any:
-    """A histogram with a bar for each number: bar i has its middle at i."""
+    """Returns a histogram with a bar for each number; bar i is centred at i."""
     limits = [i + 0.5 for i in range(len(heights))]
     mean = float(np.average(range(len(heights)), weights=heights)) if sum(heights) else 0.0
     histogram = tf.compat.v1.HistogramProto(
@@ -131,14 +132,14 @@ def histogram_value(tag: str, heights: Sequence[float]) -> Any:
 
 
 def text_value(tag: str, text: str) -> Any:
-    """A text in Markdown."""
+    """Returns a text in Markdown."""
     plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="text")
     metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
     return _Summary.Value(tag=tag, metadata=metadata, tensor=tf.make_tensor_proto(text, tf.string))
 
 
 def image_value(tag: str, pixels: np.ndarray) -> Any:
-    """A picture: float (rows, columns, 3) in [0, 1]."""
+    """Returns a picture; pixels: float (rows, columns, 3) in [0, 1]."""
     rows, columns, _ = pixels.shape
     png = io.BytesIO()
     PilImage.fromarray(np.uint8(np.clip(np.round(pixels * 255.0), 0, 255))).save(png, "PNG")
@@ -147,7 +148,7 @@ def image_value(tag: str, pixels: np.ndarray) -> Any:
 
 
 def audio_value(tag: str, samples: np.ndarray, sample_rate: int) -> Any:
-    """A sound: float (N,) in [-1, 1)."""
+    """Returns a sound; samples: float (N,) in [-1, 1)."""
     wav = io.BytesIO()
     with wave.open(wav, "wb") as file:
         file.setnchannels(1)
@@ -165,14 +166,14 @@ def audio_value(tag: str, samples: np.ndarray, sample_rate: int) -> Any:
 
 
 def _drop_later_lines(path: Path, step: int, evaluated_step: int) -> None:
-    """Cuts a file of JSON lines before the first of a later step or evaluation, or not whole; steps ascend in it."""
+    """Truncates a file of JSON lines, whose steps ascend, before the first incomplete line or line of a later step."""
     if not path.exists():
         return
     kept = 0
     with path.open("rb") as file:
         for line in file:
-            found = re.match(rb'\{"step": (\d+), "split": "(\w+)",.*\}\n', line)
-            if not found or int(found[1]) > (evaluated_step if found[2] == b"dev" else step):
+            match = re.match(rb'\{"step": (\d+), "split": "(\w+)",.*\}\n', line)
+            if not match or int(match[1]) > (evaluated_step if match[2] == b"dev" else step):
                 break
             kept += len(line)
     os.truncate(path, kept)

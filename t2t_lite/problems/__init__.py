@@ -1,4 +1,4 @@
-"""What to learn. Each file registers a family of problems or mixtures; every file here is found by itself."""
+"""Problems and mixtures. Each file registers a family of them; all files of this folder are imported."""
 
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.problems.mixture import Mixture

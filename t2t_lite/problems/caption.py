@@ -10,7 +10,7 @@ from t2t_lite.problems.features import Image, Text
 from t2t_lite.problems.files import read_table, split_file
 from t2t_lite.problems.problem import Problem
 
-_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves where there is no dev.tsv) with lines picture<TAB>caption"
+_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves if there is no dev.tsv) with lines picture<TAB>caption"
 
 
 @registry.problems.register

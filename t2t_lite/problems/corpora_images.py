@@ -1,6 +1,6 @@
 """Public image corpora, read through tfds: ImageNet, COCO captions, Imagenette, CIFAR-10, MNIST.
 
-How long generation takes is an estimate for 8 cores, fetching aside: about 150 photos a second a core.
+Generation times are estimates for 8 cores without the download, at about 150 photos per second and core.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from t2t_lite.problems.tfds_source import TfdsProblem, tfds_lines
 
 
 class TfdsImages(TfdsProblem):
-    """Pictures to their classes."""
+    """Image classification."""
 
     inputs = Image()
     targets: Label = Label()
     command = "classify"
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields the picture's file and the class's name."""
+        """Yields the bytes of the picture file and the name of the class."""
         for row in self.rows(split, raw_dir):
             yield {"inputs": row["image"], "targets": self.targets.classes[row["label"]]}
 
 
 @registry.problems.register(name="image_imagenet2012")
 class ImageImagenet2012(TfdsImages):
-    """A photo to one of 1,000 classes (ImageNet, ILSVRC 2012), which are named by WordNet synsets such as n01440764.
+    """A photo to one of 1,000 classes (ImageNet, ILSVRC 2012), named by WordNet synsets such as n01440764.
 
     Source: https://image-net.org, through tfds `imagenet2012`. 1,281,167 train, 50,000 dev.
     Licence: for research that is not commercial; ask at image-net.org for access.
@@ -44,7 +44,7 @@ class ImageImagenet2012(TfdsImages):
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation"}
 
     def resolve(self, raw_dir: Path) -> None:
-        """Takes the classes from the list that tfds ships."""
+        """Reads the classes from the list in the package tfds."""
         self.targets = replace(self.targets, classes=tfds_lines("datasets", "imagenet2012", "labels.txt"))
 
 
@@ -54,9 +54,9 @@ class ImageImagenette(TfdsImages):
 
     Source: https://github.com/fastai/imagenette, through tfds `imagenette/full-size-v2`. 9,469 train, 3,925 dev.
     Licence: Apache 2.0 for the collection; the photos are ImageNet's.
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=image_imagenette --tmp_dir=raw --data_dir=data
-    Disk: 1.5 GB fetched, 1.5 GB of tfds, 0.2 GB of records. Time: a minute.
+    Disk: 1.5 GB downloaded, 1.5 GB of tfds, 0.2 GB of records. Time: a minute.
     """
 
     dataset = "imagenette/full-size-v2"
@@ -77,9 +77,9 @@ class ImageCifar10(TfdsImages):
 
     Source: https://www.cs.toronto.edu/~kriz/cifar.html, through tfds `cifar10`. 50,000 train, 10,000 dev (its test).
     Licence: none is stated; free to use, with a citation of Krizhevsky (2009).
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=image_cifar10 --tmp_dir=raw --data_dir=data
-    Disk: 170 MB fetched, 140 MB of tfds, 140 MB of records. Time: under a minute.
+    Disk: 170 MB downloaded, 140 MB of tfds, 140 MB of records. Time: under a minute.
     """
 
     dataset = "cifar10"
@@ -96,9 +96,9 @@ class ImageMnist(TfdsImages):
 
     Source: http://yann.lecun.com/exdb/mnist, through tfds `mnist`. 60,000 train, 10,000 dev (its test).
     Licence: CC BY-SA 3.0.
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=image_mnist --tmp_dir=raw --data_dir=data
-    Disk: 12 MB fetched, 21 MB of tfds, 25 MB of records. Time: under a minute.
+    Disk: 12 MB downloaded, 21 MB of tfds, 25 MB of records. Time: under a minute.
     """
 
     dataset = "mnist"
@@ -109,14 +109,14 @@ class ImageMnist(TfdsImages):
 
 @registry.problems.register(name="caption_coco")
 class CaptionCoco(TfdsProblem):
-    """A photo to an English caption (COCO 2014 in Karpathy's splits, an example for each of five captions).
+    """A photo to an English caption (COCO 2014 in Karpathy's splits, an example for each of its five captions).
 
     Source: https://cocodataset.org, through tfds `coco_captions`. Photos: 113,287 train (with "restval"), 5,000 dev,
     5,000 test; captions: five times as many.
     Licence: captions CC BY 4.0; the photos are Flickr's, each under a licence of its own.
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=caption_coco --tmp_dir=raw --data_dir=data
-    Disk: 27 GB fetched, 20 GB of tfds, about 20 GB of records, since each caption carries its photo.
+    Disk: 27 GB downloaded, 20 GB of tfds, about 20 GB of records, since each caption carries its photo.
     Time: a quarter of an hour.
     """
 
@@ -131,7 +131,7 @@ class CaptionCoco(TfdsProblem):
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train+restval", "dev": "val", "test": "test"}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields the photo's file with each of its captions."""
+        """Yields the bytes of the photo file with each of its captions."""
         for row in self.rows(split, raw_dir):
             for caption in row["captions"]["text"]:
                 text = " ".join(caption.decode("utf8").split())

@@ -1,6 +1,6 @@
 """Public speech corpora, read through tfds: LibriSpeech and Speech Commands.
 
-How long generation takes is an estimate for 8 cores, fetching aside.
+Generation times are estimates for 8 cores without the download.
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,9 @@ class SpeechLibrispeech(TfdsProblem):
     Source: https://www.openslr.org/12, through tfds `librispeech`. 281,241 train; dev is dev-clean, 2,703; test is
     test-clean, 2,620; test_other 2,939.
     Licence: CC BY 4.0.
-    Get it: pip install "t2t_lite[speech]", and ffmpeg, with which tfds reads FLAC.
+    Get it: pip install "t2t_lite[speech]", and ffmpeg, which tfds needs to read FLAC.
     Command: t2t-datagen --problem=speech_librispeech --tmp_dir=raw --data_dir=data
-    Disk: 61 GB fetched and as much unpacked, 115 GB of tfds, 112 GB of records. Time: hours for tfds, then an hour.
+    Disk: 61 GB downloaded and 61 GB unpacked, 115 GB of tfds, 112 GB of records. Time: hours for tfds, then an hour.
     """
 
     inputs = Audio(sample_rate=16000, max_seconds=35.0)
@@ -41,7 +41,7 @@ class SpeechLibrispeech(TfdsProblem):
     }
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields samples and words."""
+        """Yields the samples and the words."""
         for row in self.rows(split, raw_dir):
             yield {"inputs": row["speech"].astype(np.int16), "targets": row["text"].decode("utf8").strip().lower()}
 
@@ -54,7 +54,7 @@ class SpeechCommands(TfdsProblem):
     Licence: CC BY 4.0.
     Get it: pip install "t2t_lite[speech]".
     Command: t2t-datagen --problem=speech_commands --tmp_dir=raw --data_dir=data
-    Disk: 2.5 GB fetched, 2.8 GB of tfds, 3.2 GB of records. Time: 10 minutes for tfds, then a minute.
+    Disk: 2.5 GB downloaded, 2.8 GB of tfds, 3.2 GB of records. Time: 10 minutes for tfds, then a minute.
     """
 
     inputs = Audio(sample_rate=16000, max_seconds=1.0)
@@ -70,6 +70,6 @@ class SpeechCommands(TfdsProblem):
     tfds_splits: ClassVar[dict[str, str]] = {"train": "train", "dev": "validation", "test": "test"}
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields samples and the class's name."""
+        """Yields the samples and the name of the class."""
         for row in self.rows(split, raw_dir):
             yield {"inputs": row["audio"].astype(np.int16), "targets": self.targets.classes[row["label"]]}

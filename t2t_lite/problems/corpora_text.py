@@ -1,6 +1,6 @@
 """Public parallel corpora, read through tfds: WMT 14 and ParaCrawl.
 
-How long generation takes is an estimate for 8 cores, fetching aside: 5 MB of text a second a core.
+Generation times are estimates for 8 cores without the download, at 5 MB of text per second and core.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ _COMMANDS = {"en": "to_english", "de": "to_german", "fr": "to_french"}
 
 
 class TfdsTranslation(TfdsProblem):
-    """Sentences in another language. A pair of which one side is empty is passed over.
+    """Translation. A pair with an empty side is skipped.
 
     Attributes:
-      languages: source and target.
+      languages: source and target, as codes.
     """
 
     inputs = Text()
@@ -33,7 +33,7 @@ class TfdsTranslation(TfdsProblem):
         self.command = _COMMANDS[self.languages[1]]
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields the pairs, blanks within a sentence made single."""
+        """Yields the pairs; white space within a sentence becomes single spaces."""
         for row in self.rows(split, raw_dir):
             inputs, targets = (" ".join(row[language].decode("utf8").split()) for language in self.languages)
             if inputs and targets:
@@ -47,9 +47,9 @@ class TranslateEndeWmt14(TfdsTranslation):
     Source: https://www.statmt.org/wmt14, through tfds `wmt14_translate/de-en`. 4,508,785 train; dev newstest2013,
     3,000; test newstest2014, 3,003.
     Licence: free for research, each part under terms of its own (statmt.org has them).
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=translate_ende_wmt14,translate_ende_wmt14_rev --tmp_dir=raw --data_dir=data
-    Disk: 1.7 GB fetched, 1.4 GB of tfds, 0.7 GB of records a direction. Time: 2 minutes a direction.
+    Disk: 1.7 GB downloaded, 1.4 GB of tfds, 0.7 GB of records a direction. Time: 2 minutes a direction.
     """
 
     dataset = "wmt14_translate/de-en"
@@ -73,9 +73,9 @@ class TranslateEnfrWmt14(TfdsTranslation):
     Source: https://www.statmt.org/wmt14, through tfds `wmt14_translate/fr-en`. 40,836,715 train; dev newstest2013,
     3,000; test newstest2014, 3,003.
     Licence: free for research, each part under terms of its own (statmt.org has them).
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=translate_enfr_wmt14,translate_enfr_wmt14_rev --tmp_dir=raw --data_dir=data
-    Disk: 6.7 GB fetched, 15 GB of tfds, 7 GB of records a direction. Time: 15 minutes a direction.
+    Disk: 6.7 GB downloaded, 15 GB of tfds, 7 GB of records a direction. Time: 15 minutes a direction.
     """
 
     dataset = "wmt14_translate/fr-en"
@@ -100,9 +100,9 @@ class TranslateEndeParaCrawl(TfdsTranslation):
     Source: https://paracrawl.eu, through tfds `para_crawl/ende`. 16,264,448 pairs, of which the first 3,000 are dev,
     the next 3,000 test, the rest train.
     Licence: CC0.
-    Get it: the command fetches it.
+    Get it: the command downloads it.
     Command: t2t-datagen --problem=translate_ende_para_crawl --tmp_dir=raw --data_dir=data
-    Disk: 1.3 GB fetched, 4 GB of tfds, 2 GB of records. Time: 5 minutes.
+    Disk: 1.3 GB downloaded, 4 GB of tfds, 2 GB of records. Time: 5 minutes.
     """
 
     dataset = "para_crawl/ende"

@@ -1,6 +1,6 @@
-"""What an input or a target is made of, and the modality through which it enters or leaves the network.
+"""Features: the kinds of inputs and targets, how they are stored, and the modality net that takes them.
 
-`modality` names a registered modality net, one of the user's own for instance, that takes what the feature stores.
+`modality` names a registered modality net; users may register their own.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,9 +12,11 @@ class Text:
     """A string. Stored as the subword ids of a shared vocabulary, without the end token."""
 
     vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it
-    vocab_size: int = 8192  # pieces, the paper's 8k; smaller where the text does not fill it
-    symbols: tuple[str, ...] = ()  # words that the vocabulary keeps whole, such as "(NP"; all who share it add theirs
-    max_length: int = 256  # tokens with the end token; longer examples are not trained on, and cut in decoding
+    vocab_size: int = 8192  # pieces, the paper's 8k; fewer if the text does not fill it
+    symbols: tuple[
+        str, ...
+    ] = ()  # words that the vocabulary keeps as one piece, such as "(NP"; problems that share it add theirs
+    max_length: int = 256  # tokens with the end token; longer examples are left out of training, and cut in decoding
     modality: str = "language"
 
 
@@ -22,7 +24,7 @@ class Text:
 class Image:
     """A picture: PNG or JPEG bytes, a path, or a uint8 array (rows, columns, 3). Stored as PNG or JPEG bytes.
 
-    It keeps its aspect: it is stored so that it covers a little more than the network sees, and cropped when it is
+    A picture keeps its aspect ratio: it is stored a little larger than the network sees it, and cropped when it is
     read, in training at a random place, otherwise in the middle (`media/crop_pictures.py`).
     """
 
@@ -42,7 +44,7 @@ class Audio:
 
 @dataclass(frozen=True)
 class Label:
-    """One class of a fixed list, given by name. Stored as its index."""
+    """One class of a fixed list, given by its name. Stored as its index."""
 
     classes: tuple[str, ...] = ()  # empty: datagen collects the names from the training split, sorted
     modality: str = "categorical"
@@ -52,7 +54,7 @@ Feature = Text | Image | Audio | Label
 
 
 def to_dict(feature: Feature) -> dict[str, Any]:
-    """A JSON-able form that `from_dict` reads back."""
+    """Returns a feature as JSON values that `from_dict` reads back."""
     values = asdict(feature)
     if feature.modality == type(feature).modality:
         del values["modality"]

@@ -54,9 +54,9 @@ class ImageFolder(Problem):
             else:
                 classes.add(folder)
                 pictures.append((path, _class_name(folder)))
-        self._report_skipped(split, "files", skipped, "not in a class's folder, or no picture format that Pillow reads")
+        self._report_skipped(split, "file", skipped, "not in a class's folder, or no picture format that Pillow reads")
         empty = [folder for folder in _visible_folders(split_folder) if folder not in classes]
-        self._report_skipped(split, "folders", empty, "they hold no pictures")
+        self._report_skipped(split, "folder", empty, "no pictures in it")
         random.Random(0).shuffle(pictures)
         for path, name in pictures:
             yield {"inputs": path, "targets": name}
@@ -81,8 +81,11 @@ class ImageFolder(Problem):
         """Prints how many files or folders of a split are skipped, with the first names."""
         if paths:
             names = ", ".join(printable(Path(*path.parts[-2:])) for path in paths[:_SHOWN])
+            plural = "s" if len(paths) > 1 else ""
             more = ", ..." if len(paths) > _SHOWN else ""
-            self.print_once(f"{self.name}, {split}: {len(paths):,} {unit} passed over: {names}{more} ({reason})")
+            self.print_once(
+                f"{self.name}, {split}: {len(paths):,} {unit}{plural} passed over: {names}{more} ({reason})"
+            )
 
 
 def _visible_folders(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A mixture: several problems that are trained together, and how often each is drawn."""
+"""Mixtures: problems that are trained together, with sampling rates."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mixture:
-    """Problems (or mixtures) by name, each with the rate at which training draws it.
+    """Problems (or mixtures) by name, each with the rate at which training samples it.
 
     registry.mixtures.register(Mixture({"image_mnist": 1, "speech_commands": 2}, "Two small ones."), name="small_two")
     """

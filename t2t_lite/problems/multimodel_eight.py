@@ -18,7 +18,7 @@ registry.mixtures.register(
 registry.mixtures.register(
     Mixture(
         dict.fromkeys((*_SHARED, "speech_librispeech", "parsing_treebank_sample"), 1.0),
-        "The paper's eight problems on corpora that cost nothing (ImageNet for research, on request).",
+        "The paper's eight problems on corpora free of charge (ImageNet for research, on request).",
     ),
     name="multimodel_eight_free",
 )

@@ -1,4 +1,4 @@
-"""Speech to text, from the user's own recordings."""
+"""Speech recognition, from the user's own recordings."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,11 +12,11 @@ from t2t_lite.problems.features import Audio, Text
 from t2t_lite.problems.files import read_table, split_file
 from t2t_lite.problems.problem import Problem
 
-_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves where there is no dev.tsv) with lines sound file<TAB>text"
+_LAYOUT = "expected train.tsv and dev.tsv (test.tsv serves if there is no dev.tsv) with lines sound file<TAB>text"
 
 
 class SpeechFromFiles(Problem):
-    """Speech whose examples are sound files: reads them in the workers, at the rate of `inputs`."""
+    """Speech from sound files, which the workers read at the sample rate of `inputs`."""
 
     inputs: Audio = Audio()
     targets = Text()
@@ -24,13 +24,13 @@ class SpeechFromFiles(Problem):
     metrics = ("wer", "cer")
 
     def convert(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Reads the sound."""
+        """Replaces the path of the sound file by a function that reads it."""
         return {**item, "inputs": partial(read_sound, item["inputs"], self.inputs.sample_rate)}
 
 
 @registry.problems.register
 class SpeechFiles(SpeechFromFiles):
-    """Your own recordings (WAV, FLAC; any rate) with texts: train.tsv, dev.tsv; lines path<TAB>text."""
+    """Your own recordings (WAV, FLAC, ...; any rate) with texts: train.tsv, dev.tsv; lines path<TAB>text."""
 
     needs_source = True
 

@@ -1,4 +1,4 @@
-"""Problems whose examples come out of TensorFlow Datasets, which fetches, checks and stores the corpora."""
+"""The base class of problems on TensorFlow Datasets (tfds), which downloads, checks and stores the corpora."""
 
 import importlib.util
 import os
@@ -13,14 +13,14 @@ from t2t_lite.quiet import import_tensorflow
 
 
 class TfdsProblem(Problem):
-    """A problem on a dataset of tfds: it names the dataset and its splits, and makes examples of its rows.
+    """A problem on a dataset of tfds: names the dataset and its splits, and makes examples of its rows.
 
-    tfds keeps what it fetches in `tensorflow_datasets/` below the folder of raw files (--tmp_dir), or where the
-    environment's TFDS_DATA_DIR says. Archives that only their owners hand out go into --tmp_dir itself.
+    tfds stores its files in `tensorflow_datasets/` below the folder of raw files (--tmp_dir), or in the folder that the
+    environment variable TFDS_DATA_DIR names. Archives to be downloaded by hand go into --tmp_dir itself.
 
     Attributes:
-      dataset: as tfds names it, "name" or "name/config".
-      tfds_splits: {our split: what tfds calls it}, such as "train[:90%]" or "train+extra".
+      dataset: its name in tfds, "name" or "name/config".
+      tfds_splits: {split: its name in tfds}, such as "train[:90%]" or "train+extra".
       examples_per_row: about how many examples are made of a row.
     """
 
@@ -29,10 +29,10 @@ class TfdsProblem(Problem):
     examples_per_row: int = 1
 
     def rows(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields the rows of a split in tfds's own order; pictures as the bytes of their files.
+        """Yields the rows of a split in tfds's order; pictures as the bytes of their files.
 
         Raises:
-          UserError: tfds cannot get the dataset.
+          UserError: tfds cannot prepare the dataset.
         """
         builder = self._prepared(raw_dir)
         import tensorflow_datasets as tfds
@@ -41,19 +41,19 @@ class TfdsProblem(Problem):
         yield from tfds.as_numpy(builder.as_dataset(split=self.tfds_splits[split], decoders=decoders))
 
     def count(self, split: str, raw_dir: Path) -> int | None:
-        """The rows that tfds has counted, times the examples of each."""
+        """Returns the number of rows that tfds states, times `examples_per_row`."""
         splits = self._prepared(raw_dir).info.splits
         return self.examples_per_row * splits[self.tfds_splits[split]].num_examples if splits else None
 
     def _prepared(self, raw_dir: Path) -> Any:
-        """The dataset's builder, once its rows are there."""
+        """Returns the dataset's builder, after downloading and preparing the rows if necessary."""
         import_tensorflow()
         import tensorflow_datasets as tfds
 
         folder = os.environ.get("TFDS_DATA_DIR") or str(raw_dir / "tensorflow_datasets")
         builder = tfds.builder(self.dataset, data_dir=folder)
         if not builder.is_prepared():
-            print_status(f"{self.name}: tfds fetches and prepares '{self.dataset}' in {folder}")
+            print_status(f"{self.name}: tfds downloads and prepares '{self.dataset}' in {folder}")
             config = tfds.download.DownloadConfig(manual_dir=str(raw_dir))
             try:
                 builder.download_and_prepare(download_config=config)
@@ -67,7 +67,7 @@ class TfdsProblem(Problem):
 
 
 def tfds_lines(*path: str) -> tuple[str, ...]:
-    """The lines of a text file inside the package tensorflow_datasets, which takes seconds to import and is not."""
+    """Returns the words of a text file of the package tensorflow_datasets, without its slow import."""
     spec = importlib.util.find_spec("tensorflow_datasets")
     assert spec is not None and spec.submodule_search_locations
     file = Path(spec.submodule_search_locations[0]).joinpath(*path)

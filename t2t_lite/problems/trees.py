@@ -91,8 +91,8 @@ def split_words(sentence: str) -> list[str]:
 def parse(brackets: str) -> Tree:
     """Reads one tree in Penn Treebank brackets; the inverse of `str(tree)`.
 
-    - An unlabelled bracket around one constituent, as in the Treebank's own files, is dropped. An unlabelled outer
-      bracket around several gets the label ROOT.
+    - An unlabelled bracket is dropped, as around the trees of the Treebank's own files, and what it holds goes to the
+      bracket around it. An unlabelled outer bracket around several constituents gets the label ROOT.
     - A word without a tag gets the tag XX.
     - -LRB- and the like in words become the brackets that they stand for.
 
@@ -118,11 +118,18 @@ def parse_counted(brackets: str) -> tuple[Tree, int]:
         elif not open_:
             raise UserError(f"character {where}: '{token}' outside of brackets; a tree starts with '('")
         elif token == ")":
-            closed = _close(*open_.pop(), outermost=not open_, where=where)
+            label, children = open_.pop()
+            if not children:
+                problem = f"'({label[0]})' is empty" if label else "a constituent without a label"
+                raise UserError(f"character {where}: {problem}")
+            if label:
+                children = [Tree(label[0], tuple(children))]
             if open_:
-                open_[-1][1].append(closed)
+                open_[-1][1].extend(children)
+            elif len(children) == 1 and isinstance(children[0], Tree):
+                root = children[0]
             else:
-                root = closed
+                root = Tree(_ROOT, tuple(children))
         else:
             label, children = open_[-1]
             if label or children:
@@ -137,16 +144,6 @@ def parse_counted(brackets: str) -> tuple[Tree, int]:
     if root.depth() > _MAX_DEPTH:
         raise UserError(f"more than {_MAX_DEPTH} brackets within each other, with those of words without a tag")
     return root, sum(tag == UNKNOWN_TAG for tag, _ in root.leaves())
-
-
-def _close(label: list[str], children: list[Tree | str], outermost: bool, where: int) -> Tree:
-    if not label and len(children) == 1 and isinstance(children[0], Tree):
-        return children[0]
-    if not label and not (outermost and children):
-        raise UserError(f"character {where}: a constituent without a label")
-    if not children:
-        raise UserError(f"character {where}: '({label[0]})' is empty")
-    return Tree(label[0] if label else _ROOT, tuple(children))
 
 
 def _has_untagged(tree: Tree) -> bool:

@@ -1,4 +1,4 @@
-"""The Wall Street Journal speech corpora (WSJ0 and WSJ1), as the LDC delivers them or as a Kaldi-style folder."""
+"""The Wall Street Journal speech corpora (WSJ0 and WSJ1), as the LDC delivers them or in Kaldi's layout."""
 
 import os
 import random
@@ -10,17 +10,16 @@ from typing import Any
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Audio
-from t2t_lite.problems.files import read_lines
+from t2t_lite.problems.files import read_lines, walk_files
 from t2t_lite.problems.speech import SpeechFromFiles
-from t2t_lite.progress import print_status
 
-# Folders of the LDC's discs: (corpus or any, set). Kaldi knows them as si284, dev93 and eval92.
+# Folders of the LDC's discs: (corpus, "" for both; set). Kaldi calls them si284, dev93 and eval92.
 _SETS = {"train": ("", "si_tr_s"), "dev": ("wsj1", "si_dt_20"), "test": ("wsj0", "si_et_20")}
 _KALDI = {"train": ("train_si284", "train"), "dev": ("test_dev93", "dev"), "test": ("test_eval92", "test")}
 _LAYOUT = "expected the LDC's discs (LDC93S6A, LDC94S13A) anywhere below it, or Kaldi's train_si284/wav.scp and text"
 
 _NOISE = re.compile(r"\[[^]]*\]|<(?:SPOKEN_)?NOISE>|<UNK>", re.IGNORECASE)  # such as [door_slam]; Kaldi's <NOISE>
-# Verbalised punctuation: ,COMMA is said "comma".
+# Verbalised punctuation: ,COMMA is spoken "comma".
 _SPOKEN_MARK = re.compile(r"(?<!\S)(?:[^\w\s'<*]+(?=[A-Z]{2})|'(?=SINGLE-QUOTE))")
 
 
@@ -31,8 +30,8 @@ class SpeechWsj(SpeechFromFiles):
     Source: LDC93S6A (WSJ0) and LDC94S13A (WSJ1), https://catalog.ldc.upenn.edu. Train is si_tr_s of both, about
     37,400 utterances; dev is si_dt_20 of WSJ1, 503; test is si_et_20 of WSJ0, 333. First microphone (.wv1).
     Licence: the LDC's; for its members, or for a fee. A free stand-in: `speech_librispeech`.
-    Get it: copy the discs into --tmp_dir, in whatever folders; .dot files are the transcripts, .ptx where there is
-    none. Their sound is compressed: sph2pipe (Kaldi's tools have it) must be on PATH. Or put Kaldi's folders
+    Get it: copy the discs into --tmp_dir, in any folders. The transcripts are .dot files, or .ptx if there is
+    none. The recordings are compressed: sph2pipe (Kaldi's tools have it) must be on PATH. Or put Kaldi's folders
     train_si284, test_dev93, test_eval92 (or train, dev, test) there, each with wav.scp and text.
     Command: t2t-datagen --problem=speech_wsj --tmp_dir=wsj --data_dir=data
     Disk: 20 GB of discs, 9.5 GB of records. Time: half an hour on 8 cores (an estimate).
@@ -42,9 +41,9 @@ class SpeechWsj(SpeechFromFiles):
     splits = ("train", "dev", "test")
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
-        """Yields recordings and words, speakers mixed.
+        """Yields recordings and words, shuffled over the speakers.
 
-        A recording without transcript is passed over, and their number is said.
+        Skips recordings without a transcript, and prints their number.
         """
         if not raw_dir.is_dir():
             raise UserError(f"problem '{self.name}': no folder {raw_dir}: {_LAYOUT}")
@@ -57,22 +56,22 @@ class SpeechWsj(SpeechFromFiles):
         if len(missing) == len(sounds):
             raise UserError(f"problem '{self.name}', split '{split}': no .dot, .ptx or text below {raw_dir}")
         if missing:
-            print_status(
+            self.print_once(
                 f"{self.name}, {split}: {len(missing)} recordings without transcript, such as {missing[0]}, left out"
             )
-        found = sorted(sounds.items())
-        random.Random(0).shuffle(found)
-        for utterance, path in found:
+        utterances = sorted(sounds.items())
+        random.Random(0).shuffle(utterances)
+        for utterance, path in utterances:
             text = normalise(texts.get(utterance, ""))
             if text:
                 yield {"inputs": path, "targets": text}
 
 
 def normalise(transcript: str) -> str:
-    """What is said, in lower case, of a line of a .dot or .ptx file or of Kaldi's text.
+    """Returns the spoken words, in lower case, of a line of a .dot or .ptx file or of Kaldi's text.
 
-    Noises ([door_slam]), pauses (. and ~), punctuation, and the marks of misread words (*word*), of words that the
-    prompt does not have (<word>) and of stress go; verbalised punctuation stays as the word that is said.
+    Removes noises ([door_slam]), pauses (. and ~), punctuation, and the marks of misread words (*word*), of words that
+    are not in the prompt (<word>), and of stress. Verbalised punctuation stays as the word that is spoken.
     """
     text = _SPOKEN_MARK.sub("", _NOISE.sub(" ", transcript.replace("\\", "")).upper())
     words = (re.sub(r"[<>*~:!]", "", word).strip('",?;.') for word in text.split())
@@ -80,14 +79,14 @@ def normalise(transcript: str) -> str:
 
 
 def kaldi_sounds(path: Path) -> dict[str, Path]:
-    """{utterance: sound file} of a wav.scp, whose lines are `utterance FILE` or `utterance sph2pipe ... FILE |`.
+    """Reads {utterance: sound file} from a wav.scp, with lines `utterance FILE` or `utterance sph2pipe ... FILE |`.
 
-    Nothing is run: of a command only the file is taken.
+    Commands are not run; only their file is used.
 
     Raises:
-      UserError: a line is neither, or its file is missing.
+      UserError: a line has another form, or its file is missing.
     """
-    found = {}
+    sounds = {}
     for number, line in enumerate(read_lines(path), 1):
         if not line:
             continue
@@ -101,8 +100,8 @@ def kaldi_sounds(path: Path) -> dict[str, Path]:
         file = path.parent / rest
         if not rest or not os.path.isfile(file):
             raise UserError(f"{path}:{number}: no file '{file}'")
-        found[utterance] = file
-    return found
+        sounds[utterance] = file
+    return sounds
 
 
 def _kaldi_texts(path: Path) -> Iterator[tuple[str, str]]:
@@ -112,24 +111,24 @@ def _kaldi_texts(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _ldc_sounds(raw_dir: Path, split: str) -> dict[str, Path]:
-    """{utterance: .wv1 file} of a split, wherever the discs are."""
+    """Finds {utterance: .wv1 file} of a split, in any folder below `raw_dir`."""
     corpus, wanted = _SETS[split]
-    found = {}
-    for path in sorted(raw_dir.rglob("*")):
+    sounds = {}
+    for path in walk_files(raw_dir):
         if path.suffix.lower() == ".wv1":
             folders = [part.lower() for part in path.relative_to(raw_dir).parts[:-1]]
             if wanted in folders and (not corpus or corpus in folders):
-                found[path.stem.lower()] = path
-    return found
+                sounds[path.stem.lower()] = path
+    return sounds
 
 
 def _ldc_texts(raw_dir: Path) -> dict[str, str]:
-    """{utterance: transcript}; lines are `TEXT (utterance)` in .dot files, `TEXT (utterance prompt)` in .ptx files."""
-    found: dict[str, str] = {}
-    files = [path for path in sorted(raw_dir.rglob("*")) if path.suffix.lower() in (".dot", ".ptx")]
-    for path in sorted(files, key=lambda path: path.suffix.lower() == ".dot"):  # .dot last: it wins
+    """Reads {utterance: transcript}: lines `TEXT (utterance)` in .dot, `TEXT (utterance prompt)` in .ptx files."""
+    texts: dict[str, str] = {}
+    files = [path for path in walk_files(raw_dir) if path.suffix.lower() in (".dot", ".ptx")]
+    for path in sorted(files, key=lambda path: path.suffix.lower() == ".dot"):  # .dot files override .ptx
         for line in read_lines(path):
             match = re.fullmatch(r"(.*?)\s*\((\w+)(?:\s[^()]*)?\)", line)
             if match:
-                found[match[2].lower()] = match[1]
-    return found
+                texts[match[2].lower()] = match[1]
+    return texts

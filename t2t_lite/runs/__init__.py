@@ -1,1 +1,1 @@
-"""What is kept of a run: its folder and its checkpoints, for training, evaluation and decoding alike."""
+"""A run on disk: its folder, its checkpoints and their averages."""

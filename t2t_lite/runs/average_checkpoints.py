@@ -1,4 +1,4 @@
-"""The average of a run's last checkpoints, as a run of its own."""
+"""Averages the weights of a run's last checkpoints and writes them as a run folder of their own."""
 
 import json
 import shutil
@@ -9,53 +9,56 @@ import numpy as np
 
 from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
+from t2t_lite.runs.memory import explain_out_of_memory
 from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
 from t2t_lite.runs.run import AVERAGED, Run
 
-_DESCRIPTION = ("hparams.json", "operative_config.gin", "run.json")
+_COPIED_FILES = ("hparams.json", "operative_config.gin", "run.json")
 
 
 def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None = None) -> list[int]:
     """Averages the weights of the last checkpoints into a folder that t2t-eval and t2t-decoder take as a run.
 
-    Where the run has moving averages (hparams.average_decay), it is these that are averaged: the weights that t2t-eval
-    would take. The folder has the step of the last checkpoint. It is for evaluation: there is no optimizer to train on.
+    If the run has moving averages (hparams.average_decay), averages these: they are what t2t-eval takes. The folder
+    gets one checkpoint, numbered as the last one averaged. It holds no optimizer and cannot be trained on.
 
     Args:
       output_dir: the run's folder.
-      averaged_dir: the new folder; what an earlier call made there is replaced.
-      count: how many checkpoints; all that there are if None.
+      averaged_dir: the new folder; one that an earlier call made is replaced.
+      count: how many checkpoints to average; None for all.
 
     Returns:
       The steps of the checkpoints averaged, ascending.
 
     Raises:
-      UserError: no run, fewer checkpoints than asked for, one that is damaged, or averaged_dir is not ours to write.
+      UserError: output_dir holds no run, or fewer checkpoints than `count`, or a damaged one; or averaged_dir exists
+        and is not a folder of averaged weights.
     """
     run = Run.open(output_dir)
     steps = sorted(finished_steps(output_dir))
     if not steps:
         raise UserError(f"--output_dir: no checkpoint in {output_dir}; train first, or wait for the first one")
     if count and count > len(steps):
-        found = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
-        raise UserError(f"--n={count}: {found}; give --n={len(steps)} or less")
+        available = f"{output_dir} holds {len(steps)}, of the steps {', '.join(map(str, steps))}"
+        raise UserError(f"--n={count}: {available}; give --n={len(steps)} or less")
     check_not_inside("--averaged_dir", averaged_dir)
     if averaged_dir.exists() and not (averaged_dir / AVERAGED).exists():
-        raise UserError(f"--averaged_dir: {averaged_dir} is there and was not made by t2t-avg-all; give another folder")
+        raise UserError(f"--averaged_dir: {averaged_dir} exists and was not made by t2t-avg-all; give another folder")
     steps = steps[-(count or 0) :]
 
     model = run.build_model()
-    _average(model, Checkpoints(output_dir, model), steps)
+    with explain_out_of_memory("the sum of the checkpoints' weights", "use a machine with more memory"):
+        _assign_average(model, Checkpoints(output_dir, model), steps)
     with replace_folder(averaged_dir) as unfinished:
-        for path in [*(output_dir / name for name in _DESCRIPTION), *output_dir.glob("vocab.*.model")]:
+        for path in [*(output_dir / name for name in _COPIED_FILES), *output_dir.glob("vocab.*.model")]:
             shutil.copyfile(path, unfinished / path.name)
         (unfinished / AVERAGED).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
         Checkpoints(unfinished, model).save(steps[-1])
     return steps
 
 
-def _average(model: Any, checkpoints: Checkpoints, steps: list[int]) -> None:
-    """Gives a model the mean of its weights at these steps."""
+def _assign_average(model: Any, checkpoints: Checkpoints, steps: list[int]) -> None:
+    """Assigns to the model's weights their mean over the checkpoints of these steps."""
     sums = [np.zeros(variable.shape) for variable in model.weights]
     for step in steps:
         checkpoints.restore_weights(step)

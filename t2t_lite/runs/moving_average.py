@@ -1,23 +1,26 @@
-"""Reading a run's moving averages of weights in place of its weights."""
+"""Loads the moving averages of weights from a checkpoint in place of the weights."""
 
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-_SHADOW = "optimizer/average/shadows/{}/.ATTRIBUTES/VARIABLE_VALUE"  # of Optimizer.average, by the weight's number
+from t2t_lite.runs.literal_path import literal_path
+
+_SHADOW = "optimizer/average/shadows/{}/.ATTRIBUTES/VARIABLE_VALUE"  # checkpoint key of Optimizer.average.shadows[i]
 
 
 def load_moving_average(model: Any, checkpoint: Path) -> bool:
-    """Gives a model the moving averages that a checkpoint of it holds; tells whether there are any.
+    """Assigns the moving averages in a checkpoint to the model's weights; returns whether the checkpoint has any.
 
     Args:
-      model: built as the one that was trained.
-      checkpoint: the path of its files, without their endings.
+      model: a model built as the trained one was.
+      checkpoint: the prefix of the checkpoint's files, such as run/checkpoints/ckpt-100.
     """
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    if not reader.has_tensor(_SHADOW.format(0)):
-        return False
-    for number, variable in enumerate(model.trainable_variables):
-        variable.assign(reader.get_tensor(_SHADOW.format(number)))
+    with literal_path(checkpoint.parent) as folder:
+        reader = tf.train.load_checkpoint(str(folder / checkpoint.name))
+        if not reader.has_tensor(_SHADOW.format(0)):
+            return False
+        for i, variable in enumerate(model.trainable_variables):
+            variable.assign(reader.get_tensor(_SHADOW.format(i)))
     return True

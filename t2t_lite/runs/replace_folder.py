@@ -1,4 +1,4 @@
-"""Folders that are replaced as a whole: a run of averaged weights, an export."""
+"""Atomic replacement of a folder, for a run of averaged weights and for an export."""
 
 import contextlib
 import os
@@ -10,19 +10,19 @@ from t2t_lite.errors import UserError
 
 
 def check_not_inside(flag: str, folder: Path) -> None:
-    """Raises UserError where the folder of a flag holds the current one, whose replacement a shell would not see."""
+    """Raises UserError if the current folder is `folder` or inside it: a shell there would keep the old one."""
     if Path.cwd().is_relative_to(folder.resolve()):
         raise UserError(f"{flag}: {folder.resolve()} holds the folder you are in and cannot be replaced; give another")
 
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder beside another, whose place it takes on leaving; on an error the other stays as it was.
+    """Yields an empty folder that replaces `folder` when the block ends; after an error `folder` is unchanged.
 
-    Where `folder` is a link to a folder, that folder is replaced and the link stays.
+    If `folder` is a link to a folder, that folder is replaced and the link stays.
 
     Raises:
-      OSError: there is no room, or the folder cannot be renamed.
+      OSError: the disk is full, or the folder cannot be renamed.
     """
     folder = folder.resolve()
     unfinished, before = (folder.with_name(folder.name + ending) for ending in (".unfinished", ".before"))

@@ -1,7 +1,7 @@
-"""A run: the folder (`--output_dir`) that keeps what was trained, on what, and how.
+"""The run folder (`--output_dir`): writes its description, reads it back, rebuilds the model from it.
 
 hparams.json           the resolved hparams
-operative_config.gin   the same and all else that gin set, as a gin file
+operative_config.gin   the hparams and all other gin bindings, as a gin file
 vocab.NAME.model       the vocabularies
 run.json               the model, the problems with their declarations and rates, checksums of vocabularies and data
 checkpoints/           the weights, the optimizer's and the host's state; see checkpoints.py
@@ -13,6 +13,7 @@ mixture.json           the table of the mixture
 import dataclasses
 import json
 import random
+import shlex
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,22 +30,24 @@ from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.runs.checkpoints import finished_steps
+from t2t_lite.runs.memory import explain_out_of_memory, smaller_model
 
 _GIN = "operative_config.gin"
-AVERAGED = "averaged.json"  # in a run of averaged weights: which checkpoints these are of
-_MAY_CHANGE = ("accumulate_steps", "max_bad_steps")  # hparams on which a run's weights do not depend, rounding aside
+DECAYING = ("cosine", "linear")  # schedules that reach 0 at decay_steps
+AVERAGED = "averaged.json"  # in a folder of averaged weights: the run and the steps that were averaged
+_MAY_CHANGE = ("accumulate_steps", "max_bad_steps")  # hparams that change a run's weights by rounding at most
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is made of; written once into its folder, read back by every later command."""
+    """The description of a run, written once into its folder and read back by every later command."""
 
     folder: Path
     hparams: HParams
     model_name: str
-    declarations: dict[str, dict[str, Any]]  # of each problem, as datagen resolved them
+    declarations: dict[str, dict[str, Any]]  # {problem: its declaration as datagen resolved it}
     vocabularies: dict[str, dict[str, Any]]  # {name: {"checksum": ..., "size": ...}}
-    rates: dict[str, float]  # the mixture
+    rates: dict[str, float]  # {problem: its rate in the mixture}
     data: dict[str, str]  # {problem: checksum of its records}
 
     @classmethod
@@ -57,12 +60,12 @@ class Run:
         rates: Mapping[str, float],
         gin_text: str = "",
     ) -> "Run":
-        """Writes a new run into its folder, or finds the same run there.
+        """Writes a new run into its folder, or returns the run there if it has the same settings.
 
-        A run that came to no checkpoint is written over: settings that failed at once can be mended.
+        Overwrites a run without checkpoints, so that settings that failed at once can be corrected.
 
         Raises:
-          UserError: the folder holds another run; the differences are listed.
+          UserError: the folder holds a run with other settings; the differences are listed.
         """
         vocabularies = {
             name: {"checksum": vocabulary.checksum, "size": vocabulary.size}
@@ -78,7 +81,10 @@ class Run:
                 f"another folder and --warm_start_from={folder}"
             )
         if (folder / "run.json").exists() and finished_steps(folder):
-            differences = run._differences(cls._read(folder)) + _gin_differences(folder, gin_text)
+            before = cls._read(folder)
+            differences = run._differences(before) + _gin_differences(folder, gin_text)
+            if len(differences) == 1 and hparams.decay_steps != before.hparams.decay_steps:
+                raise UserError(run._explain_decay(before))
             if differences:
                 raise UserError(
                     f"--output_dir: {folder} holds a run with other settings: {'; '.join(differences)}. "
@@ -91,16 +97,16 @@ class Run:
         for dataset in datasets.values():
             for name, vocabulary in dataset.vocabularies.items():
                 write_atomically(vocabulary_path(folder, name), vocabulary.model)
-        # The last file written is the one that makes the folder a run.
+        # Written last: a folder without run.json is not taken for a run.
         write_atomically(folder / "run.json", (json.dumps(run._json(), indent=2) + "\n").encode("utf8"))
         return run
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """Reads the run in a folder, and gives gin the bindings that it was trained with.
+        """Reads the run in a folder, and restores the gin bindings that it was trained with.
 
         Raises:
-          UserError: there is none.
+          UserError: the folder holds no run, or one of its files is damaged.
         """
         run = cls._read(folder)
         gin_config.bind_from_file(folder / _GIN)
@@ -129,37 +135,64 @@ class Run:
         }
 
     def _differences(self, stored: "Run") -> list[str]:
-        """What differs from the stored run, a phrase each."""
-        mine, theirs = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
-        changed = [key for key in mine if mine[key] != theirs[key] and key not in _MAY_CHANGE]
-        found = [f"{key} is {mine[key]}, was {theirs[key]}" for key in changed]
-        if mine["decay_steps"] != theirs["decay_steps"]:
-            found.append(f"the {self.hparams.schedule} schedule ends at decay_steps, which is --train_steps unless set")
+        """Returns the settings that differ from the stored run, a phrase each."""
+        new, old = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
+        changed = [key for key in new if new[key] != old[key] and key not in _MAY_CHANGE]
+        notes = {"decay_steps": " (it is --train_steps unless set)"}
+        differences = [f"{key} is {new[key]}, was {old[key]}{notes.get(key, '')}" for key in changed]
         if self.model_name != stored.model_name:
-            found.append(f"model is {self.model_name}, was {stored.model_name}")
+            differences.append(f"model is {self.model_name}, was {stored.model_name}")
         if self.rates != stored.rates:
-            found.append(f"problems are {_table(self.rates)}, were {_table(stored.rates)}")
+            differences.append(f"problems are {_format_rates(self.rates)}, were {_format_rates(stored.rates)}")
         for name in self.declarations.keys() & stored.declarations.keys():
-            # A round trip through JSON makes tuples lists, as they are in the file.
+            # The round trip through JSON turns tuples into lists, as in the stored file.
             if json.loads(json.dumps(self.declarations[name])) != stored.declarations[name]:
-                found.append(f"the data of problem '{name}' are declared otherwise than those trained on")
+                differences.append(f"the data of problem '{name}' have another declaration than those trained on")
             elif self.data[name] != stored.data[name]:
-                found.append(f"the records of problem '{name}' are not those trained on")
+                differences.append(f"the records of problem '{name}' are not those trained on")
         for name in self.vocabularies.keys() & stored.vocabularies.keys():
             if self.vocabularies[name] != stored.vocabularies[name]:
-                found.append(f"vocabulary '{name}' differs from the one trained with")
-        return found
+                differences.append(f"vocabulary '{name}' differs from the one trained with")
+        return differences
+
+    def _explain_decay(self, stored: "Run") -> str:
+        """Returns the error for a run that differs in decay_steps alone, with the flags that train on.
+
+        decay_steps is --train_steps unless it is set, so that this comes of another --train_steps.
+        """
+        end, wanted = stored.hparams.decay_steps, self.hparams.decay_steps
+        step = max(finished_steps(self.folder))
+        text = f"--output_dir: decay_steps is {wanted}, was {end}: the learning rate of the run in {self.folder} "
+        text += f"(schedule={stored.hparams.schedule}) reaches 0 at step {end}. "
+        if step < end:
+            text += f"To go on with it, give --train_steps={end}. "
+        return text + self._new_run_advice(max(wanted - step, 1))
+
+    def _new_run_advice(self, steps: int) -> str:
+        new = next(f for n in range(2, 10**6) if not (f := self.folder.with_name(f"{self.folder.name}-{n}")).exists())
+        flags = [f"--warm_start_from={self.folder}", f"--output_dir={new}", f"--train_steps={steps}"]
+        return f"To train longer, begin a new run with its weights: {shlex.join(flags)}"
+
+    def how_to_train_on(self, step: int) -> str:
+        """Returns the advice for a run that is trained to its end at `step`."""
+        if self.hparams.schedule in DECAYING and step >= self.hparams.decay_steps:
+            return f"the learning rate is 0 (schedule={self.hparams.schedule}). {self._new_run_advice(step)}"
+        return "a larger --train_steps trains on"
 
     def problems(self) -> dict[str, Problem]:
-        """The problems trained, with their declarations."""
-        found = {}
+        """Returns the problems trained, with their declarations.
+
+        Raises:
+          UserError: a problem is not registered.
+        """
+        problems = {}
         for name, declaration in self.declarations.items():
             try:
-                found[name] = get_problem(name)
+                problems[name] = get_problem(name)
             except UnknownNameError as e:
                 raise UserError(f"{self.folder}: {e} (was it trained with --t2t_usr_dir? give it again)") from e
-            found[name].adopt(declaration)
-        return found
+            problems[name].adopt(declaration)
+        return problems
 
     def open_datasets(self, data_dir: Path, names: list[str]) -> dict[str, Dataset]:
         """Opens the data of some of the run's problems.
@@ -175,7 +208,7 @@ class Run:
         return datasets
 
     def check_trained(self, names: Sequence[str]) -> None:
-        """Raises UserError where one of the problems was not trained in this run."""
+        """Raises UserError if one of the problems was not trained in this run."""
         for name in names:
             if name not in self.declarations:
                 raise UserError(
@@ -183,25 +216,25 @@ class Run:
                 )
 
     def load_vocabularies(self, names: Sequence[str], data_dir: Path | None = None) -> dict[str, Vocabulary]:
-        """The vocabularies of some of the run's problems, by name.
+        """Returns the vocabularies of some of the run's problems, by name.
 
         Args:
           names: the problems.
-          data_dir: where to read them; the run's own copies if None.
+          data_dir: the folder to read them from; None for the run's own copies.
 
         Raises:
           UserError: a problem was not trained in this run, or a vocabulary is missing or not the run's.
         """
         self.check_trained(names)
-        found, problems = {}, self.problems()
+        vocabularies, problems = {}, self.problems()
         for problem in (problems[name] for name in names):
             for vocab in (feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)):
                 path = vocabulary_path(data_dir or self.folder, vocab)
                 if data_dir is None and not path.exists():
                     raise UserError(f"--data_dir: required, since {self.folder} keeps no copy of vocabulary '{vocab}'")
-                found[vocab] = Vocabulary.load(path)
-                self._check_vocabulary(vocab, found[vocab], f"in {path.parent}")
-        return found
+                vocabularies[vocab] = Vocabulary.load(path)
+                self._check_vocabulary(vocab, vocabularies[vocab], f"in {path.parent}")
+        return vocabularies
 
     def _check_vocabulary(self, name: str, vocabulary: Vocabulary, where: str) -> None:
         if vocabulary.checksum != self.vocabularies[name]["checksum"]:
@@ -211,14 +244,20 @@ class Run:
             )
 
     def build_model(self) -> Any:
-        """The model with fresh weights from the run's seed."""
+        """Returns the model with fresh weights from the run's seed.
+
+        Raises:
+          UserError: the weights do not fit into memory.
+        """
         random.seed(self.hparams.seed)  # Keras's initializers draw their seeds from here
         sizes = {name: stored["size"] for name, stored in self.vocabularies.items()}
-        return registry.models.get(self.model_name)(self.hparams, self.problems(), sizes)
+        problems = self.problems()
+        with explain_out_of_memory("the model's weights", smaller_model(self.hparams)):
+            return registry.models.get(self.model_name)(self.hparams, problems, sizes)
 
 
 def _checksum(dataset: Dataset) -> str:
-    """Tells records apart: of the shards of all splits, in order, as the manifest has them."""
+    """Returns a checksum of the shards of all splits as the manifest lists them."""
     shards = [
         [split, dataclasses.asdict(s)] for split, stored in dataset.manifest.splits.items() for s in stored.shards
     ]
@@ -226,7 +265,7 @@ def _checksum(dataset: Dataset) -> str:
 
 
 def _gin_differences(folder: Path, gin_text: str) -> list[str]:
-    """The bindings of the user's own configurables that differ; those of hparams are compared as hparams."""
+    """Returns the gin bindings that differ, those of hparams excepted: they are compared as hparams."""
 
     def bindings(text: str) -> set[str]:
         lines = (line.strip() for line in text.splitlines())
@@ -236,11 +275,11 @@ def _gin_differences(folder: Path, gin_text: str) -> list[str]:
         stored = bindings((folder / _GIN).read_text(encoding="utf8"))
     except (OSError, ValueError) as e:
         raise UserError(f"{folder / _GIN}: cannot read the gin configuration of the run: {e}") from e
-    mine = bindings(gin_text)
-    return [f"gin has '{line}'" for line in sorted(mine - stored)] + [
-        f"gin had '{line}'" for line in sorted(stored - mine)
+    new = bindings(gin_text)
+    return [f"gin has '{line}'" for line in sorted(new - stored)] + [
+        f"gin had '{line}'" for line in sorted(stored - new)
     ]
 
 
-def _table(rates: Mapping[str, float]) -> str:
+def _format_rates(rates: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())

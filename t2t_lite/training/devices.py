@@ -1,8 +1,8 @@
-"""Where training runs: one device, the GPUs of this machine, or those of several machines (tf.distribute).
+"""Data-parallel training on one device, the GPUs of this machine, or those of several machines (tf.distribute).
 
-Each replica is a whole copy of model and optimizer on its device, made of ordinary variables: neither needs to know
-that there are others. A strategy of tf.distribute finds the devices and adds up over them; what all replicas are then
-given is the same, so that the copies stay the same.
+Each replica is a complete copy of model and optimizer on its device, made of ordinary variables, which know nothing of
+the other replicas. A strategy of tf.distribute finds the devices and does the all-reduce. All replicas apply the same
+sums, so the copies stay equal.
 """
 
 import functools
@@ -21,11 +21,12 @@ import tensorflow as tf
 
 from t2t_lite.errors import UserError
 from t2t_lite.progress import print_status
+from t2t_lite.runs.memory import is_out_of_memory
 
-_START_SECONDS = 600  # that a worker waits for the others to start
-_ALONE = 2**20  # numbers; larger tensors are added up each by itself, smaller ones as one
+_START_SECONDS = 600  # how long a worker waits for the others to start
+_MAX_PACKED = 2**20  # tensors of at most this many elements are packed into one for an all-reduce
 _BASE = 2**24  # integers below it are exact in a float32
-_LOST = (
+_WORKER_LOST = (
     *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError),
     *(tf.errors.InternalError, tf.errors.UnknownError),
 )
@@ -33,7 +34,7 @@ _LOST = (
 
 @dataclass(frozen=True)
 class Cluster:
-    """What TF_CONFIG says: the workers' addresses in order, and which of them this process is."""
+    """The cluster of TF_CONFIG: the workers' addresses in order, and the index of this process."""
 
     workers: tuple[str, ...]
     index: int
@@ -43,7 +44,7 @@ class Cluster:
         """Reads TF_CONFIG.
 
         Raises:
-          UserError: it is missing or wrong; the text says how it should look.
+          UserError: it is missing or wrong; the text has an example.
         """
         example = """'{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'"""
         text = os.environ.get("TF_CONFIG", "")
@@ -68,13 +69,13 @@ class Cluster:
 
 
 class Devices:
-    """The devices that a run trains on. `open_devices` makes one.
+    """The devices that a run trains on, and the collective operations over them. Made by `open_devices`.
 
     Attributes:
-      local: the names of this process's devices, a replica each.
-      replicas: how many replicas there are, those of other workers included.
+      local: the names of this process's devices, one for each local replica.
+      replicas: the number of replicas of all workers.
       first: the number of this process's first replica.
-      is_chief: whether this process is the one that writes and shows.
+      is_chief: whether this process writes files and shows progress.
     """
 
     def __init__(self, strategy: Any = None, cluster: Cluster | None = None):
@@ -88,12 +89,12 @@ class Devices:
         self._threads = ThreadPoolExecutor(len(self.local)) if len(self.local) > 1 else None
 
     def describe(self) -> str:
-        """`4 replicas, 2 on each of 2 workers`."""
+        """Returns a text such as `4 replicas, 2 on each of 2 workers`."""
         text = "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
         return text if self.workers == 1 else f"{text}, {len(self.local)} on each of {self.workers} workers"
 
     def build_replicas(self, make: Callable[[], Any]) -> list[Any]:
-        """Calls make() on each local device, one after another: building draws from random states that all share."""
+        """Calls make() on each local device, one after another: building reads random states that all share."""
         made = []
         for device in self.local:
             with tf.device(device or None):
@@ -101,16 +102,16 @@ class Devices:
         return made
 
     def run(self, work: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
-        """Calls work(replica's local number, its arguments) for each local replica, at once and on its device.
+        """Calls work(local replica number, *its arguments) for all local replicas in parallel, each on its device.
 
         Args:
-          work: what to do.
-          *arguments: a list each, of one argument a local replica.
+          work: the function to call.
+          *arguments: lists with one argument for each local replica.
         """
 
-        def on_device(number: int, *given: Any) -> Any:
+        def on_device(number: int, *own_arguments: Any) -> Any:
             with tf.device(self.local[number] or None):
-                return work(number, *given)
+                return work(number, *own_arguments)
 
         numbers = range(len(self.local))
         if self._threads is None:
@@ -118,20 +119,20 @@ class Devices:
         return list(self._threads.map(on_device, numbers, *arguments))
 
     def all_reduce(self, values: Sequence[Sequence[tf.Tensor]]) -> list[list[tf.Tensor]]:
-        """Adds up over all replicas.
+        """Sums tensors over all replicas.
 
         Args:
-          values: for each local replica its float32 tensors, of the same shapes everywhere.
+          values: the float32 tensors of each local replica, of the same shapes on all.
 
         Returns:
-          For each local replica the sums, equal everywhere to the last bit.
+          The sums for each local replica, equal to the bit on all.
 
         Raises:
           UserError: another worker has ended.
         """
         if self.replicas == 1:
             return [list(row) for row in values]
-        small = [i for i, value in enumerate(values[0]) if value.shape.num_elements() <= _ALONE]
+        small = [i for i, value in enumerate(values[0]) if value.shape.num_elements() <= _MAX_PACKED]
         large = [i for i in range(len(values[0])) if i not in set(small)]
 
         def pack(_: int, row: Sequence[tf.Tensor]) -> list[tf.Tensor]:
@@ -139,11 +140,11 @@ class Devices:
             return flat + [row[i] for i in large]
 
         def unpack(_: int, row: Sequence[tf.Tensor], like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            found: dict[int, tf.Tensor] = dict(zip(large, row[1:] if small else row, strict=True))
+            tensors: dict[int, tf.Tensor] = dict(zip(large, row[1:] if small else row, strict=True))
             if small:
                 parts = tf.split(row[0], [like[i].shape.num_elements() for i in small])
-                found |= {i: tf.reshape(part, like[i].shape) for i, part in zip(small, parts, strict=True)}
-            return [found[i] for i in range(len(like))]
+                tensors |= {i: tf.reshape(part, like[i].shape) for i, part in zip(small, parts, strict=True)}
+            return [tensors[i] for i in range(len(like))]
 
         return self.run(unpack, self._batch_reduce(self.run(pack, values)), values)
 
@@ -160,19 +161,19 @@ class Devices:
         try:
             sums = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, [(value, value) for value in spread])
             return [list(row) for row in zip(*map(strategy.experimental_local_results, sums), strict=True)]
-        except _LOST as e:
-            if self.workers == 1:
+        except _WORKER_LOST as e:
+            if self.workers == 1 or is_out_of_memory(e):
                 raise
             raise UserError(
-                "another worker has ended or cannot be reached, so that this one ends too; "
+                "another worker has ended or cannot be reached, so this one ends too; "
                 "start all of them again: the run goes on from its last checkpoint"
             ) from e
 
     def broadcast(self, copies: Sequence[Sequence[tf.Variable]]) -> None:
-        """Gives the variables of the first replica of all to every other.
+        """Copies the variables of replica 0 to all others.
 
         Args:
-          copies: for each local replica its variables, in the same order everywhere.
+          copies: the variables of each local replica, in the same order on all.
 
         Raises:
           UserError: another worker has ended.
@@ -185,29 +186,29 @@ class Devices:
         for column in zip(*copies, strict=True):
             parts = _as_floats(column[0])
             zeros = [tf.zeros_like(part) for part in parts]
-            # The sum of the first replica's values and of zeros everywhere else.
+            # Replica 0 adds its values, all others add zeros.
             rows = [parts if self.first + number == 0 else zeros for number in range(len(self.local))]
             for variable, row in zip(column, self.all_reduce(rows), strict=True):
                 variable.assign(_from_floats(row, variable.dtype))
 
     def check_same(self, what: str, number: int) -> None:
-        """Compares a number, such as a checksum, between workers.
+        """Compares a number, such as a checksum of `what`, between workers.
 
         Raises:
-          UserError: it differs; `what` says of which thing.
+          UserError: it differs.
         """
         if self.workers == 1:
             return
         row = np.zeros([self.workers, 2], np.float32)
         row[self.worker] = [number & 0xFFFF, number >> 16 & 0xFFFF]
         rows = [tf.constant(row if i == 0 else np.zeros_like(row)) for i in range(len(self.local))]
-        found = self.all_reduce([[value] for value in rows])[0][0].numpy()
+        numbers = self.all_reduce([[value] for value in rows])[0][0].numpy()
         for worker in range(1, self.workers):
-            if (found[worker] != found[0]).any():
+            if (numbers[worker] != numbers[0]).any():
                 raise UserError(f"worker {worker} was started with other {what} than worker 0: all must have the same")
 
     def broadcast_state(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The first worker's state, which is JSON-able, on all.
+        """Returns the chief's state, which is JSON-serializable, on all workers.
 
         Raises:
           UserError: another worker has ended.
@@ -217,11 +218,11 @@ class Devices:
         text = np.frombuffer(json.dumps(state).encode(), np.uint8).astype(np.float32)
         length = int(self._from_chief(np.array([len(text)], np.float32))[0])
         shared = self._from_chief(np.resize(text, length))
-        found: dict[str, Any] = json.loads(shared.astype(np.uint8).tobytes())
-        return found
+        chief_state: dict[str, Any] = json.loads(shared.astype(np.uint8).tobytes())
+        return chief_state
 
     def any_worker(self, flag: bool) -> bool:
-        """Whether the flag is set on any worker.
+        """Returns whether the flag is set on any worker.
 
         Raises:
           UserError: another worker has ended.
@@ -232,13 +233,13 @@ class Devices:
         return float(self.all_reduce([[row] for _ in self.local])[0][0][0]) > 0
 
     def _from_chief(self, values: np.ndarray) -> np.ndarray:
-        """The first worker's values: their sum with zeros everywhere else."""
+        """Returns the chief's values on all workers, as a sum to which the others add zeros."""
         zeros = np.zeros_like(values)
         rows = [tf.constant(values if self.first + i == 0 else zeros) for i in range(len(self.local))]
         return np.asarray(self.all_reduce([[row] for row in rows])[0][0])
 
     def barrier(self) -> None:
-        """Returns once all workers have come here.
+        """Returns when all workers have called it.
 
         Raises:
           UserError: another worker has ended.
@@ -247,23 +248,24 @@ class Devices:
             self.all_reduce([[tf.zeros([1])] for _ in self.local])
 
     def writable_folder(self, output_dir: Path) -> Path:
-        """Where this process may write: the run's folder for the chief, one that is thrown away for the others."""
+        """Returns the folder that this process writes to: the run's for the chief, a temporary one for others."""
         if self.is_chief:
             return output_dir
-        self._thrown_away = tempfile.TemporaryDirectory(prefix="t2t_lite_worker_")
-        return Path(self._thrown_away.name)
+        self._temporary = tempfile.TemporaryDirectory(prefix="t2t_lite_worker_")
+        return Path(self._temporary.name)
 
 
 def open_devices(distribute: str = "auto", worker_gpu: int = 0) -> Devices:
-    """Chooses the devices; must come before anything else makes TensorFlow start.
+    """Chooses the devices. Call it before TensorFlow creates any tensor, which fixes the devices.
 
     Args:
-      distribute: "one_device"; "mirrored": the GPUs of this machine; "multi_worker": those of all machines that
-        TF_CONFIG names; "auto": the last of these that there is more than one of.
-      worker_gpu: replicas of this process, 0 for one a GPU. Without a GPU, that many parts of the CPU.
+      distribute: "one_device"; "mirrored": the GPUs of this machine; "multi_worker": the workers of TF_CONFIG;
+        "auto": "multi_worker" if TF_CONFIG names several workers, else "mirrored" if there are several replicas, else
+        "one_device".
+      worker_gpu: the replicas of this process; 0 for one per GPU. Without a GPU, the CPU is divided into that many.
 
     Raises:
-      UserError: there are no such devices, TF_CONFIG is wrong, or the other workers do not start.
+      UserError: there are fewer GPUs, TF_CONFIG is wrong, or the other workers do not start.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and worker_gpu > len(gpus):
@@ -285,7 +287,7 @@ def open_devices(distribute: str = "auto", worker_gpu: int = 0) -> Devices:
 
 
 def _as_floats(x: tf.Variable) -> list[tf.Tensor]:
-    """Floats that hold a variable exactly: itself, or two for an integer of up to 48 bits."""
+    """Returns float32 tensors that hold a variable exactly: one, or two for an integer of up to 48 bits."""
     if x.dtype == tf.float32:
         return [tf.convert_to_tensor(x)]
     return [tf.cast(x // _BASE, tf.float32), tf.cast(x % _BASE, tf.float32)]
@@ -298,11 +300,11 @@ def _from_floats(floats: Sequence[tf.Tensor], dtype: tf.DType) -> tf.Tensor:
 
 
 def _divide_cpu(parts: int) -> None:
-    """Makes logical devices of the one CPU."""
+    """Divides the CPU into logical devices."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * parts)
-    except RuntimeError:  # TensorFlow has started; it may have done so with enough of them
+    except RuntimeError:  # TensorFlow has initialized its devices already, perhaps enough of them
         if len(tf.config.list_logical_devices("CPU")) < parts:
             raise UserError(
                 f"--worker_gpu={parts}: TensorFlow has started with fewer devices in this process"
@@ -311,14 +313,14 @@ def _divide_cpu(parts: int) -> None:
 
 def _open_cluster(cluster: Cluster, gpus: Sequence[Any], worker_gpu: int) -> Devices:
     if not gpus and worker_gpu > 1:
-        raise UserError(f"--worker_gpu={worker_gpu}: a worker of several without a GPU has one replica")
+        raise UserError(f"--worker_gpu={worker_gpu}: a worker without a GPU has one replica; leave the flag out")
     if gpus and worker_gpu:
         tf.config.set_visible_devices(gpus[:worker_gpu], "GPU")
     others = ", ".join(address for i, address in enumerate(cluster.workers) if i != cluster.index)
     print_status(f"worker {cluster.index} of {len(cluster.workers)}: waiting for {others}")
 
     def give_up() -> None:
-        # TensorFlow waits in C++, where no exception reaches it.
+        # TensorFlow waits in C++, where no Python exception can interrupt it.
         print_status(f"t2t-trainer: error: after {_START_SECONDS} s not all of these workers have started: {others}")
         os._exit(1)
 

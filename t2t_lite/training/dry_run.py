@@ -1,4 +1,4 @@
-"""What a run would be, without training it: parameters, FLOPs, memory, the mixture."""
+"""Prints a run's parameters, FLOPs, memory and mixture without training it (`--dry_run`)."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -28,15 +28,17 @@ def dry_run(
     data_dir: Path,
     train_steps: int | None = None,
 ) -> None:
-    """Prints parameters by part, FLOPs a position, memory at the largest batch, and the mixture. Allocates no weights.
+    """Prints parameters by part, FLOPs per position, memory at the largest batch, and the mixture.
+
+    Allocates no weights.
 
     Args:
       names: problems and mixtures as the user named them.
-      problems: the problems that they stand for.
+      problems: the problems, with mixtures expanded.
       hparams: the resolved hparams.
       model: the registered name of the model.
-      data_dir: where datagen put the data.
-      train_steps: steps of the run, from which the epochs of each problem follow.
+      data_dir: the folder that datagen wrote.
+      train_steps: steps of the run, for the epochs of each problem; None to leave them out.
 
     Raises:
       UserError: data are missing, or an hparam names a problem that is not trained.
@@ -44,17 +46,17 @@ def dry_run(
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
     sizes = {name: v.size for dataset in datasets.values() for name, v in dataset.vocabularies.items()}
     declared = {name: dataset.problem for name, dataset in datasets.items()}
-    with keras.StatelessScope(initialize_variables=False):  # variables have shapes, but no values
+    with keras.StatelessScope(initialize_variables=False):  # variables get shapes but no memory
         net = registry.models.get(model)(hparams, declared, sizes)
     parts = count_parameters(net)
     print("parameters")
     for part, count in parts.items():
         print(f"  {part:32} {count:>15,}")
     print(f"  {'all':32} {sum(parts.values()):>15,}")
-    print("\nforward FLOPs a position (a product and a sum are two), attention scores and image and audio nets aside")
+    print("\nforward FLOPs per position (a product and a sum are two), without attention scores, image and audio nets")
     for part, count in flops_per_position(net, hparams).items():
         print(f"  {part:32} {count:>15,}")
-    print("\nmemory, an estimate, what image and audio nets keep aside")
+    print("\nmemory, an estimate, without the activations of image and audio nets")
     for part, count in memory_bytes(net, hparams, datasets).items():
         print(f"  {part:32} {count / 2**20:>11,.1f} MiB")
     print("\nmixture")
@@ -62,7 +64,7 @@ def dry_run(
 
 
 def count_parameters(model: Any) -> dict[str, int]:
-    """Weights of each part; the experts of encoder and decoder are a part of their own."""
+    """Returns the number of weights of each part; the experts of encoder and decoder are one part."""
     body = model.body
     experts = sum(_size(part.experts) for part in (body.encoder, body.decoder) if part.experts)
     parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
@@ -75,9 +77,9 @@ def count_parameters(model: Any) -> dict[str, int]:
 
 
 def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
-    """Twice the weights that one position meets: of the experts, k of E."""
+    """Returns twice the number of weights that a position is multiplied with: of the experts, k of E."""
     body = model.body
-    found = {}
+    flops = {}
     for name in ("encoder", "mixer", "decoder"):
         part = getattr(body, name)
         experts = getattr(part, "experts", None)
@@ -85,23 +87,22 @@ def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
         if experts:
             expert = 2 * hparams.hidden_size * hparams.filter_size
             weights -= expert * (hparams.num_experts - hparams.experts_per_position)
-        found[name] = 2 * weights
+        flops[name] = 2 * weights
     for name, net in model.nets.items():
         if isinstance(net.feature, Text):
-            found[f"softmax of {name}"] = 2 * hparams.hidden_size * net.vocab_size
-    return found
+            flops[f"softmax of {name}"] = 2 * hparams.hidden_size * net.vocab_size
+    return flops
 
 
 def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
-    """Weights, the optimizer's moments, gradients, and what the backward pass keeps of the forward one."""
-    weights = _BYTES * _size(model)
+    """Returns the bytes of weights, optimizer state, gradients, and the activations that the backward pass needs."""
     computed = _BYTES if hparams.precision == "float32" else _BYTES // 2
     positions, longest = 0, 0
     for dataset in datasets.values():
-        for edge, batch in lengths.batch_sizes(dataset.problem, hparams).items():
-            positions, longest = max(positions, batch * edge), max(longest, edge)
+        for boundary, batch in lengths.batch_sizes(dataset.problem, hparams).items():
+            positions, longest = max(positions, batch * boundary), max(longest, boundary)
     size = hparams.hidden_size
-    step = 6 * size  # ReLU, depthwise, pointwise, and three of the layer norm
+    step = 6 * size  # a ConvStep keeps ReLU, depthwise, pointwise, and three tensors of the layer norm
     attentions = (1 + hparams.decoder_blocks) if hparams.use_attention else 0
     mixing = hparams.attention_conv_blocks * (1 + hparams.decoder_blocks)
     conv_blocks = hparams.encoder_blocks + hparams.mixer_blocks + hparams.decoder_blocks + mixing
@@ -111,20 +112,21 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
     kept += expert_layers * hparams.experts_per_position * (3 * size + 2 * hparams.filter_size)
     kept += 2 * max((net.vocab_size for net in model.nets.values()), default=0)
     return {
-        "weights": weights,
-        **_optimizer_bytes(model, hparams),
-        "gradients": weights,
+        **persistent_bytes(model, hparams),
+        "gradients": _BYTES * _size(model),
         f"activations, {positions:,} positions": computed * positions * kept // hparams.accumulate_steps,
     }
 
 
-def _optimizer_bytes(model: Any, hparams: HParams) -> dict[str, int]:
+def persistent_bytes(model: Any, hparams: HParams) -> dict[str, int]:
+    """Returns the bytes of what a replica holds from the first step to the last: weights and optimizer state."""
+    weights = {"weights": _BYTES * _size(model)}
     if hparams.optimizer == "adafactor":
         moments = sum(prod(shape) for v in model.trainable_variables for shape in second_shapes(v.shape))
         parts = {"optimizer (rows and columns)": _BYTES * moments}
     else:
         parts = {"optimizer (two moments)": 2 * _BYTES * _size(model)}
-    return parts | ({"moving average": _BYTES * _size(model)} if hparams.average_decay else {})
+    return weights | parts | ({"moving average": _BYTES * _size(model)} if hparams.average_decay else {})
 
 
 def _size(layer: Any) -> int:

@@ -1,4 +1,4 @@
-"""What evaluations decide: which checkpoint is the best so far, and when more training brings nothing."""
+"""Best-checkpoint tracking and early stopping."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -8,11 +8,11 @@ from t2t_lite.errors import UserError, did_you_mean
 
 _LOWER_IS_BETTER = ("loss", "log_perplexity")
 _HIGHER_IS_BETTER = ("accuracy", "accuracy_per_sequence", "accuracy_top5")
-_METRICS = (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER)  # what an evaluation during training has; decoded ones take too long
+_METRICS = (*_LOWER_IS_BETTER, *_HIGHER_IS_BETTER)  # teacher-forced: every evaluation during training has them
 
 
 class Metric(NamedTuple):
-    """One figure of an evaluation, of one problem or the mean of all."""
+    """A metric of one problem, or its mean over all problems."""
 
     name: str
     problem: str | None = None
@@ -22,7 +22,7 @@ class Metric(NamedTuple):
         """Reads `PROBLEM:METRIC` or `METRIC`.
 
         Raises:
-          UserError: the run has no such problem, or its evaluations no such metric; the nearest is suggested.
+          UserError: the problem or the metric is unknown; the nearest is suggested.
         """
         problem, colon, name = text.rpartition(":")
         if colon and problem not in problems:
@@ -35,13 +35,13 @@ class Metric(NamedTuple):
         return f"{self.problem}:{self.name}" if self.problem else self.name
 
     def of(self, scores: Mapping[str, Mapping[str, float]]) -> float:
-        """The figure in the scores {problem: {metric: value}}."""
+        """Returns its value in the scores {problem: {metric: value}}."""
         if self.problem:
             return scores[self.problem][self.name]
         return sum(row[self.name] for row in scores.values()) / len(scores)
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether a value is better than the best before it. What is not finite is never better."""
+        """Returns whether a value is better than the best before it; never true of a value that is not finite."""
         if not math.isfinite(value):
             return False
         if than is None:
@@ -54,13 +54,13 @@ class _Best:
 
     def __init__(self, metric: Metric, problems: Collection[str]):
         self.metric = metric
-        self._of = metric.problem or ", ".join(sorted(problems))
+        self._problems = metric.problem or ", ".join(sorted(problems))
         self.step: int | None = None
         self.value: float | None = None
-        self.worse = 0  # evaluations since that were no better
+        self.worse = 0  # evaluations since the best one
 
     def update(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
-        """Takes in an evaluation; returns whether it is the best so far."""
+        """Records an evaluation; returns whether it is the best so far."""
         value = self.metric.of(scores)
         if self.metric.is_better(value, self.value):
             self.step, self.value, self.worse = step, value, 0
@@ -69,22 +69,23 @@ class _Best:
         return False
 
     def state(self) -> dict[str, Any]:
-        return {"metric": str(self.metric), "of": self._of, "step": self.step, "value": self.value, "worse": self.worse}
+        best = {"step": self.step, "value": self.value, "worse": self.worse}
+        return {"metric": str(self.metric), "of": self._problems, **best}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up a stored state, unless it is of another metric, or of the mean of other problems."""
-        if (state.get("metric"), state.get("of")) == (str(self.metric), self._of):
+        """Restores what `state` returned, unless it is of another metric, or of the mean over other problems."""
+        if (state.get("metric"), state.get("of")) == (str(self.metric), self._problems):
             self.step, self.value, self.worse = state["step"], state["value"], state["worse"]
 
 
 class EvaluationTracker:
-    """Follows the evaluations of a run: the best checkpoint, and early stopping.
+    """Tracks the best evaluation of a run, and decides on early stopping.
 
     Args:
-      problems: the run's problems.
-      keep_best: `PROBLEM:METRIC` or `METRIC` (the mean over problems) by which the best checkpoint is kept.
-      early_stop_metric: the same, for early stopping; "" for none.
-      early_stop_patience: evaluations without improvement after which training stops.
+      problems: the problems evaluated.
+      keep_best: the metric of the best checkpoint, as `PROBLEM:METRIC`, or `METRIC` for the mean over problems.
+      early_stop_metric: the metric of early stopping, in the same form; "" for no early stopping.
+      early_stop_patience: the number of evaluations without improvement after which training stops.
 
     Raises:
       UserError: a metric or its problem is unknown.
@@ -109,20 +110,20 @@ class EvaluationTracker:
         return self._best.step
 
     def update(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
-        """Takes in the scores {problem: {metric: value}} after a step; returns whether they are the best so far."""
+        """Records the scores {problem: {metric: value}} of a step; returns whether they are the best so far."""
         self.evaluated = step
         if self._stop:
             self._stop.update(step, scores)
         return self._best.update(step, scores)
 
     def stop_reason(self) -> str | None:
-        """What to tell the user where early stopping is due, else None."""
+        """Returns the message of early stopping if training should stop, else None."""
         if self._stop is None or self._stop.worse < self._patience:
             return None
         best = (
             f"its best was {self._stop.value:.4g} at step {self._stop.step}"
             if self._stop.step
-            else "it never was finite"
+            else "it was never finite"
         )
         return (
             f"stopped early at step {self.evaluated}: {self._stop.metric} has not improved for {self._stop.worse} "
@@ -130,12 +131,12 @@ class EvaluationTracker:
         )
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, JSON-able."""
+        """Returns the JSON-serializable state that a checkpoint keeps."""
         stop = {"stop": self._stop.state()} if self._stop else {}
         return {"evaluated": self.evaluated, "best": self._best.state(), **stop}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state` gave; {} for a new run."""
+        """Restores what `state` returned; {} for a new run."""
         self.evaluated = state.get("evaluated", 0)
         self._best.restore(state.get("best", {}))
         if self._stop:

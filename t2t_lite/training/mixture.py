@@ -1,4 +1,4 @@
-"""How much each problem is trained: the rates of the mixture, and the table that tells what they come to."""
+"""The rates of the mixture, and the table of examples, rates, epochs and batch sizes that follow from them."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,40 +10,41 @@ from t2t_lite.data import lengths
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
+from t2t_lite.monitoring.training_display import format_table
 
 
 @dataclass(frozen=True)
 class MixtureRow:
-    """What training has of one problem."""
+    """One problem of the mixture: a row of its table."""
 
-    examples: int  # in the training split, less those that are too long
-    rate: float  # the share of steps; they sum to 1
+    examples: int  # in the training split, without those that are too long
+    rate: float  # fraction of steps; the rates sum to 1
     batches: int  # in an epoch
-    tokens: float  # positions of the longer side in a batch, on average and without padding
+    tokens: float  # positions of the longer side in a batch, on average, without padding
 
     def epochs(self, steps: int) -> float:
-        """How often `steps` steps of all problems together are expected to pass over the problem's examples."""
+        """Returns the expected number of epochs of this problem in `steps` steps of all problems together."""
         return steps * self.rate / max(1, self.batches)
 
 
 class TrainingMixture:
-    """The problems of a run and the share of steps that each one gets.
+    """The problems of a run and the fraction of steps that each one gets.
 
-    `hparams.mixture` says by what, always scaled to sum to 1:
-      rates: as registered, or as `mixture_rates` puts in their place; problems named alone share equally.
-      proportional: the number of training examples, at most `mixture_cap` of them.
+    `hparams.mixture` chooses the rates, which are then scaled to sum to 1:
+      rates: the registered rates, or those of `mixture_rates`; problems named alone get equal rates.
+      proportional: the number of training examples, capped at `mixture_cap`.
       temperature: the same to the power of 1 / `mixture_temperature`.
-      adaptive: as "rates" to begin with; then the losses weigh in (`draw.AdaptiveSampler`).
-    With `mixture_unit="tokens"` these are shares of the tokens trained on: the share of steps is divided by the tokens
-    that a batch has.
+      adaptive: "rates", multiplied during training by a function of the losses (`sampler.AdaptiveSampler`).
+    With `mixture_unit="tokens"` these are fractions of the tokens trained on, not of the steps: each rate is divided by
+    the tokens of a batch.
 
     Args:
       names: problems and mixtures as the user named them.
-      datasets: the data of the problems that they stand for.
+      datasets: {problem: its data}, with mixtures expanded.
       hparams: the resolved hparams.
 
     Raises:
-      UserError: mixture_rates or batch_multipliers name what is not trained.
+      UserError: mixture_rates or batch_multipliers name a problem that is not trained.
     """
 
     def __init__(self, names: Sequence[str], datasets: Mapping[str, Dataset], hparams: HParams):
@@ -70,54 +71,50 @@ class TrainingMixture:
 
     @property
     def rates(self) -> dict[str, float]:
-        """{problem: share of steps}, summing to 1."""
-        return {name: share.rate for name, share in self.rows.items()}
+        """{problem: fraction of steps}, summing to 1."""
+        return {name: row.rate for name, row in self.rows.items()}
 
     def table(self, train_steps: int | None = None) -> str:
-        """A row a problem: examples, rate, the epochs that `train_steps` come to, tokens a batch."""
+        """Returns a text with a row for each problem: examples, rate, epochs in `train_steps`, tokens per batch."""
         heading = ["problem", "examples", "rate", *(["epochs"] if train_steps else []), "tokens a batch"]
-        rows = [heading]
-        for name, share in self.rows.items():
-            epochs = [f"{share.epochs(train_steps):,.2f}"] if train_steps else []
-            rows.append([name, f"{share.examples:,}", f"{share.rate:.1%}", *epochs, f"{share.tokens:,.0f}"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join([f"{first:{widths[0]}}", *(f"{c:>{w}}" for c, w in zip(others, widths[1:], strict=True))])
-            for first, *others in rows
-        ]
+        lines = [heading]
+        for name, row in self.rows.items():
+            epochs = [f"{row.epochs(train_steps):,.2f}"] if train_steps else []
+            lines.append([name, f"{row.examples:,}", f"{row.rate:.1%}", *epochs, f"{row.tokens:,.0f}"])
+        text = format_table(lines)
         if self.kind == "adaptive":
-            lines.append("rates are those of equal losses: the adaptive mixture moves them as it trains")
-        return "\n".join(lines)
+            text += "\nrates for equal losses; the adaptive mixture changes them during training"
+        return text
 
     def save(self, folder: Path, train_steps: int) -> None:
-        """Writes mixture.json: the table and what it was made by."""
-        problems = {name: asdict(share) | {"epochs": share.epochs(train_steps)} for name, share in self.rows.items()}
+        """Writes mixture.json: the table, and the hparams that it follows from."""
+        problems = {name: asdict(row) | {"epochs": row.epochs(train_steps)} for name, row in self.rows.items()}
         content = {"mixture": self.kind, "unit": self.unit, "train_steps": train_steps, "problems": problems}
         write_atomically(folder / "mixture.json", (json.dumps(content, indent=2) + "\n").encode("utf8"))
 
 
 def registered_rates(names: Sequence[str], hparams: HParams) -> dict[str, float]:
-    """The share of each problem by registered rates: {problem: rate}, summing to 1.
+    """Returns {problem: rate} by the registered rates of mixtures, summing to 1.
 
-    A mixture's share is that of as many problems as it has, and is divided among them by their rates; a problem that is
-    named alone and in a mixture gets both shares. `hparams.mixture_rates` replaces the rate of a problem or mixture
-    wherever it stands: inside a mixture the registered one, alone the number of problems that it stands for.
+    A name gets a weight of the number of its problems: 1 for a problem, n for a mixture of n. A mixture divides its
+    rate among its problems by their registered rates. A problem named both alone and in a mixture gets both rates.
+    `hparams.mixture_rates` replaces these weights and registered rates, by name.
 
     Raises:
       UserError: mixture_rates names a problem or mixture that is not trained.
     """
     hparams.check_names("mixture_rates", set(_all_names(names)))
-    instead = hparams.per_problem("mixture_rates")
+    replaced = hparams.per_problem("mixture_rates")
     rates: dict[str, float] = {}
 
-    def divide(share: float, weights: Mapping[str, float]) -> None:
-        weights = {name: instead.get(name, weight) for name, weight in weights.items()}
+    def divide(total: float, weights: Mapping[str, float]) -> None:
+        weights = {name: replaced.get(name, weight) for name, weight in weights.items()}
         for name, weight in weights.items():
-            part = share * weight / sum(weights.values())
+            rate = total * weight / sum(weights.values())
             if name in registry.mixtures:
-                divide(part, registry.mixtures.get(name).rates)
+                divide(rate, registry.mixtures.get(name).rates)
             else:
-                rates[name] = rates.get(name, 0.0) + part
+                rates[name] = rates.get(name, 0.0) + rate
 
     divide(1.0, {name: _size(name) for name in names})
     return rates
@@ -128,7 +125,7 @@ def _scaled(weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def _all_names(names: Sequence[str]) -> Iterator[str]:
-    """The names, and those inside their mixtures."""
+    """Yields the names and, recursively, the names inside mixtures."""
     for name in names:
         yield name
         if name in registry.mixtures:
@@ -136,5 +133,5 @@ def _all_names(names: Sequence[str]) -> Iterator[str]:
 
 
 def _size(name: str) -> int:
-    """How many problems a name stands for, so that `--problem=mixture,p` gives p its fair share."""
+    """Returns the number of problems that a name stands for: 1, or those of a mixture."""
     return sum(map(_size, registry.mixtures.get(name).rates)) if name in registry.mixtures else 1

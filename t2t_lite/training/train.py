@@ -1,4 +1,4 @@
-"""Training: one page that reads from top to bottom."""
+"""The training loop: one page that reads from top to bottom."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,11 @@ from t2t_lite.monitoring.sample_outputs import SampleOutputs
 from t2t_lite.problems import Problem
 from t2t_lite.progress import print_status
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
-from t2t_lite.runs.run import Run
+from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
+from t2t_lite.runs.run import DECAYING, Run
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.early_stopping import EvaluationTracker
+from t2t_lite.training.memory_check import check_memory
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.sampler import make_sampler
@@ -28,20 +30,22 @@ from t2t_lite.training.step import TrainStep
 from t2t_lite.training.stop_signals import StopSignals
 from t2t_lite.training.warm_start import warm_start
 
+_MIN_SKIPPED = 3  # skipped steps below which a process does not fail, however few steps it trained
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How far to train, and what happens on the way."""
+    """How far to train, and when to evaluate, save and profile."""
 
-    train_steps: int  # the step to train to, all problems together
+    train_steps: int  # the step to train to, counting the steps of all problems
     eval_steps: int  # batches of each problem's dev split in an evaluation
     eval_every: int  # steps between evaluations
-    eval_decoded: bool  # whether evaluations score decoded answers too
+    eval_decoded: bool  # whether evaluations also score decoded answers
     save_every: int  # steps between checkpoints
     keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
     eval_problems: tuple[str, ...]  # the problems to evaluate
     profile_steps: tuple[int, int] | None  # the first and the last step of a TensorFlow profile; None: no profile
-    warm_start_from: Path | None  # an old run or one of its checkpoints, whose weights a new run begins with
+    warm_start_from: Path | None  # a run or one of its checkpoints, whose weights a new run begins with
 
 
 def train(
@@ -61,38 +65,40 @@ def train(
 
     Args:
       names: problems and mixtures as the user named them.
-      problems: the problems that they stand for.
+      problems: the problems, with mixtures expanded.
       hparams: the resolved hparams.
       model: the registered name of the model.
-      data_dir: where datagen put the data.
+      data_dir: the folder that datagen wrote.
       output_dir: the run's folder; see runs/run.py.
-      plan: how far to train, and what happens on the way.
-      devices: where to train.
-      tracker: which checkpoint is the best, and whether to stop early.
-      stop: whether a signal has asked to stop.
+      plan: how far to train, and when to evaluate, save and profile.
+      devices: the devices to train on.
+      tracker: tracks the best checkpoint and decides on early stopping.
+      stop: receives signals that ask to stop.
 
     Raises:
       UserError: data are missing or damaged, output_dir holds another run, the disk is full, memory does not suffice,
-        too many steps in a row were not finite, or another worker has ended.
+        another worker has ended, or too many steps were skipped: max_bad_steps in a row, or most of this process.
     """
     last = plan.train_steps
     output_dir = devices.writable_folder(output_dir)
-    if hparams.schedule in ("cosine", "linear") and not hparams.decay_steps:
+    if hparams.schedule in DECAYING and not hparams.decay_steps:
         hparams = replace(hparams, decay_steps=last)
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
     for dataset in datasets.values():
-        metrics.check(dataset.problem)  # now, not when hours of training are to be scored
+        metrics.check(dataset.problem)  # fails before the training, not at its first evaluation
     for name in plan.eval_problems:
-        datasets[name].split("dev")  # it must have one
+        datasets[name].split("dev")  # raises UserError if there is none
     mixture = TrainingMixture(names, datasets, hparams)
     run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
     mixture.save(output_dir, last)
 
+    check_memory(run, devices)
     models = devices.build_replicas(run.build_model)
     if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
         print_status(warm_start(models[0], run, plan.warm_start_from))
-    optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
+    with explain_out_of_memory("the optimizer's state", f"set optimizer=adafactor, or {smaller_model(hparams)}"):
+        optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
     net, optimizer = models[0], optimizers[0]
     train_step = TrainStep(devices, list(zip(models, optimizers, strict=True)))
     checkpoints = Checkpoints(output_dir, net, optimizer, plan.keep_checkpoints)
@@ -101,12 +107,12 @@ def train(
     stop.saved_step = start
     tracker.restore(state.get("watch", {}))
     if start > last or start == last == tracker.evaluated:
-        print_status(f"step {start} is reached already; a larger --train_steps trains on")
+        print_status(f"step {start} is reached already; {run.how_to_train_on(start)}")
         return
 
     sampler = make_sampler(hparams, mixture.rates)
     sampler.restore(state.get("draw", {}))
-    # A problem's place in its data follows from how often it was drawn, so a resumed run goes on with the next batch.
+    # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
     used = sampler.counts(start)
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
@@ -115,8 +121,9 @@ def train(
     def save(step: int) -> None:
         if devices.is_chief:
             monitor.flush()
+            # "watch" and "draw" are promises: runs begun by earlier versions have these keys.
             checkpoints.save(step, {"watch": tracker.state(), "draw": sampler.state()}, tracker.best_step)
-        stop.saved_step = step  # of the others too: all leave together, after the chief
+        stop.saved_step = step  # on all workers: they stop together, after the chief has saved
 
     with (
         checkpoints.report_write_errors(),
@@ -129,24 +136,28 @@ def train(
             monitor.message(devices.describe())
         if start:
             monitor.message(f"going on from step {start}")
-        monitor.message("the longest batch of each problem is tried: graphs are built, and memory fails now or never")
+        monitor.message("building graphs and testing memory with the longest batch of each problem")
         for dataset in datasets.values():
             train_step.try_largest_batch(dataset)
         stop.defer()
         for step in range(start, last + 1):
-            # A step's checkpoint comes before its evaluation; a run stopped between them goes on with the latter.
+            # The checkpoint of a step is saved before its evaluation; a run stopped in between resumes with the latter.
             if tracker.evaluated < step and (step % plan.eval_every == 0 or step == last):
-                with stop.interruptible() as check, optimizer.averaged():
+                with (
+                    explain_out_of_memory(f"the evaluation after step {step}", smaller_batch(hparams)),
+                    stop.interruptible() as check,
+                    optimizer.averaged(),
+                ):
                     decoder = samples.decoder if plan.eval_decoded else None
                     scores = evaluate(
                         net, evaluated, hparams, "dev", plan.eval_steps, decoder=decoder, before_batch=check
                     )
                     check()
-                    shown = samples() if devices.is_chief else []
+                    outputs = samples() if devices.is_chief else []
                 if stop.requested_anywhere(devices.any_worker):
                     break
                 is_best = tracker.update(step, scores)
-                monitor.evaluation(step, scores, shown)
+                monitor.evaluation(step, scores, outputs)
                 if is_best or checkpoints.last_step == step:
                     save(step)
             if (
@@ -157,12 +168,12 @@ def train(
                 break
             profiler.begin(step + 1)
             problem = sampler(step)
-            told = {"learning_rate": learning_rate(hparams, step), "rate": sampler.rates[problem]}
+            settings = {"learning_rate": learning_rate(hparams, step), "rate": sampler.rates[problem]}
             with datasets[problem].reading(), monitor.input_wait():
                 batch = next(batches[problem])
             figures = train_step(problem, batch, step)
             sampler.update(problem, figures.get("loss", float("nan")))
-            monitor.step(step + 1, problem, batch, told | figures)
+            monitor.step(step + 1, problem, batch, settings | figures)
             if (step + 1) % plan.save_every == 0 or step + 1 == last:
                 save(step + 1)
         if checkpoints.last_step < step:
@@ -170,6 +181,18 @@ def train(
         if reason := tracker.stop_reason():
             monitor.message(reason)
     devices.barrier()
+    if not stop.requested:
+        _check_skipped(train_step.unscalable_skips, step - start, step)
+
+
+def _check_skipped(skipped: int, steps: int, step: int) -> None:
+    """Raises UserError if most steps of this process were skipped; the last one is saved before."""
+    if skipped >= _MIN_SKIPPED and 2 * skipped > steps:
+        raise UserError(
+            f"{skipped} of the {steps} steps of this process were skipped, because the loss or a gradient was not "
+            f"finite; step {step} is saved. Check the data of the problems named above, or lower learning_rate in a "
+            "new --output_dir"
+        )
 
 
 def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
@@ -179,6 +202,6 @@ def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
 
 
 def _checksum(run: Run, datasets: Mapping[str, Dataset], plan: Plan) -> int:
-    """Of all that the workers of a run must agree on."""
-    stored = [dataset.manifest for dataset in datasets.values()]
-    return zlib.crc32(repr((replace(run, folder=Path()), stored, plan)).encode())
+    """Returns a checksum of everything that the workers of a run must have in common."""
+    manifests = [dataset.manifest for dataset in datasets.values()]
+    return zlib.crc32(repr((replace(run, folder=Path()), manifests, plan)).encode())

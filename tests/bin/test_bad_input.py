@@ -1,4 +1,4 @@
-"""Bad input, one case after the other: one clear line on standard error, exit status 1, nothing half-written left."""
+"""Bad input to the commands gives one clear line on standard error and exit status 1, and leaves no partial files."""
 
 import dataclasses
 import json
@@ -57,7 +57,7 @@ def run_dir(run_template, tmp_path):
 
 @pytest.fixture
 def fails(tmp_path, capsys, monkeypatch):
-    """Calls a command with tmp_path's data and run; it must fail with one line that has all the phrases."""
+    """Calls a command with tmp_path's data and run; it must fail with one line that holds all the phrases."""
 
     def fails(command, *flags, phrases, status=1, usr_dir=USR_DIR):
         before = files_of(tmp_path)
@@ -65,20 +65,20 @@ def fails(tmp_path, capsys, monkeypatch):
         if command is not datagen:
             shared.append(f"--output_dir={tmp_path}/run")
         assert command.main([*shared, *flags]) == status
-        told = capsys.readouterr()
-        assert told.out == ""
-        *progress, line = told.err.splitlines()
-        assert re.match(r"t2t-\w+: error: ", line), told.err
-        # Before it there is only what was done; TensorFlow and Python say nothing.
+        output = capsys.readouterr()
+        assert output.out == ""
+        *progress, line = output.err.splitlines()
+        assert re.match(r"t2t-\w+: error: ", line), output.err
+        # Before it there are only status lines, none of TensorFlow or Python.
         assert all(
             re.match(r"[\w.]+(, \w+)?: |vocabulary '|problem +examples |\w+ +[\d,]+ +[\d.]+% |the longest batch ", said)
             and "rror" not in said
             for said in progress
-        ), told
+        ), output
         for phrase in phrases:
             assert phrase in line
         changed = {path for path, content in files_of(tmp_path).items() if before.get(path) != content}
-        # Vocabularies and problems that were finished before the mistake are whole and stay.
+        # Vocabularies and problems that were complete before the error stay.
         assert not [path for path in changed if "incomplete" in path or "unfinished" in path]
         return changed
 
@@ -99,7 +99,7 @@ def raw(tmp_path, **files):
 
 
 class TestDatagen:
-    def test_names_that_are_unknown(self, fails):
+    def test_unknown_names(self, fails):
         unknown = ["unknown problem or mixture 'session_revers'; did you mean 'session_reverse'"]
         assert not fails(datagen, "--problem=session_revers", phrases=unknown)
 
@@ -120,14 +120,14 @@ class TestDatagen:
         told = ["train.de:2: not UTF-8"]
         assert not fails(datagen, folder, "--problem=translate_files.mine", phrases=told)
 
-    def test_raw_files_that_are_not_there(self, fails, tmp_path):
+    def test_missing_raw_files(self, fails, tmp_path):
         told = ["no folder", "raw/mine", "train.SRC"]
         flags = [f"--tmp_dir={tmp_path}/raw", "--problem=translate_files.mine"]
         assert not fails(datagen, *flags, phrases=told)
 
-    def test_a_picture_that_is_none(self, fails, tmp_path, problems):
+    def test_a_file_that_is_not_a_picture(self, fails, tmp_path, problems):
         folder = raw(tmp_path, train__red__a_png="no picture", dev__red__b_png="no picture")
-        told = ["problem 'image_folder.mine', split 'train', example 0", "a.png: not a readable PNG or JPEG picture"]
+        told = ["problem 'image_folder.mine', split 'train', example 0", "a.png: not a readable picture"]
         for workers in (1, 2):
             flags = [folder, "--problem=image_folder.mine", f"--num_workers={workers}"]
             assert not fails(datagen, *flags, phrases=told)
@@ -137,7 +137,7 @@ class TestDatagen:
         told = ["problem 'session_pictures': split 'train' has no examples"]
         assert not fails(datagen, "--problem=session_pictures", "--num_workers=1", phrases=told)
 
-    def test_splits_that_training_needs(self, fails, monkeypatch, problems, tmp_path):
+    def test_splits_that_training_needs_are_missing(self, fails, monkeypatch, problems, tmp_path):
         flags = ["--problem=session_pictures", "--num_workers=1"]
         monkeypatch.setattr(problems.SessionPictures, "splits", ("training", "dev"))
         told = ["problem 'session_pictures': splits are ('training', 'dev'); the first must be 'train'"]
@@ -184,7 +184,7 @@ TRAIN = ["--hparams_set=session_tiny", "--train_steps=5"]
 
 
 class TestData:
-    """What the trainer finds wrong with data; nothing is trained, no folder is left."""
+    """Data that the trainer refuses; nothing is trained, and no folder is left."""
 
     def train(self, fails, *flags, phrases):
         return fails(trainer, "--problem=session_pictures", *TRAIN, *flags, phrases=phrases)
@@ -219,7 +219,7 @@ class TestData:
         (data / "session_pictures.manifest.json").write_text("{")
         assert not self.train(fails, phrases=["session_pictures.manifest.json: not a manifest", "run t2t-datagen"])
 
-    def test_a_vocabulary_is_missing_or_none(self, fails, data):
+    def test_a_vocabulary_is_missing_or_damaged(self, fails, data):
         (data / "vocab.session.model").write_text("no vocabulary")
         flags = ["--problem=session_tones", *TRAIN]
         assert not fails(trainer, *flags, phrases=["vocab.session.model: not a vocabulary; delete it"])
@@ -240,7 +240,7 @@ class TestData:
 
 
 class TestRun:
-    """What is wrong with the run's folder."""
+    """Run folders that the commands refuse."""
 
     def test_other_hparams_and_problems_are_listed(self, fails, data, run_dir):
         told = ["holds a run with other settings", "dropout is 0.2, was 0.0", "seed is 3, was 0", "--output_dir"]
@@ -248,14 +248,15 @@ class TestRun:
         flags = ["--problem=session_pictures", *TRAIN, "--hparams=dropout=0.2,seed=3"]
         assert not fails(trainer, *flags, phrases=told)
 
-    def test_a_schedule_that_ended_is_told_to_be_the_reason(self, fails, data, run_dir):
+    def test_a_schedule_that_ended_names_the_flags_that_train_on(self, fails, data, run_dir):
         stored = json.loads((run_dir / "hparams.json").read_text())
         (run_dir / "hparams.json").write_text(json.dumps(stored | {"schedule": "linear", "decay_steps": 4}))
-        told = ["decay_steps is 5, was 4", "the linear schedule ends at decay_steps, which is --train_steps unless set"]
+        told = ["decay_steps is 5, was 4", "(schedule=linear) reaches 0 at step 4", f"--warm_start_from={run_dir} "]
+        told += [f"--output_dir={run_dir}-2 --train_steps=1"]
         flags = ["--problem=session_pictures,session_tones", *TRAIN, "--hparams=schedule=linear"]
         assert not fails(trainer, *flags, phrases=told)
 
-    def test_settings_that_failed_before_the_first_checkpoint_can_be_mended(self, fails, data, tmp_path):
+    def test_settings_can_change_before_the_first_checkpoint(self, fails, data, tmp_path):
         flags = ["--problem=session_pictures", *TRAIN]
         fails(trainer, *flags, "--hparams=image_strides=5", phrases=["image_strides=5"])
         folder, datasets = tmp_path / "run", {"session_pictures": Dataset.open(data, "session_pictures")}
@@ -309,7 +310,7 @@ class TestRun:
         flags = ["--problem=session_pictures"]
         (path,) = (run_dir / "checkpoints").glob("*.data-*")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        told = [f"{run_dir}/checkpoints: no checkpoint is whole", "ckpt-4 is damaged", path.name]
+        told = [f"{run_dir}/checkpoints: all checkpoints are damaged", "ckpt-4 is damaged", path.name]
         for command, flag in ((evaluator, "--split=dev"), (decoder, "--show=1")):
             fails(command, *flags, flag, phrases=told)
         shutil.rmtree(run_dir / "checkpoints")
@@ -322,8 +323,25 @@ class TestRun:
         fails(evaluator, "--problem=session_pictures", phrases=["--output_dir: no folder"])
 
 
+class TestOutputs:
+    """Links as output files, and JSON of numbers that are not finite."""
+
+    def test_scores_go_through_a_link_and_are_json(self, tmp_path, monkeypatch):
+        scores = {"step": 1, "teacher_forced": ["loss"], "problems": {"p": {"examples": 1, "loss": float("nan")}}}
+        monkeypatch.setattr("t2t_lite.evaluation.evaluate.evaluate_run", lambda *_: scores)
+        for folder in ("data", "run"):
+            (tmp_path / folder).mkdir()
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to("real")
+        flags = [f"--data_dir={tmp_path}/data", f"--output_dir={tmp_path}/run", f"--json_out={tmp_path}/link"]
+        assert evaluator.main(["--problem=session_pictures", *flags]) == 0
+        assert (tmp_path / "link").is_symlink()
+        stored = json.loads((tmp_path / "real").read_text(), parse_constant=pytest.fail)
+        assert stored == {"step": 1, "teacher_forced": ["loss"], "problems": {"p": {"examples": 1, "loss": None}}}
+
+
 class TestDecoder:
-    """What is wrong with what is to be decoded; the file of answers is not begun."""
+    """Inputs that the decoder refuses; it writes no file of answers."""
 
     def decode(self, fails, tmp_path, problem, content, phrases):
         (tmp_path / "in").write_bytes(content if isinstance(content, bytes) else content.encode("utf8"))
@@ -334,7 +352,7 @@ class TestDecoder:
     def test_pictures(self, fails, data, run_dir, tmp_path):
         (tmp_path / "text.png").write_text("no picture")
         for path in ("none.png", "text.png"):
-            told = [f"{tmp_path}/{path}: not a readable PNG or JPEG picture", f"{tmp_path}/in:1"]
+            told = [f"{tmp_path}/{path}: not a readable picture", f"{tmp_path}/in:1"]
             self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/{path}\n", told)
 
     def test_sounds(self, fails, data, run_dir, tmp_path):
@@ -348,22 +366,40 @@ class TestDecoder:
         ):
             self.decode(fails, tmp_path, "session_tones", f"{tmp_path}/{path}\n", [told, f"{tmp_path}/in:1"])
 
-    def test_the_line_is_named(self, fails, data, run_dir, tmp_path):
+    def test_an_empty_line_is_named(self, fails, data, run_dir, tmp_path):
         PilImage.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "good.png")
         told = [f"{tmp_path}/in:2: empty; expected the path of a picture"]
         self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/good.png\n\n{tmp_path}/good.png\n", told)
 
     @pytest.mark.parametrize("path", ["~nobody-of-that-name/a.png", "a\0b.png", "x" * 300])
-    def test_paths_that_can_be_none(self, fails, data, run_dir, tmp_path, path):
+    def test_impossible_paths(self, fails, data, run_dir, tmp_path, path):
         self.decode(fails, tmp_path, "session_pictures", f"{path}\n", [f"{tmp_path}/in:1: "])
         self.decode(fails, tmp_path, "session_tones", f"{path}\n", [f"{tmp_path}/in:1: "])
 
-    def test_a_file_at_which_pillow_fails_oddly(self, fails, data, run_dir, tmp_path):
+    def test_a_picture_that_tensorflow_cannot_decode(self, fails, data, run_dir, tmp_path):
+        """Pillow does not need the chunk after the pixels."""
+        PilImage.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "good.png")
+        content = (tmp_path / "good.png").read_bytes()
+        (tmp_path / "cut.png").write_bytes(content[: content.rindex(b"IEND") - 4])
+        lines = f"{tmp_path}/good.png\n{tmp_path}/cut.png\n"
+        self.decode(fails, tmp_path, "session_pictures", lines, [f"{tmp_path}/in:2: "])
+
+    def test_odd_names_of_files(self, data, run_dir, tmp_path, monkeypatch, capsys):
+        names = ["a[1].png", "b*.png", "c {d}.png", "-e.png", " f'\".png", "zwölf.png", "$HOME.png"]
+        for name in names:
+            PilImage.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "-in [1]").write_text("".join(f"{name}\n" for name in names), encoding="utf8")
+        flags = [f"--data_dir={data}", f"--output_dir={run_dir}", "--decode_from_file=-in [1]"]
+        assert decoder.main(["--problem=session_pictures", *flags, "--decode_to_file=-out*"]) == 0
+        assert len((tmp_path / "-out*").read_text().splitlines()) == len(names)
+
+    def test_a_file_for_which_pillow_raises_an_unusual_error(self, fails, data, run_dir, tmp_path):
         (tmp_path / "a.ppm").write_bytes(b"P6\n30 \x8230\n255\n" + bytes(99))
-        told = [f"{tmp_path}/in:1: ", "a.ppm: not a readable PNG or JPEG picture"]
+        told = [f"{tmp_path}/in:1: ", "a.ppm: not a readable picture"]
         self.decode(fails, tmp_path, "session_pictures", f"{tmp_path}/a.ppm\n", told)
 
-    def test_a_sound_of_what_are_no_numbers(self, fails, data, run_dir, tmp_path):
+    def test_a_sound_with_nan_samples(self, fails, data, run_dir, tmp_path):
         soundfile.write(tmp_path / "a.wav", np.full(99, np.nan), 8000, "FLOAT")
         told = [f"{tmp_path}/in:1: ", "a.wav: a sound file with samples that are not finite"]
         self.decode(fails, tmp_path, "session_tones", f"{tmp_path}/a.wav\n", told)
@@ -391,8 +427,8 @@ def registered_hparams():
     return sys.modules["session_problems"].session_tiny()
 
 
-def test_a_real_process_says_one_line_and_no_more(session_data, tmp_path):
-    """After TensorFlow has been imported, which writes lines of its own where it is let."""
+def test_a_process_prints_one_line_alone(session_data, tmp_path):
+    """TensorFlow, which is imported before the error, would print lines of its own."""
     (tmp_path / "run").mkdir()
     shared = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={tmp_path}/run"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}

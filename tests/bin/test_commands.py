@@ -1,5 +1,6 @@
-"""The commands from outside: help, listings, mistakes, exit statuses. None of these may wait for TensorFlow."""
+"""Help, listings, errors and exit statuses of the commands. None of these may import TensorFlow."""
 
+import os
 import re
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def usr_set():
     return HParams(hidden_size=32)
 """
 
-# Runs a command as its script would, and turns to status 99 if it has imported what takes seconds.
+# Runs a command as its script would; exits with status 99 if it has imported a package that takes seconds.
 RUN = """
 import importlib, sys
 status = importlib.import_module("t2t_lite.bin." + sys.argv.pop(1)).main()
@@ -56,7 +57,7 @@ def run(command, *arguments):
 
 @pytest.fixture
 def usr(tmp_path):
-    """Flags that name a folder of the user's, and existing folders of data and of a run."""
+    """Flags that name a folder of the user's own items, a data folder and a run folder, all existing."""
     for folder in ("usr", "data", "run"):
         (tmp_path / folder).mkdir()
     (tmp_path / "usr" / "usr_things.py").write_text(USER_MODULE)
@@ -69,12 +70,12 @@ def fails(status, message, command, *arguments):
     done = run(command, *arguments)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
-    assert re.fullmatch(r"t2t-[\w-]+: error: .*\n", done.stderr), done.stderr  # one line, so no traceback
+    assert re.fullmatch(r"t2t-[\w-]+: error: .*\n", done.stderr), done.stderr  # one line: no traceback
     assert message in done.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_tells_every_flag(command):
+def test_help_describes_the_flags(command):
     done = run(command, "--help", "--even=when", "--the=rest", "is wrong")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"t2t-{command}: ")
@@ -97,7 +98,7 @@ def test_help_has_defaults_and_choices():
     assert "--[no]dry_run" in text
 
 
-def test_a_command_is_a_module_too():
+def test_a_command_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "t2t_lite.bin.datagen", "--nonsense"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("t2t-datagen: error: unknown flag --nonsense")
@@ -119,6 +120,27 @@ def test_list_of_datagen(usr):
     assert "usr_copy" in done.stdout and "usr_both" in done.stdout and "multimodel_base" not in done.stdout
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf8"])
+def test_characters_that_standard_output_does_not_have_are_escaped(usr, tmp_path, encoding):
+    module = USER_MODULE.replace("Words of the user", "Wörter \u20ac")
+    (tmp_path / "usr" / "usr_things.py").write_text(module, encoding="utf8")
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    expected = "Wörter €, backwards.".encode(encoding, "backslashreplace")
+    for command in (["trainer", "--registry_help"], ["datagen", "--list"]):
+        done = subprocess.run([sys.executable, "-c", RUN, *command, usr[0]], capture_output=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert expected in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_is_not_utf8_or_moves_the_cursor_is_escaped(command):
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    flag = b"--t2t_usr_dir=/d\xc3\xa4\xff\x1b[2J"
+    done = subprocess.run([sys.executable, "-c", RUN, command, flag], capture_output=True, env=environment)
+    assert done.returncode == 1
+    assert done.stderr == f"t2t-{command}: error: --t2t_usr_dir: no folder '/d\\xe4\\udcff\\x1b[2J'\n".encode()
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     line = f"{sys.executable} -m t2t_lite.bin.trainer --registry_help | true"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
@@ -130,6 +152,8 @@ def test_a_reader_that_leaves_early_is_no_error():
     [
         ("unknown flag --problm; did you mean --problem", "trainer", "--problm=x"),
         ("unknown flag --decode_interactiv; did you mean --decode_interactive", "decoder", "--decode_interactiv"),
+        ("unknown flag --data-dir; did you mean --data_dir", "eval", "--data-dir=x"),
+        (" more (--help lists them)", "trainer", "--qqqq"),
         ("--train_steps=many: expected a whole number, at least 1", "trainer", "--train_steps=many"),
         ("--num_workers=0: expected a whole number, at least 1", "datagen", "--num_workers=0"),
         ("unknown --distribute 'one_devise'; did you mean 'one_device'?", "trainer", "--distribute=one_devise"),
@@ -152,7 +176,7 @@ def test_a_missing_flag_is_status_2(usr):
     fails(2, "--output_dir is required", "avg_all", "--n=2")
 
 
-def test_an_unknown_name_gets_the_nearest_and_status_1(usr):
+def test_an_unknown_name_gets_a_suggestion_and_status_1(usr):
     train = ["trainer", *usr, "--problem=usr_both", "--hparams_set=usr_set", "--model=usr_model", "--train_steps=1"]
     fails(
         1, "unknown problem or mixture 'usr_copi'; did you mean 'usr_copy'", "datagen", *usr[:2], "--problem=usr_copi"
@@ -170,7 +194,7 @@ def test_an_unknown_name_gets_the_nearest_and_status_1(usr):
     )
 
 
-def test_what_is_registered_and_is_not_what_it_should_be(usr, tmp_path):
+def test_registered_items_of_a_wrong_type_are_refused(usr, tmp_path):
     (tmp_path / "usr" / "usr_wrong.py").write_text(WRONG)
     train = ["trainer", *usr, "--train_steps=1", "--hparams_set=usr_set"]
     fails(1, "--hparams_set: 'wrong_name' fails: ", *train, "--problem=usr_copy", "--hparams_set=wrong_name")
@@ -196,10 +220,11 @@ class NoProblem:
 """
 
 
-def test_missing_folders_and_files_are_told_before_the_work(usr, tmp_path):
+def test_missing_folders_and_files_are_named_before_the_work(usr, tmp_path):
     evaluate = ["eval", *usr, "--problem=usr_copy"]
     decode = ["decoder", *usr, "--problem=usr_copy"]
     fails(1, "none'; t2t-datagen makes it", *evaluate, f"--data_dir={tmp_path}/none")
+    fails(1, "no folder '~nobody-of-that-name/x'", *evaluate, "--data_dir=~nobody-of-that-name/x")
     fails(1, "none'; t2t-trainer makes it", *evaluate, f"--output_dir={tmp_path}/none")
     fails(1, "--json_out: cannot write", *evaluate, f"--json_out={tmp_path}/none/x.json")
     fails(1, f"--json_out: cannot write '{tmp_path}': a folder", *evaluate, f"--json_out={tmp_path}")
@@ -210,7 +235,7 @@ def test_missing_folders_and_files_are_told_before_the_work(usr, tmp_path):
     fails(1, "--t2t_usr_dir: no folder 'none'", *evaluate, "--t2t_usr_dir=none")
 
 
-def test_the_decoder_wants_one_way_of_decoding(usr):
+def test_the_decoder_wants_exactly_one_mode(usr):
     decode = ["decoder", *usr]
     fails(2, "give one of --decode_from_file", *decode, "--problem=usr_copy")
     fails(2, "give one of --decode_from_file", *decode, "--problem=usr_copy", "--decode_interactive", "--show=1")
@@ -229,7 +254,7 @@ def test_a_broken_module_of_the_users_shows_its_own_error(usr, tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch, tmp_path):
-    """Stands in for the training loop, and keeps what the command calls it with."""
+    """Replaces the training loop, and records the calls: [(function, keyword arguments)]."""
     from t2t_lite import registry
     from t2t_lite.problems import Problem, Text
     from t2t_lite.training.train import Plan

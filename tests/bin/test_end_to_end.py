@@ -1,4 +1,4 @@
-"""A whole small session through the commands' entry points: what a user is promised of it."""
+"""A small session through the commands: train, resume, evaluate, decode."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def problems(session_problems):
 
 @pytest.fixture(scope="module")
 def call(session_data):
-    """Calls a command's main with the flags that all need; it must succeed."""
+    """Calls a command's main with the shared flags; it must succeed."""
 
     def call(command, output_dir, *flags):
         shared = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={output_dir}"]
@@ -57,7 +57,7 @@ def run_dir(call, tmp_path_factory):
 
 
 def checkpoint(folder, step):
-    """{name: value} of all that a checkpoint holds."""
+    """{name: value} of all tensors in a checkpoint."""
     reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
@@ -72,7 +72,7 @@ def learned(call, tmp_path_factory):
 
 
 class TestRunFolder:
-    def test_keeps_the_hparams_and_a_gin_file_that_brings_them_about(self, run_dir, monkeypatch, tmp_path):
+    def test_keeps_the_hparams_and_a_gin_file_that_sets_them(self, run_dir, monkeypatch, tmp_path):
         hparams = HParams.load(run_dir / "hparams.json")
         assert (hparams.hidden_size, hparams.seed) == (32, 2)
         seen = []
@@ -82,7 +82,7 @@ class TestRunFolder:
         assert trainer.main([f"--t2t_usr_dir={USR_DIR}", *flags, gin_file]) == 0
         assert seen == [hparams]
 
-    def test_says_what_was_trained(self, run_dir):
+    def test_describes_model_problems_and_vocabularies(self, run_dir):
         stored = json.loads((run_dir / "run.json").read_text())
         assert stored["model"] == "multi_model"
         assert list(stored["problems"]) == NAMES
@@ -109,11 +109,11 @@ class TestRunFolder:
         for variable in fresh.trainable_variables:
             value = variable.numpy()
             assert np.isfinite(value).all(), variable.path
-            # Of a language net's embeddings only the pieces that were seen have moved, of the experts those chosen.
+            # Not every row: only the embeddings of pieces seen and the experts chosen have moved.
             assert (value != started[variable.path]).any(), f"{variable.path} is what it was"
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(run_dir, call, tmp_path, capsys):
+def test_a_resumed_run_equals_one_never_stopped(run_dir, call, tmp_path, capsys):
     stopped = tmp_path / "run"
     shutil.copytree(run_dir, stopped)
     for path in (stopped / "checkpoints").glob("ckpt-6.*"):
@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(run_dir, call, tmp_path,
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_a_finished_run_is_told_to_be_one(run_dir, call, capsys):
+def test_a_finished_run_is_left_unchanged(run_dir, call, capsys):
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
     before = {path: path.read_bytes() for path in (run_dir / "checkpoints").iterdir()}
     call(trainer, run_dir, *flags)
@@ -136,7 +136,7 @@ def test_a_finished_run_is_told_to_be_one(run_dir, call, capsys):
     assert {path: path.read_bytes() for path in (run_dir / "checkpoints").iterdir()} == before
 
 
-def test_evaluations_of_training_have_decoded_figures_where_asked_for(run_dir):
+def test_eval_decoded_adds_metrics_of_decoded_answers(run_dir):
     lines = [json.loads(line) for line in (run_dir / "scalars.jsonl").read_text().splitlines()]
     found = [line for line in lines if line["split"] == "dev" and line["problem"] == "session_reverse"]
     assert [line["step"] for line in found] == [3, 6]
@@ -165,9 +165,7 @@ def test_scores_as_json_and_as_a_table(run_dir, call, tmp_path, capsys):
         assert re.search(rf"^{name} +20 +\d+\.\d{{3}} ", shown, re.MULTILINE)
 
 
-def test_answers_are_scored_against_whole_targets_even_where_these_are_cut(
-    run_dir, session_data, problems, monkeypatch
-):
+def test_answers_are_scored_against_uncut_targets(run_dir, session_data, problems, monkeypatch):
     run = Run.open(run_dir)
     datasets = run.open_datasets(session_data, ["session_reverse"])
     problem = datasets["session_reverse"].problem
@@ -180,8 +178,8 @@ def test_answers_are_scored_against_whole_targets_even_where_these_are_cut(
     (figures,) = evaluate(model, datasets, run.hparams, decoder=GreedyDecoder(model)).values()
     assert sorted(seen) == sorted(example["targets"] for example in problem.examples("dev", None))
     assert figures["too_long"] == 20
-    told = format_report({"step": 1, "problems": {"session_reverse": figures}})
-    assert "session_reverse: 20 examples of the split are longer than the maximum and cut" in told
+    report = format_report({"step": 1, "problems": {"session_reverse": figures}})
+    assert "session_reverse: 20 examples of the split are longer than the maximum and cut" in report
 
 
 class TestDecoder:
@@ -202,7 +200,7 @@ class TestDecoder:
         assert lines[0] == lines[3]
         assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out"]
 
-    def test_answers_what_is_typed_and_passes_over_what_it_cannot_read(
+    def test_interactive_answers_go_on_after_an_unreadable_input(
         self, run_dir, call, problems, tmp_path, monkeypatch, capsys
     ):
         write_wav(tmp_path / "a.wav", problems.tones(["low", "high"]))
@@ -211,11 +209,11 @@ class TestDecoder:
         typed = [f"{tmp_path}/a.wav", "", f"{tmp_path}/none.wav", f"{tmp_path}/fast.wav", f"{tmp_path}/a.wav"]
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(typed)))
         call(decoder, run_dir, "--problem=session_tones", "--decode_interactive", "--decode_hparams=max_length=3")
-        told = capsys.readouterr()
-        answers = told.out.splitlines()
+        captured = capsys.readouterr()
+        answers = captured.out.splitlines()
         assert len(answers) == 3 and answers[0] == answers[2]
-        errors = [line for line in told.err.splitlines() if line.startswith("error: ")]
-        notes = [line for line in told.err.splitlines() if line not in errors]
+        errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+        notes = [line for line in captured.err.splitlines() if line not in errors]
         assert len(errors) == 1 and "none.wav: cannot be read" in errors[0]
         assert notes == ["note: reached the length limit"] * 3
 
@@ -269,7 +267,7 @@ class TestDecoder:
 
 
 class TestLearning:
-    """A problem alone, learned: whatever breaks the model, the gradient or the search shows here."""
+    """A run that learns a problem: fails if the model, the gradient or the search is broken."""
 
     def test_reversal_is_learned_and_decoded_in_order(self, learned, call, tmp_path, capsys):
         inputs = ["a b c", "d", "c a d", "", "b b a", "a b c", "d c a"]
@@ -284,7 +282,7 @@ class TestLearning:
         assert answers[0] == answers[5] and answers[3] == ""
         assert f"7 lines written to {tmp_path}/out; 1 empty (line 4)" in capsys.readouterr().out
 
-    def test_its_scores_say_so(self, learned, call, tmp_path):
+    def test_its_scores_are_high(self, learned, call, tmp_path):
         call(evaluator, learned, "--problem=session_reverse", f"--json_out={tmp_path}/scores.json")
         (figures,) = json.loads((tmp_path / "scores.json").read_text())["problems"].values()
         assert figures["accuracy"] >= 0.9
@@ -292,8 +290,8 @@ class TestLearning:
         assert figures["wer"] <= 0.25
 
 
-def test_a_command_of_its_own_says_nothing_but_its_own(run_dir, session_data, tmp_path, problems):
-    """A real process: no line of TensorFlow's on standard error, answers alone on standard output."""
+def test_a_process_prints_nothing_of_tensorflow(run_dir, session_data, tmp_path, problems):
+    """Standard error has no line of TensorFlow, standard output has answers alone."""
     PilImage.fromarray(problems.picture("red")).save(tmp_path / "red.png")
     flags = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={run_dir}"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}

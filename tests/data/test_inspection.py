@@ -1,4 +1,4 @@
-"""t2t-inspect: what it says of small data, and what it draws."""
+"""t2t-inspect: the report and the drawings of small data."""
 
 import re
 import subprocess
@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from t2t_lite import registry
 from t2t_lite.bin import inspect
+from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.inspection import Inspection
 from t2t_lite.data.records import parse, serialize
 from t2t_lite.datagen.generate import generate
 from t2t_lite.errors import UserError
 from t2t_lite.media.drawing import contact_sheet, spectrogram
+from t2t_lite.problems import Label, Problem, Text
 
 USR_DIR = conftest.USR
 NAMES = ["tiny_reverse", "tiny_pictures", "tiny_sounds"]
@@ -32,7 +35,7 @@ def data_dir(tmp_path_factory):
     return folder
 
 
-def test_the_command_draws_and_needs_no_tensorflow(data_dir, tmp_path):
+def test_the_command_draws_without_tensorflow(data_dir, tmp_path):
     flags = [f"--problem={','.join(NAMES)}", f"--data_dir={data_dir}", f"--t2t_usr_dir={USR_DIR}"]
     flags += [f"--out_dir={tmp_path}/drawn", "--split=dev", "--examples=1"]
     code = (
@@ -73,6 +76,31 @@ def test_classes_and_sounds(data_dir):
     assert re.search(r"^  inputs  \(sound, 0\.\d\d s\)\n  targets yes$", said, re.MULTILINE)
 
 
+def test_control_characters_are_escaped(tmp_path, capsys):
+    class Escapes(Problem):
+        inputs = Text(vocab_size=300)
+        targets = Label()
+
+        def examples(self, split, raw_dir):
+            return [{"inputs": "\x1b[31mred\x07\n\u202ehouse 👩‍🚀\x9b", "targets": "\x1b]0;title\x07\r"}] * 20
+
+    with registry.problems.temporary():
+        registry.problems.register(Escapes)
+        generate(["escapes"], tmp_path, tmp_path, num_workers=1)
+        flags = ["--problem=escapes", f"--data_dir={tmp_path}", f"--out_dir={tmp_path}/drawn"]
+        assert inspect.main(flags) == 0
+    report = capsys.readouterr().out
+    assert not set("\x1b\x07\r\x9b\u202e") & set(report)
+    assert r"  inputs  \x1b[31mred\x07\n\u202ehouse 👩‍🚀\x9b" in report
+    assert r"  targets \x1b]0;title\x07\r" in report
+    assert report.count(r"\x1b]0;title\x07\r  ####") == 1
+
+
+@pytest.mark.parametrize("text", ["plain", "Häuser 日本 👩‍🚀\xa0\u200d", ""])
+def test_other_characters_stay(text):
+    assert escape_controls(text) == text
+
+
 def test_wrong_names(data_dir):
     with pytest.raises(UserError, match="no split 'test'; it has train, dev"):
         Inspection(data_dir, "tiny_sounds", "test")
@@ -81,17 +109,17 @@ def test_wrong_names(data_dir):
     assert inspect.main([]) == 2
 
 
-def test_a_contact_sheet_shows_each_picture_in_its_colours_and_aspect():
+def test_a_contact_sheet_keeps_colours_and_aspect():
     colours = ["red", "lime", "blue"]
     pictures = [(PilImage.new("RGB", (200, 100), colour), f"{colour} 日本 " * 9) for colour in colours]
     sheet = np.asarray(contact_sheet([*pictures, (PilImage.new("RGBA", (9, 9)), "")]))
     for colour in colours:
         rgb = PilImage.new("RGB", (1, 1), colour).getpixel((0, 0))
         assert (sheet == rgb).all(-1).sum() == 128 * 64
-    assert (sheet == 0).all(-1).sum() > 128 * 128  # the transparent one, and labels
+    assert (sheet == 0).all(-1).sum() > 128 * 128  # the transparent picture, and labels
 
 
-def test_a_spectrogram_shows_where_a_tone_is():
+def test_a_spectrogram_shows_time_and_frequency_of_a_tone():
     time = np.arange(8000) / 8000
     tone = np.sin(2 * np.pi * np.where(time < 0.5, 500, 3000) * time)
     picture = np.asarray(spectrogram(tone, 8000, "")).astype(int).sum(-1)[15:]
@@ -99,9 +127,9 @@ def test_a_spectrogram_shows_where_a_tone_is():
     for column, frequency in ((50, 500), (150, 3000)):
         row = int(picture[:, column].argmax())
         assert abs((1 - row / height) * 4000 - frequency) < 60
-    assert (picture[:, width + 1 :] == 3 * 255).all()  # nothing behind the end
+    assert (picture[:, width + 1 :] == 3 * 255).all()  # white after the end
 
 
-def test_what_is_serialized_is_parsed():
+def test_parse_inverts_serialize():
     values = {"inputs": [0, 1, 127, 128, 300, 70_000, 2**40], "targets": b"\0\xff" * 400, "none": [], "empty": b""}
     assert parse(serialize(values)) == values

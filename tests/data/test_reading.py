@@ -1,6 +1,7 @@
-"""Datagen and reading: what is stored comes back, whole, in order, in batches of the size asked for."""
+"""Reading records as batches: round trips from datagen, bucketing, padding, order, resuming, damaged files."""
 
 import dataclasses
+import io
 import random
 import subprocess
 import sys
@@ -10,16 +11,18 @@ import conftest
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image as PilImage
 
 from t2t_lite import registry
 from t2t_lite.data.encoding import pcm16
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import read_records
+from t2t_lite.data.verify import verify
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
-from t2t_lite.problems import Label, Problem, Text
+from t2t_lite.problems import Image, Label, Problem, Text
 from t2t_lite.problems.problem import get_problem
 
 USR_DIR = conftest.USR
@@ -65,7 +68,7 @@ def in_order(batches, key):
 
 
 class TestVocabulary:
-    def test_gives_back_any_text(self):
+    def test_round_trip(self):
         vocabulary = Vocabulary.train(["the red house", "das rote Haus", "123 \u2581 45"] * 20, 400)
         rng = random.Random(0)
         alphabet = " ab\n\t\r\0\u2581\U0010ffff01<>/s日🙂\u3000\u2028\ufeffé\u0301\ufffdthe"
@@ -86,7 +89,7 @@ class TestVocabulary:
         assert Vocabulary.train(texts, 400).checksum == Vocabulary.train(iter(texts), 400).checksum
         assert Vocabulary.train(texts, 400).checksum != Vocabulary.train([*texts[:-1], "seven"], 400).checksum
 
-    def test_size_is_kept_to(self):
+    def test_size_is_a_limit(self):
         assert Vocabulary.train([" ".join(str(n * n) + chr(97 + n % 26) for n in range(999))] * 3, 300).size <= 300
         with pytest.raises(UserError, match="vocab_size=200 is too small"):
             Vocabulary.train(["red house"], 200)
@@ -94,7 +97,7 @@ class TestVocabulary:
             Vocabulary.train([], 300)
 
 
-def test_datagen_needs_no_tensorflow_in_its_workers():
+def test_datagen_workers_do_not_import_tensorflow():
     code = "import sys, t2t_lite.datagen.generate, t2t_lite.problems; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -114,13 +117,13 @@ class TestGenerate:
         assert sum(split.positions.values()) + split.too_long == 400
         assert split.too_long > 0
 
-    def test_what_is_whole_is_passed_over(self, data_dir, capsys):
+    def test_complete_problems_are_skipped(self, data_dir, capsys):
         before = {path: path.stat().st_mtime_ns for path in data_dir.iterdir()}
         generate(NAMES, data_dir, "no such folder", num_workers=1)
         assert {path: path.stat().st_mtime_ns for path in data_dir.iterdir()} == before
         assert "tiny_reverse: already generated" in capsys.readouterr().err
 
-    def test_a_lost_shard_or_another_declaration_generates_again(self, tmp_path, monkeypatch, capsys):
+    def test_a_missing_shard_or_a_changed_declaration_generates_again(self, tmp_path, monkeypatch, capsys):
         generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
         before = files_of(tmp_path)
         (tmp_path / "tiny_sounds-train-00003-of-00010").unlink()
@@ -132,16 +135,16 @@ class TestGenerate:
         assert Dataset.open(tmp_path, "tiny_sounds").manifest.declaration["version"] == "2"
         assert "00003-of-00010: missing" in capsys.readouterr().err
 
-    def test_vocabulary_is_shared_and_stays(self, data_dir, tmp_path):
+    def test_vocabulary_is_shared_and_never_changed(self, data_dir, tmp_path):
         generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
-        lock_folder = vocabulary_path(tmp_path, "tiny").read_bytes()
-        assert lock_folder != vocabulary_path(data_dir, "tiny").read_bytes()  # which was built from two problems
+        model = vocabulary_path(tmp_path, "tiny").read_bytes()
+        assert model != vocabulary_path(data_dir, "tiny").read_bytes()  # built from two problems
         generate(["tiny_pictures"], tmp_path, tmp_path, num_workers=1)
-        assert vocabulary_path(tmp_path, "tiny").read_bytes() == lock_folder
+        assert vocabulary_path(tmp_path, "tiny").read_bytes() == model
         both = [Dataset.open(tmp_path, name).vocabularies["tiny"].checksum for name in NAMES[:2]]
         assert both[0] == both[1]
 
-    def test_vocabulary_is_built_from_an_even_sample(self, tmp_path, monkeypatch):
+    def test_vocabulary_is_built_from_a_uniform_sample(self, tmp_path, monkeypatch):
         seen = []
 
         def train(texts, size, symbols):
@@ -157,8 +160,8 @@ class TestGenerate:
         assert 14_000 < sum(len(text) + 100 for text in seen[0]) <= 20_000
         assert len(seen[0]) < 150  # of 800
         problem = get_problem("tiny_reverse")
-        place = {example["inputs"]: n for n, example in enumerate(problem.examples("train", tmp_path))}
-        assert 100 < np.mean([place[text] for text in seen[0][::2]]) < 300  # of 400
+        index = {example["inputs"]: n for n, example in enumerate(problem.examples("train", tmp_path))}
+        assert 100 < np.mean([index[text] for text in seen[0][::2]]) < 300  # of 400
 
     def test_sizes_of_one_vocabulary_must_agree(self, tmp_path, monkeypatch):
         monkeypatch.setattr(registry.problems.get("tiny_pictures"), "targets", Text(vocab="tiny", vocab_size=300))
@@ -172,7 +175,7 @@ class TestGenerate:
             generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-    def test_interruption_leaves_nothing_that_looks_whole(self, tmp_path, error):
+    def test_interruption_leaves_no_manifest(self, tmp_path, error):
         @registry.problems.register(name=f"interrupted_{error.__name__}")
         class Interrupted(Problem):
             inputs, targets = Text(vocab="tiny"), Label(("a",))
@@ -190,11 +193,11 @@ class TestGenerate:
         with pytest.raises(UserError, match=f"run t2t-datagen --problem={name} --data_dir={tmp_path}"):
             Dataset.open(tmp_path, name)
 
-    def test_a_worker_that_dies_is_an_error_and_no_hang(self, tmp_path):
+    def test_a_worker_that_dies_is_an_error(self, tmp_path):
         with pytest.raises(UserError, match="a worker process died"):
             generate(["tiny_deadly"], tmp_path, tmp_path, num_workers=2, usr_dirs=[USR_DIR])
 
-    def test_an_error_in_a_worker_arrives(self, tmp_path):
+    def test_an_error_in_a_worker_is_raised(self, tmp_path):
         with pytest.raises(UserError, match="unknown problem 'tiny_reverse'"):
             generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=2)  # without usr_dirs
 
@@ -284,7 +287,7 @@ class TestRoundTrip:
 
 
 class TestBatches:
-    def test_are_bucketed_and_padded(self, data_dir):
+    def test_bucketing_and_padding(self, data_dir):
         batches = read(Dataset.open(data_dir, "tiny_reverse"), "dev", shuffle=False)
         assert [b["index"].tolist() for b in batches] == [
             b["index"].tolist() for b in read(Dataset.open(data_dir, "tiny_reverse"), "dev", shuffle=False)
@@ -301,13 +304,13 @@ class TestBatches:
         assert len({len(b["index"]) for b in batches}) > 2
         assert len({b["inputs"].shape[1] for b in batches}) > 2
 
-    def test_one_long_example_makes_a_batch_however_few_tokens_are_allowed(self, data_dir):
+    def test_an_example_longer_than_batch_tokens_makes_a_batch(self, data_dir):
         batches = read(Dataset.open(data_dir, "tiny_reverse"), "dev", HPARAMS.replace(batch_tokens=3))
         assert {len(b["index"]) for b in batches} == {1}
         assert len(batches) == 90
 
     @pytest.mark.parametrize("cached", [True, False])
-    def test_each_epoch_of_training_has_every_example_that_fits_once(self, data_dir, monkeypatch, cached):
+    def test_an_epoch_of_training_has_every_example_that_fits_once(self, data_dir, monkeypatch, cached):
         dataset = Dataset.open(data_dir, "tiny_reverse")
         stored = dataset.split("train")
         if not cached:
@@ -329,7 +332,7 @@ class TestBatches:
         assert epochs[0] != epochs[1]
 
     @pytest.mark.parametrize("cached", [True, False])
-    def test_seed_alone_draws_the_order_and_skip_is_exact(self, data_dir, monkeypatch, cached):
+    def test_order_depends_on_the_seed_only_and_skip_is_exact(self, data_dir, monkeypatch, cached):
         dataset = Dataset.open(data_dir, "tiny_reverse")
         if not cached:
             monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
@@ -352,7 +355,7 @@ class TestBatches:
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("cached", [True, False])
-    def test_the_number_of_threads_changes_nothing(self, data_dir, monkeypatch, name, cached):
+    def test_batches_do_not_depend_on_the_number_of_threads(self, data_dir, monkeypatch, name, cached):
         dataset = Dataset.open(data_dir, name)
         if not cached:
             monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
@@ -369,7 +372,7 @@ class TestBatches:
                     np.testing.assert_array_equal(batch[key], value)
 
     @pytest.mark.parametrize("name", ["tiny_pictures", "tiny_reverse"])
-    def test_a_global_seed_changes_nothing(self, data_dir, name):
+    def test_batches_do_not_depend_on_the_global_seed(self, data_dir, name):
         dataset, found = Dataset.open(data_dir, name), []
         try:
             for seed in (None, 0, 7):
@@ -381,10 +384,10 @@ class TestBatches:
         assert found[0] == found[1] == found[2]
 
     def test_skipping_decodes_no_pictures(self, data_dir, monkeypatch):
-        """So that a run resumes at any batch in the time that it takes to read records."""
+        """So resuming takes only the time to read records."""
         decoded = []
 
-        def decode(pictures, rows, columns, draw):
+        def decode(pictures, rows, columns, crop_seed):
             count = tf.py_function(lambda: decoded.append(1) or 0, [], tf.int32)
             with tf.control_dependencies([count]):
                 return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
@@ -397,12 +400,12 @@ class TestBatches:
             pass
         assert 1 <= len(decoded) <= 6  # of 29; some are read ahead
 
-    def test_left_out_examples_are_counted(self, data_dir, caplog):
+    def test_too_long_examples_are_logged(self, data_dir, caplog):
         dataset = Dataset.open(data_dir, "tiny_reverse")
         dataset.batches("train", HPARAMS, shuffle=True, repeat=True)
         assert f"{dataset.split('train').too_long} of 400 examples are longer" in caplog.text
 
-    def test_training_on_nothing_but_too_long_examples(self, data_dir):
+    def test_training_on_too_long_examples_only_is_an_error(self, data_dir):
         dataset = Dataset.open(data_dir, "tiny_reverse")
         dataset.manifest.splits["train"] = dataclasses.replace(dataset.split("train"), positions={})
         with pytest.raises(UserError, match="longer than the maximum"):
@@ -412,17 +415,17 @@ class TestBatches:
 class TestPadding:
     @staticmethod
     def translation(folder, pairs):
-        """Pairs of lines whose lengths are spread and related as those of sentences and their translations are."""
-        draw = random.Random(0)
+        """Writes pairs of lines with lengths distributed like those of sentences and their translations."""
+        rng = random.Random(0)
         folder.mkdir()
         for split, number in (("train", pairs), ("dev", 5)):
-            lengths = [max(2, round(draw.lognormvariate(2.6, 0.5))) for _ in range(number)]
-            others = [max(1, round(length * draw.gauss(1.05, 0.15))) for length in lengths]
+            lengths = [max(2, round(rng.lognormvariate(2.6, 0.5))) for _ in range(number)]
+            others = [max(1, round(length * rng.gauss(1.05, 0.15))) for length in lengths]
             for language, words in (("aa", lengths), ("bb", others)):
-                lines = (" ".join(draw.choices("abcdefgh", k=length)) for length in words)
+                lines = (" ".join(rng.choices("abcdefgh", k=length)) for length in words)
                 (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
 
-    def test_is_a_tenth_at_most_on_translation(self, tmp_path):
+    def test_at_most_a_tenth_on_translation(self, tmp_path):
         self.translation(tmp_path / "raw", 6000)
         generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
         dataset = Dataset.open(tmp_path / "data", "translate_files.raw")
@@ -433,7 +436,7 @@ class TestPadding:
             assert padding < 0.1
         assert np.mean([len(batch["index"]) for batch in batches]) > 35
 
-    def test_small_splits_are_not_cut_into_small_batches(self, tmp_path):
+    def test_small_splits_do_not_have_many_small_batches(self, tmp_path):
         self.translation(tmp_path / "raw", 300)
         generate(["translate_files.raw"], tmp_path / "data", tmp_path, num_workers=1)
         hparams = HParams(batch_tokens=1024, batch_max_examples=64)
@@ -470,17 +473,57 @@ class TestDamage:
         with pytest.raises(UserError, match="not a manifest"):
             Dataset.open(copy, "tiny_sounds")
 
-    def test_damaged_record_names_its_file_and_its_place(self, copy):
+    def test_a_damaged_record_is_named_with_file_and_offset(self, copy):
         shard = copy / "tiny_reverse-train-00004-of-00010"
         records = list(read_records(shard))
         content = bytearray(shard.read_bytes())
         content[len(content) // 2] ^= 255
         shard.write_bytes(content)
-        places = [16 * n + sum(map(len, records[:n])) for n in range(len(records))]
-        number = max(n for n, place in enumerate(places) if place <= len(content) // 2)
-        told = f"{shard.name}: damaged in record {number}, which begins at byte {places[number]}: .*run t2t-datagen"
-        with pytest.raises(UserError, match=told):
+        offsets = [16 * n + sum(map(len, records[:n])) for n in range(len(records))]
+        number = max(n for n, offset in enumerate(offsets) if offset <= len(content) // 2)
+        message = f"{shard.name}: damaged in record {number}, which begins at byte {offsets[number]}: .*run t2t-datagen"
+        with pytest.raises(UserError, match=message):
             read(Dataset.open(copy, "tiny_reverse"), "train")
+
+    @pytest.mark.parametrize("split", ["train", "dev"])
+    def test_a_stored_picture_that_cannot_be_decoded_is_named(self, tmp_path, monkeypatch, split):
+        """Data of an older version may hold a PNG that Pillow opened and TensorFlow does not."""
+
+        def image_bytes(value, cover):
+            content = io.BytesIO()
+            PilImage.fromarray(value).save(content, "PNG")
+            return content.getvalue()[: 40 if value[0, 0, 0] == 255 else None]
+
+        class Pictures(Problem):
+            inputs, targets = Image(4, 4), Label(("a",))
+            shards = 2
+
+            def examples(self, name, raw_dir):
+                for n in range(30):
+                    colour = 255 if (name, n) == (split, 13) else 0
+                    yield {"inputs": np.full((4, 4, 3), colour, np.uint8), "targets": "a"}
+
+        monkeypatch.setattr("t2t_lite.data.encoding.image_bytes", image_bytes)
+        with registry.problems.temporary():
+            registry.problems.register(Pictures)
+            generate(["pictures"], tmp_path, tmp_path, num_workers=1)
+            dataset = Dataset.open(tmp_path, "pictures")
+            place = r"record 6 of .*train-00001-of-00002" if split == "train" else r"record 13 of .*dev-00000-of-00001"
+            message = rf"problem 'pictures', split '{split}', stored example 13 \({place}\): TensorFlow cannot decode"
+            with pytest.raises(UserError, match=message + ".*: delete .*pictures.manifest.json and run t2t-datagen"):
+                read(dataset, split)
+            assert read(dataset, "dev" if split == "train" else "train")
+            with pytest.raises(
+                UserError, match=rf"{place.split(' of ')[1]}: record {place.split()[1]}, inputs: .*not a"
+            ):
+                verify(tmp_path)
+
+    def test_other_errors_are_raised_as_they_are(self, data_dir):
+        with (
+            pytest.raises(tf.errors.InvalidArgumentError, match="of the model"),
+            Dataset.open(data_dir, "tiny_pictures").reading(),
+        ):
+            raise tf.errors.InvalidArgumentError(None, None, "of the model")
 
     def test_unknown_split(self, data_dir):
         with pytest.raises(UserError, match="no split 'test'; it has train, dev"):

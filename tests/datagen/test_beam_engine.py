@@ -1,4 +1,4 @@
-"""Generation by Apache Beam gives the same files as worker processes."""
+"""Generation with Apache Beam writes the same files as worker processes."""
 
 import sys
 
@@ -10,7 +10,7 @@ from t2t_lite.data.verify import verify
 from t2t_lite.datagen.generate import generate
 from t2t_lite.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are its own
+pytestmark = pytest.mark.filterwarnings("default")  # Beam raises warnings of its own
 USR_DIR = conftest.USR
 
 
@@ -21,7 +21,7 @@ def problems(tiny_problems):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """1,050 pairs, some of them broken or empty, among them the first of a chunk."""
+    """1,050 pairs, some of them broken or empty, including the first of a chunk."""
     raw = tmp_path / "raw"
     raw.mkdir()
     for split, number in (("train", 1050), ("dev", 20)):
@@ -49,7 +49,7 @@ def files_of(folder):
         ),
     ],
 )
-def test_files_are_those_of_worker_processes(tmp_path, pairs, options):
+def test_files_equal_those_of_worker_processes(tmp_path, pairs, options):
     names = ["tiny_pictures", "tiny_reverse", "tiny_sounds", "translate_files"]
     generate(names, tmp_path / "local", pairs, num_workers=1, max_bad=0.01)
     flags = [f"--problem={','.join(names)}", f"--tmp_dir={pairs}", "--max_bad=1%", f"--t2t_usr_dir={USR_DIR}"]
@@ -62,13 +62,13 @@ def test_files_are_those_of_worker_processes(tmp_path, pairs, options):
     assert len(verify(tmp_path / "beam")) == 4
 
 
-def test_broken_examples_stop_it(tmp_path, pairs):
+def test_too_many_broken_examples_stop_generation(tmp_path, pairs):
     with pytest.raises(UserError, match=r"train.de:66: not UTF-8 .*\(3 of 1,049 examples of split 'train' are broken"):
         generate(["translate_files"], tmp_path / "data", pairs, beam_options=[])
     assert list(files_of(tmp_path / "data")) == ["translate_files.broken.tsv"]
 
 
-def test_a_mistake_is_one_line(tmp_path, pairs, capsys, tiny_problems, monkeypatch):
+def test_an_error_in_a_worker_is_one_line(tmp_path, pairs, capsys, tiny_problems, monkeypatch):
     def examples(self, split, raw_dir):
         yield {"inputs": "a", "targets": "b"}
         raise UserError("raw/x: cannot be read")
@@ -81,10 +81,10 @@ def test_a_mistake_is_one_line(tmp_path, pairs, capsys, tiny_problems, monkeypat
     assert progress == ["tiny_reverse, train: first pass, with Beam"]
 
 
-def test_where_beam_is_not_installed_it_is_said_how(tmp_path, pairs, monkeypatch, capsys):
+def test_without_beam_the_error_says_how_to_install_it(tmp_path, pairs, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "t2t_lite.datagen.beam_engine", raising=False)
     flags = ["--problem=translate_files", f"--tmp_dir={pairs}", f"--data_dir={tmp_path}/data"]
     assert datagen.main([*flags, "--beam_options=--runner=DirectRunner"]) == 1
-    told = capsys.readouterr().err
-    assert "--beam_options: Apache Beam cannot be imported" in told and 'pip install "t2t_lite[beam]"' in told
+    error = capsys.readouterr().err
+    assert "--beam_options: Apache Beam cannot be imported" in error and 'pip install "t2t_lite[beam]"' in error

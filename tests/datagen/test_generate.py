@@ -1,4 +1,4 @@
-"""Generation that is killed, that meets broken examples, a full disk or a damaged folder."""
+"""Datagen: resuming after a kill, the error budget, odd examples, --verify, disk space, sampling, record files."""
 
 import json
 import os
@@ -8,24 +8,28 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import conftest
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
 from t2t_lite import registry
-from t2t_lite.bin import datagen
-from t2t_lite.data.manifest import Manifest
+from t2t_lite.bin import datagen, inspect
+from t2t_lite.data import encoding
+from t2t_lite.data.manifest import Manifest, Shard
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import DamageError, frame_record, read_records
 from t2t_lite.datagen import disk, encode_examples
 from t2t_lite.datagen.generate import generate
 from t2t_lite.datagen.reservoir_sample import ReservoirSample
-from t2t_lite.datagen.shard_store import number_of_shards
+from t2t_lite.datagen.shard_store import SplitProgress, number_of_shards
 from t2t_lite.datagen.split_stats import SplitStats
+from t2t_lite.datagen.worker_pool import WorkerPool
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
-from t2t_lite.problems import Label, Problem, Text
+from t2t_lite.problems import Audio, Label, Problem, Text
 
 USR_DIR = conftest.USR
 
@@ -36,33 +40,33 @@ def problems(tiny_problems):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The data of two problems, generated at one go."""
-    folder = tmp_path_factory.mktemp("whole")
+def complete(tmp_path_factory):
+    """The data of two problems, generated without interruption."""
+    folder = tmp_path_factory.mktemp("complete")
     generate(["tiny_reverse", "tiny_sounds"], folder, "no raw files", num_workers=1)
     return folder
 
 
 @pytest.fixture
-def copy(whole, tmp_path):
-    """A copy of them, to be damaged."""
-    return shutil.copytree(whole, tmp_path / "copy")
+def copy(complete, tmp_path):
+    """A copy of that data, for tests that damage it."""
+    return shutil.copytree(complete, tmp_path / "copy")
 
 
 def files_of(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-# Kills itself when it has called the disk so many times, again and again, until it comes through.
+# Starts generation again and again, killing it after a random number of disk calls, until it completes.
 KILLED = """
 import os, pathlib, random, signal, sys
 from t2t_lite import registry
 from t2t_lite.datagen import generate, shard_store
 registry.import_usr_dirs([sys.argv[1]])
 shard_store._FLUSH_SECONDS = 0
-draw, kills, status = random.Random(int(sys.argv[3])), 0, 1
+rng, kills, status = random.Random(int(sys.argv[3])), 0, 1
 while status:
-    calls = draw.randint(1, 150)
+    calls = rng.randint(1, 150)
     child = os.fork()
     if not child:
         def counted(call):
@@ -73,8 +77,8 @@ while status:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return call(*args, **kwargs)
             return wrapper
-        calls_to_the_disk = [(os, "fsync"), (os, "replace"), (os, "truncate")]
-        for owner, name in [*calls_to_the_disk, (pathlib.Path, "unlink"), (pathlib.Path, "open")]:
+        disk_calls = [(os, "fsync"), (os, "replace"), (os, "truncate")]
+        for owner, name in [*disk_calls, (pathlib.Path, "unlink"), (pathlib.Path, "open")]:
             setattr(owner, name, counted(getattr(owner, name)))
         generate.generate(["tiny_reverse", "tiny_sounds"], sys.argv[2], "no raw files", num_workers=1)
         os._exit(0)
@@ -89,37 +93,37 @@ print(kills)
 
 
 class TestKilled:
-    def test_at_any_call_to_the_disk(self, whole, tmp_path):
+    def test_resumes_after_a_kill_at_any_disk_call(self, complete, tmp_path):
         command = [sys.executable, "-c", KILLED, USR_DIR, str(tmp_path / "data"), "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert not done.returncode, done.stderr
         assert int(done.stdout) >= 5
         assert "resuming after" in done.stderr
-        assert files_of(tmp_path / "data") == files_of(whole)
+        assert files_of(tmp_path / "data") == files_of(complete)
 
-    def test_with_its_workers_at_any_moment(self, whole, tmp_path):
-        """And no worker outlives it."""
+    def test_resumes_after_a_kill_with_workers_at_any_time(self, complete, tmp_path):
+        """No worker outlives the main process."""
         (tmp_path / "usr").mkdir()
-        often = "from t2t_lite.datagen import shard_store\n\nshard_store._FLUSH_SECONDS = 0\n"
-        (tmp_path / "usr" / "often.py").write_text(often)
+        flush_often = "from t2t_lite.datagen import shard_store\n\nshard_store._FLUSH_SECONDS = 0\n"
+        (tmp_path / "usr" / "flush_often.py").write_text(flush_often)
         command = [sys.executable, "-m", "t2t_lite.bin.datagen", f"--t2t_usr_dir={USR_DIR},{tmp_path}/usr"]
         command += [f"--data_dir={tmp_path}/data", "--problem=tiny_reverse,tiny_sounds", "--num_workers=2"]
-        draw = random.Random(3)
+        rng = random.Random(3)
         for _ in range(3):
             process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
             for line in process.stderr:
                 if "first pass" in line:
                     break
-            time.sleep(draw.uniform(0, 1.0))
+            time.sleep(rng.uniform(0, 1.0))
             process.send_signal(signal.SIGKILL)
-            assert "Traceback" not in process.communicate(timeout=20)[1]  # which the workers' ends wait for, too
+            assert "Traceback" not in process.communicate(timeout=20)[1]  # returns once the workers have ended too
         assert subprocess.run(command, check=False).returncode == 0
         generated = files_of(tmp_path / "data")
         assert not [name for name in generated if "incomplete" in name]
-        for name, content in files_of(whole).items():
+        for name, content in files_of(complete).items():
             assert generated[name] == content, name
 
-    def test_only_what_is_missing_is_converted_again(self, tmp_path, monkeypatch, tiny_problems):
+    def test_resuming_converts_only_missing_examples(self, tmp_path, monkeypatch, tiny_problems):
         monkeypatch.setattr("t2t_lite.datagen.shard_store._FLUSH_SECONDS", 0)
         converted, fails_at = [], 280
 
@@ -137,15 +141,15 @@ class TestKilled:
                 generate(["interrupted"], tmp_path, tmp_path, num_workers=1)
             fails_at = 0
             generate(["interrupted"], tmp_path, tmp_path, num_workers=1)
-        # 32 for the look at the disk, 490 examples, and those of the part that was interrupted, and of the one before
-        # it if that was not stored yet.
+        # 32 to estimate the size, 490 examples, and again those of the interrupted part, and of the part before it if
+        # that was not flushed yet.
         assert 32 + 490 < len(converted) <= 32 + 490 + 2 * 32
         splits = [Manifest.load(tmp_path, name).splits for name in ("interrupted", "tiny_reverse")]
         for split in ("train", "dev"):
-            crcs = [[shard.crc32 for shard in found[split].shards] for found in splits]
+            crcs = [[shard.crc32 for shard in stored[split].shards] for stored in splits]
             assert crcs[0] == crcs[1]
 
-    def test_another_declaration_starts_anew(self, tmp_path, monkeypatch, tiny_problems):
+    def test_a_changed_declaration_restarts(self, tmp_path, monkeypatch, tiny_problems):
         monkeypatch.setattr("t2t_lite.datagen.shard_store._FLUSH_SECONDS", 0)
         examples = tiny_problems.TinySounds.examples
 
@@ -154,7 +158,7 @@ class TestKilled:
         def interrupted(self, split, raw_dir):
             if split == "dev":
                 dev.append(self)
-                if len(dev) > 1:  # at the first time there is a look whether there are any
+                if len(dev) > 1:  # the first call checks that the split is not empty
                     raise KeyboardInterrupt
             return examples(self, split, raw_dir)
 
@@ -168,7 +172,7 @@ class TestKilled:
         assert Dataset.open(tmp_path, "tiny_sounds").split("train").examples == 7
         assert not [name for name in files_of(tmp_path) if "incomplete" in name or "00010" in name]
 
-    def test_changed_files_of_the_user_start_anew(self, tmp_path, monkeypatch):
+    def test_changed_user_files_restart(self, tmp_path, monkeypatch):
         monkeypatch.setattr("t2t_lite.datagen.shard_store._FLUSH_SECONDS", 0)
         raw, lines = tmp_path / "raw", [f"the lazy dog jumped {number} times" for number in range(300)]
         raw.mkdir()
@@ -194,7 +198,7 @@ class TestKilled:
         generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
         assert Dataset.open(tmp_path / "data", "translate_files").split("train").examples == 290
 
-    def test_two_at_once_are_refused(self, tmp_path, tiny_problems):
+    def test_a_second_process_in_the_folder_is_refused(self, tmp_path, tiny_problems):
         with (
             disk.lock_folder(tmp_path),
             pytest.raises(UserError, match=f"another t2t-datagen is running in {tmp_path}"),
@@ -207,7 +211,7 @@ class TestKilled:
 class TestMaxBad:
     @pytest.fixture
     def translation(self, tmp_path):
-        """Writes 1,000 pairs of which some lines are no UTF-8."""
+        """Writes 1,000 pairs, some lines of which are not UTF-8."""
 
         def write(*bad):
             raw = tmp_path / "raw"
@@ -222,7 +226,7 @@ class TestMaxBad:
 
         return write
 
-    def test_a_few_are_left_out_and_named(self, tmp_path, translation, capsys):
+    def test_a_few_broken_examples_are_left_out_and_reported(self, tmp_path, translation, capsys):
         raw = translation(70)
         for workers in (1, 2):
             generate(["translate_files"], tmp_path / str(workers), raw, num_workers=workers)
@@ -240,12 +244,12 @@ class TestMaxBad:
         decode = dataset.vocabularies["subwords"].decode
         assert [decode(rows[i]) for i in range(999)] == [f"house {n % 37}" for n in range(1000) if n != 70]
 
-    def test_too_many_stop_it(self, tmp_path, translation):
+    def test_too_many_broken_examples_stop_generation(self, tmp_path, translation):
         raw = translation(70, 500)
-        told = (
+        message = (
             r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, --max_bad=0.1% allows fewer"
         )
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1)
         report = tmp_path / "data" / "translate_files.broken.tsv"
         assert list(files_of(tmp_path / "data")) == [report.name]
@@ -260,8 +264,8 @@ class TestMaxBad:
 
     @pytest.mark.parametrize("yielded", [False, True])
     @pytest.mark.parametrize("targets", [Text(vocab="new"), Label(), Label(classes=("a", "b"))])
-    def test_garbage_stops_it_early(self, tmp_path, targets, yielded):
-        """Whatever the first look is for."""
+    def test_only_broken_examples_stop_generation_early(self, tmp_path, targets, yielded):
+        """Whatever the first pass is for."""
         seen = []
 
         class Garbage(Problem):
@@ -284,7 +288,7 @@ class TestMaxBad:
                 generate(["garbage"], tmp_path, tmp_path, num_workers=1)
         assert len(seen) < 300
 
-    def test_splits_that_were_done_are_held_to_it_too(self, tmp_path, translation, monkeypatch):
+    def test_the_budget_applies_to_splits_done_before_an_interruption(self, tmp_path, translation, monkeypatch):
         raw = translation(*range(100, 200))
         encode = encode_examples.encode
 
@@ -309,48 +313,47 @@ class TestMaxBad:
 class TestOddExamples:
     @pytest.fixture
     def make(self, tmp_path):
-        """Generates a problem of some examples by some workers."""
+        """Generates a problem from values of its inputs."""
 
-        def make(examples, inputs, workers=1, **attributes):
-            given = examples
+        def make(values, inputs, **attributes):
 
             class Odd(Problem):
                 targets = Label(classes=("a", "b"))
 
                 def examples(self, split, raw_dir):
-                    for value in given:
+                    for value in values:
                         yield {"inputs": value, "targets": "a"}
 
             Odd.inputs = inputs
-            for name, value in attributes.items():
-                setattr(Odd, name, value)
+            for name, attribute in attributes.items():
+                setattr(Odd, name, attribute)
             with registry.problems.temporary():
                 registry.problems.register(Odd)
-                generate(["odd"], tmp_path, tmp_path, num_workers=workers, max_bad=0.3)
+                generate(["odd"], tmp_path, tmp_path, num_workers=1, max_bad=0.3)
                 return Dataset.open(tmp_path, "odd")
 
         return make
 
-    def test_half_of_a_surrogate_pair_is_left_out(self, make, tmp_path):
+    def test_a_lone_surrogate_is_a_broken_example(self, make, tmp_path):
         dataset = make(["one", "tw\ud83d", "three", lambda: "fo\udc00r", lambda: "five", "six", "seven"], Text())
         assert dataset.split("train").examples == 5
-        told = (tmp_path / "odd.broken.tsv").read_text().splitlines()[:2]
-        assert "character 3 of the text is half of a surrogate pair" in told[0] and "character 3" in told[1]
+        message = (tmp_path / "odd.broken.tsv").read_text().splitlines()[:2]
+        assert "character 3 of the text is half of a surrogate pair" in message[0] and "character 3" in message[1]
 
-    def test_a_text_may_be_made_late_and_counts_for_the_vocabulary(self, make):
+    def test_a_text_given_by_a_function_counts_for_the_vocabulary(self, make):
         dataset = make([lambda: "zebra zebra zebra"] * 40, Text())
         vocabulary = dataset.vocabularies["subwords"]
         assert len(vocabulary.encode("zebra")) == 1
 
-    def test_names_of_classes_must_be_text(self, make):
+    def test_class_names_must_be_text(self, make):
         with pytest.raises(UserError, match="inputs: class names must be text, not list"):
             make([["a"]], Label())
 
-    def test_names_of_splits_must_be_plain(self, make):
+    def test_split_names_must_be_plain(self, make):
         with pytest.raises(UserError, match="split 'dev-clean': a name may have letters, digits and _"):
             make(["a"], Label(), splits=("train", "dev-clean"))
 
-    def test_a_new_size_of_a_vocabulary_is_not_passed_over(self, make, tmp_path):
+    def test_a_changed_vocabulary_size_is_an_error(self, make, tmp_path):
         make(["some text"] * 9, Text(vocab_size=300))
         with pytest.raises(UserError, match=r"400 by 'odd', 300 by 'odd' \(stored .*delete .*vocab.subwords.model to"):
             make(["some text"] * 9, Text(vocab_size=400))
@@ -358,7 +361,98 @@ class TestOddExamples:
         make(["some text"] * 9, Text(vocab_size=400))
 
 
-def test_large_examples_make_shards_before_there_are_many_of_them():
+class TestOddNames:
+    """Folders whose names are patterns, look like flags, or are not UTF-8; and what cannot be written as JSON."""
+
+    @pytest.mark.parametrize(
+        "name", ["run[1]", "*?{a,b}", "-dash \"quote' $x", "Häuser 日本", b"not utf8 \xff", "a\x1bb\n"]
+    )
+    def test_folders(self, tmp_path, name, capsys):
+        folder = os.fsdecode(os.fsencode(tmp_path) + b"/" + (name if isinstance(name, bytes) else name.encode()))
+        raw, data = os.path.join(folder, "raw"), os.path.join(folder, "data")
+        os.makedirs(raw)
+        for split in ("train", "dev"):
+            for language in ("de", "en"):
+                lines = [b"house %d" % n for n in range(1000)]
+                if language == "de" and split == "train":
+                    lines[7] = b"\xff"
+                with open(os.path.join(raw, f"{split}.{language}"), "wb") as file:
+                    file.write(b"\n".join(lines))
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")
+        flags = ["--problem=translate_files", f"--data_dir={data}"]
+        assert datagen.main([*flags, f"--tmp_dir={raw}", "--num_workers=1"]) == 0
+        assert datagen.main([*flags, f"--tmp_dir={raw}", "--num_workers=1"]) == 0
+        assert datagen.main(["--verify", f"--data_dir={data}"]) == 0
+        assert inspect.main(flags) == 0
+        assert "examples" in capsys.readouterr().out
+        dataset = Dataset.open(data, "translate_files")
+        with dataset.reading():
+            batches = list(dataset.batches("train", HParams(batch_tokens=500), shuffle=True))
+        assert sum(len(batch["index"]) for batch in batches) == 999
+        content = (Path(data) / "translate_files.manifest.json").read_bytes().decode("utf8")
+        assert json.loads(content)["source"]["raw_dir"] == raw
+        report = (Path(data) / "translate_files.broken.tsv").read_bytes().decode("utf8")
+        assert "train.de:8: not UTF-8" in report and report.count("\n") == 1
+        os.truncate(Path(data) / "translate_files-train-00003-of-00010", 100)
+        assert datagen.main(["--verify", f"--data_dir={data}"]) == 1
+        with pytest.raises(UserError, match="00003-of-00010: 100 bytes, "), dataset.reading():
+            list(dataset.batches("train", HParams(batch_tokens=500)))
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}])
+    def test_a_declaration_that_json_cannot_hold(self, tmp_path, value):
+        class Odd(Problem):
+            inputs, targets = Audio(max_seconds=value), Label(("a",))
+
+        with registry.problems.temporary():
+            registry.problems.register(Odd)
+            with pytest.raises(UserError, match="problem 'odd': its declaration cannot be written as JSON"):
+                generate(["odd"], tmp_path, tmp_path, num_workers=1)
+        assert not files_of(tmp_path)
+
+
+class TestBrokenPictures:
+    def test_are_left_out_and_reported(self, tmp_path, monkeypatch, capsys):
+        """Whatever the check of pictures refuses; the rest is generated and verified."""
+        image_bytes = encoding.image_bytes
+
+        def checked(value, cover):
+            if value.name == "3.png":
+                raise UserError(f"{value}: not a readable PNG or JPEG picture (no IEND chunk)")
+            return image_bytes(value, cover)
+
+        for split, number in (("train", 40), ("dev", 3)):
+            (tmp_path / "raw" / split / "a").mkdir(parents=True)
+            for n in range(number):
+                PilImage.new("RGB", (8, 8)).save(tmp_path / "raw" / split / "a" / f"{n}.png")
+        monkeypatch.setattr(encoding, "image_bytes", checked)
+        flags = ["--problem=image_folder", f"--tmp_dir={tmp_path}/raw", f"--data_dir={tmp_path}/data", "--max_bad=5%"]
+        assert datagen.main([*flags, "--num_workers=1"]) == 0
+        split, _, reason = (tmp_path / "data" / "image_folder.broken.tsv").read_text().split("\t")
+        assert split == "train" and "train/a/3.png: not a readable PNG or JPEG picture (no IEND chunk)" in reason
+        assert Manifest.load(tmp_path / "data", "image_folder").splits["train"].broken == 1
+        capsys.readouterr()
+        assert datagen.main(["--verify", f"--data_dir={tmp_path}/data"]) == 0
+        assert capsys.readouterr().out == "image_folder: complete: 2 files, 42 examples\n"
+
+
+class TestWorkerPool:
+    def test_the_number_of_workers_is_limited(self, capsys):
+        processors = WorkerPool().number
+        assert WorkerPool(1).number == 1
+        assert capsys.readouterr().err == ""
+        assert WorkerPool(9999).number == 4 * processors
+        assert capsys.readouterr().err.startswith(f"--num_workers=9999: starting {4 * processors}, the most for ")
+
+
+def test_progress_files_keep_their_keys():
+    progress = SplitProgress(7, SplitStats(3, 99), [(4, "bad")], [Shard("x", 1, 2)])
+    stored = json.loads(json.dumps(progress.to_dict()))
+    assert list(stored) == ["items", "broken", "shards", "done", "tally"]
+    assert SplitProgress.from_dict(stored) == progress
+
+
+def test_number_of_shards():
     assert number_of_shards(SplitStats(examples=100, bytes=1000), 10) == 10
     assert number_of_shards(SplitStats(examples=99, bytes=1000), 10) == 1
     assert number_of_shards(SplitStats(examples=99, bytes=1 << 30), 10) == 10
@@ -368,19 +462,19 @@ def test_large_examples_make_shards_before_there_are_many_of_them():
 class TestVerify:
     def verify(self, capsys, folder, *flags):
         status = datagen.main(["--verify", f"--data_dir={folder}", f"--t2t_usr_dir={USR_DIR}", *flags])
-        told = capsys.readouterr()
-        return status, told.out, told.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     @pytest.fixture(autouse=True)
     def no_import(self, monkeypatch):
-        monkeypatch.setattr(registry, "import_usr_dirs", lambda folders: None)  # they are
+        monkeypatch.setattr(registry, "import_usr_dirs", lambda folders: None)  # imported by the fixture `problems`
 
-    def test_whole(self, whole, capsys):
+    def test_complete_data(self, complete, capsys):
         lines = "tiny_reverse: complete: 11 files, 490 examples\ntiny_sounds: complete: 11 files, 130 examples\n"
-        assert self.verify(capsys, whole) == (0, lines, "")
-        assert self.verify(capsys, whole, "--problem=tiny_sounds")[:2] == (0, lines.splitlines(True)[1])
+        assert self.verify(capsys, complete) == (0, lines, "")
+        assert self.verify(capsys, complete, "--problem=tiny_sounds")[:2] == (0, lines.splitlines(True)[1])
 
-    def test_what_is_wrong_is_named(self, copy, capsys):
+    def test_faults_are_named(self, copy, capsys):
         names = [f"tiny_reverse-train-0000{n}-of-00010" for n in range(5)]
         content = bytearray((copy / names[0]).read_bytes())
         first = len(next(read_records(copy / names[0]))) + 16
@@ -393,9 +487,14 @@ class TestVerify:
         (copy / "other-train-00000-of-00001").write_bytes(b"")
         status, out, err = self.verify(capsys, copy)
         assert (status, out) == (1, "")
-        wrong = [f"{names[0]}: damaged in record 1, which begins at byte {first}", f"{names[1]}: "]
-        wrong += [f"{names[2]}: missing", f"{names[3]}: ", "00010-of-00011: extra", "other-train-00000-of-00001: extra"]
-        for phrase in wrong:
+        faults = [f"{names[0]}: damaged in record 1, which begins at byte {first}", f"{names[1]}: "]
+        faults += [
+            f"{names[2]}: missing",
+            f"{names[3]}: ",
+            "00010-of-00011: extra",
+            "other-train-00000-of-00001: extra",
+        ]
+        for phrase in faults:
             assert phrase in err
         assert "t2t-datagen: error: " in err.splitlines()[-1]
         assert "(and 5 more, listed above)" in err.splitlines()[-1]
@@ -422,8 +521,8 @@ class TestVerify:
 
 
 class TestDisk:
-    def test_too_little_space_is_told_before(self, tmp_path, monkeypatch, whole):
-        needs = Manifest.load(whole, "tiny_sounds").splits["train"].bytes
+    def test_too_little_space_is_an_error_before_the_first_record(self, tmp_path, monkeypatch, complete):
+        needs = Manifest.load(complete, "tiny_sounds").splits["train"].bytes
         free = needs // 2
         monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, free))
         with pytest.raises(
@@ -434,25 +533,25 @@ class TestDisk:
         free = 2 * needs
         generate(["tiny_sounds"], tmp_path, tmp_path, num_workers=1)
 
-    def test_the_estimate_is_near(self, tmp_path, monkeypatch, whole):
-        told = {}
-        monkeypatch.setattr("t2t_lite.datagen.generate.check_space", lambda _, needed: told.update(needed))
+    def test_the_estimate_is_close(self, tmp_path, monkeypatch, complete):
+        estimated = {}
+        monkeypatch.setattr("t2t_lite.datagen.generate.check_space", lambda _, needed: estimated.update(needed))
         names = ["tiny_reverse", "tiny_sounds"]
         generate(names, tmp_path, tmp_path, num_workers=1)
         for name in names:
-            needs = Manifest.load(whole, name).splits["train"].bytes
-            assert 0.8 < told[name] / needs < 1.25
+            needs = Manifest.load(complete, name).splits["train"].bytes
+            assert 0.8 < estimated[name] / needs < 1.25
 
 
-def test_a_known_count_spares_the_pass(tmp_path, monkeypatch, tiny_problems):
-    taken = []
+def test_a_known_count_saves_a_pass(tmp_path, monkeypatch, tiny_problems):
+    read = []
 
     class Counted(tiny_problems.TinySounds):
         targets = tiny_problems.Label(classes=("go", "no", "yes"))
 
         def examples(self, split, raw_dir):
             for item in super().examples(split, raw_dir):
-                taken.append(split)
+                read.append(split)
                 yield item
 
         def count(self, split, raw_dir):
@@ -461,11 +560,11 @@ def test_a_known_count_spares_the_pass(tmp_path, monkeypatch, tiny_problems):
     with registry.problems.temporary():
         registry.problems.register(Counted)
         generate(["counted"], tmp_path, tmp_path, num_workers=1)
-    assert taken.count("train") == 1 + 32 + 120  # is there any, how large are they, all
+    assert read.count("train") == 1 + 32 + 120  # the check for an empty split, the estimate of sizes, all
 
 
-class TestSample:
-    def test_is_even_bounded_and_whatever_the_order_the_same(self):
+class TestReservoirSample:
+    def test_is_uniform_bounded_and_independent_of_order(self):
         sizes = [random.Random(n).randint(1, 9) for n in range(5000)]
 
         def sampled(numbers):
@@ -485,7 +584,7 @@ class TestSample:
         first.merge(second)
         assert list(first) == kept
 
-    def test_small_ones_are_kept_whole(self):
+    def test_a_small_stream_is_kept_completely(self):
         sample = ReservoirSample(100)
         for n in range(50):
             sample.add(n, 2, n)
@@ -503,16 +602,16 @@ class TestRecords:
         assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == records
         assert list(read_records(path)) == records
 
-    def test_any_flipped_byte_is_found_where_it_is(self, tmp_path):
+    def test_any_flipped_byte_is_located(self, tmp_path):
         records = [b"one", b"two and", b"three"]
         content = b"".join(map(frame_record, records))
         starts = [0, 19, 42]
         path = tmp_path / "records"
-        for place in range(len(content)):
+        for offset in range(len(content)):
             damaged = bytearray(content)
-            damaged[place] ^= 16
+            damaged[offset] ^= 16
             path.write_bytes(damaged)
-            with pytest.raises(DamageError) as told:
+            with pytest.raises(DamageError) as raised:
                 list(read_records(path))
-            assert told.value.offset == max(start for start in starts if start <= place)
-            assert starts[told.value.number] == told.value.offset
+            assert raised.value.offset == max(start for start in starts if start <= offset)
+            assert starts[raised.value.number] == raised.value.offset

@@ -1,4 +1,4 @@
-"""Greedy search, beam search and sampling: against exhaustive search, against each other, and against themselves."""
+"""Greedy search, beam search and sampling, compared with exhaustive search and with each other."""
 
 import itertools
 
@@ -22,7 +22,7 @@ LIMIT = 4
 
 @pytest.fixture(scope="module")
 def tiny():
-    """A model of a vocabulary so small that every output can be scored."""
+    """A model with a vocabulary so small that every output can be scored."""
     text = Text("words", TINY)
     hparams = SMALL.replace(encoder_blocks=1, decoder_blocks=1)
     return randomize(MultiModel(hparams, {"copy": problem("copy", text, text, "copy")}, {"words": TINY}), seed=3)
@@ -46,7 +46,7 @@ def inputs_of(model, name, rows):
 
 
 def exhaustive(model, inputs):
-    """For each input {output: log-probability} of all outputs that end within the limit, by teacher forcing."""
+    """{output: log-probability} per input of all outputs that end within the limit, by teacher forcing."""
     bodies = [body for n in range(LIMIT) for body in itertools.product([2, 3], repeat=n)]
     outputs = [(*body, END) for body in bodies]
     padded = np.array([output + (0,) * (LIMIT - len(output)) for output in outputs], np.int32)
@@ -71,7 +71,7 @@ def same_rows(found, expected):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-def test_a_wide_beam_finds_what_exhaustive_search_finds(tiny, alpha):
+def test_a_wide_beam_equals_exhaustive_search(tiny, alpha):
     answers = 5
     decoded = rows_of(BeamDecoder(tiny, TINY**LIMIT, alpha, answers)("copy", {"inputs": INPUTS}, LIMIT))
     lengths = set()
@@ -82,10 +82,10 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(tiny, alpha):
         close([score for _, score, _ in found], [scores[o] for o in best], 1e-3)
         assert all(finished for _, _, finished in found)
         lengths |= {len(o) for o in best}
-    assert len(lengths) > 1  # so that the penalty matters
+    assert len(lengths) > 1  # otherwise the penalty has no effect
 
 
-def by_hand(model, row, beams, alpha, answers):
+def plain_beam_search(model, row, beams, alpha, answers):
     """Beam search in plain Python, by teacher forcing: [(output, log-probability, finished)]."""
     opened, closed = [((), 0.0)], []
     for position in range(LIMIT):
@@ -113,14 +113,14 @@ def by_hand(model, row, beams, alpha, answers):
 
 @pytest.mark.parametrize("alpha", [0.0, 2.0])
 @pytest.mark.parametrize("beams", [2, 3])
-def test_a_narrow_beam_finds_what_a_plain_one_finds(tiny, beams, alpha):
+def test_a_narrow_beam_equals_beam_search_in_plain_python(tiny, beams, alpha):
     decoded = rows_of(BeamDecoder(tiny, beams, alpha, beams)("copy", {"inputs": INPUTS}, LIMIT))
-    expected = [found for row in INPUTS for found in by_hand(tiny, row, beams, alpha, beams)]
+    expected = [found for row in INPUTS for found in plain_beam_search(tiny, row, beams, alpha, beams)]
     assert [(ids, end) for ids, _, end in decoded] == [(ids, end) for ids, _, end in expected]
     close([score for _, score, _ in decoded], [score for _, score, _ in expected], 1e-3)
 
 
-def test_the_length_penalty_lengthens(tiny):
+def test_a_larger_length_penalty_gives_longer_answers(tiny):
     lengths = []
     for alpha in (0.0, 1.0, 5.0):
         decoded = BeamDecoder(tiny, 64, alpha)("copy", {"inputs": INPUTS}, LIMIT)
@@ -129,14 +129,14 @@ def test_the_length_penalty_lengthens(tiny):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6])
-def test_one_beam_is_greedy(model, greedy, alpha):
+def test_one_beam_equals_greedy_search(model, greedy, alpha):
     beam = BeamDecoder(model, 1, alpha)
     for name, rows in (("translate", 8), ("caption", 2), ("speech", 3)):
         inputs = inputs_of(model, name, rows)
         same_rows(beam(name, inputs, 9), greedy(name, inputs, 9))
 
 
-def test_more_beams_find_likelier_answers(model, greedy):
+def test_more_beams_find_more_probable_answers(model, greedy):
     inputs = inputs_of(model, "translate", 8)
     one, six = greedy("translate", inputs, 9), BeamDecoder(model, 6, 0.0)("translate", inputs, 9)
     both = (one.finished & six.finished).numpy()
@@ -167,7 +167,7 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
             assert score == pytest.approx(alone_score, abs=1e-3) and finished == alone_finished
 
 
-def test_what_the_limit_cut_says_so(model):
+def test_answers_cut_by_the_length_limit_are_not_finished(model):
     inputs = inputs_of(model, "translate", 8)
     for decoder in (BeamDecoder(model, 3, answers=3), SamplingDecoder(model, answers=3)):
         rows = rows_of(decoder("translate", inputs, 2))
@@ -178,7 +178,7 @@ def test_what_the_limit_cut_says_so(model):
 
 
 class TestSampling:
-    def test_the_same_seed_gives_the_same_and_another_another(self, model):
+    def test_the_seed_determines_the_samples(self, model):
         inputs = inputs_of(model, "speech", 3)
         first, again, other = (
             SamplingDecoder(model, answers=2, temperature=2.0, seed=seed)("speech", inputs, 6).ids.numpy()
@@ -187,12 +187,12 @@ class TestSampling:
         assert first.tolist() == again.tolist() != other.tolist()
         assert first[0].tolist() != first[1].tolist()  # two answers to one input
 
-    def test_without_heat_it_is_greedy(self, model, greedy):
+    def test_low_temperature_top_k_1_and_small_top_p_equal_greedy_search(self, model, greedy):
         inputs = inputs_of(model, "translate", 4)
         for cut in ({"temperature": 1e-4}, {"top_k": 1}, {"top_p": 1e-6}):
             same_rows(SamplingDecoder(model, seed=3, **cut)("translate", inputs, 7), greedy("translate", inputs, 7))
 
-    def test_scores_are_the_models_own(self, tiny):
+    def test_scores_are_log_probabilities_of_the_model(self, tiny):
         decoded = SamplingDecoder(tiny, answers=4, temperature=3.0, top_p=0.99)("copy", {"inputs": INPUTS}, LIMIT)
         expected = exhaustive(tiny, INPUTS)
         ended = [(i // 4, ids, score) for i, (ids, score, finished) in enumerate(rows_of(decoded)) if finished]
@@ -211,7 +211,7 @@ class TestSampling:
             ({"top_k": 3, "top_p": 0.1}, [1, 0, 0, 0]),
         ],
     )
-    def test_frequencies_are_the_distribution(self, cut, expected):
+    def test_frequencies_follow_the_filtered_distribution(self, cut, expected):
         tokens = [2, 0, 3, 1]  # from the likeliest to the least likely
         chances = np.zeros(4)
         chances[tokens] = [0.5, 0.3, 0.15, 0.05]
@@ -224,7 +224,7 @@ class TestSampling:
 
 
 @pytest.mark.parametrize(
-    "text,told",
+    "text,message",
     [
         ("beam_size=0", "beam_size=0: must be at least 1"),
         ("alpha=-1", "alpha=-1.0: must be at least 0"),
@@ -236,8 +236,8 @@ class TestSampling:
         ("beams=2", "no hparam 'beams'"),
     ],
 )
-def test_what_does_not_go_together_is_told(text, told):
-    with pytest.raises(UserError, match="^--decode_hparams: .*" + told):
+def test_wrong_or_exclusive_settings_are_refused(text, message):
+    with pytest.raises(UserError, match="^--decode_hparams: .*" + message):
         DecodeHParams.parse(text)
 
 
@@ -248,7 +248,7 @@ def test_more_answers_than_beams_are_refused_for_texts():
         DecodeHParams.parse("return_beams=3").check_beams()
 
 
-def test_the_whole_search_is_one_graph_for_all_batches_and_limits(tiny):
+def test_the_search_is_traced_once_for_all_batches_and_limits(tiny):
     decoder = BeamDecoder(tiny, 2)
     for inputs, limit in ((INPUTS, LIMIT), (INPUTS[1:, :3], 2), (tf.concat([INPUTS, INPUTS], axis=1), 3)):
         decoder("copy", {"inputs": inputs}, limit)

@@ -1,4 +1,4 @@
-"""Metrics of decoded text against worked examples."""
+"""Metrics of decoded text, compared with examples worked by hand."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_bleu_worked_by_hand():
     assert metrics.bleu(["a b c d e x"], ["a b c d e f"])["bleu"] == pytest.approx(expected)
 
 
-def test_bleu_is_of_the_corpus_and_punishes_short_answers():
+def test_bleu_is_of_the_corpus_and_penalizes_short_answers():
     # All four precisions are 1; 8 words answer 10: the brevity penalty is exp(1 - 10/8).
     figures = metrics.bleu(["a b c d", "e f g h"], ["a b c d", "e f g h i j"])
     assert figures["bleu"] == pytest.approx(100 * 2.718281828 ** (1 - 10 / 8))
@@ -33,7 +33,7 @@ def test_wer_counts_substitutions_deletions_insertions():
     assert metrics.wer(answers, references)["wer"] == pytest.approx(3 / 10)
 
 
-def test_wer_ignores_spacing_and_survives_empty_strings():
+def test_wer_ignores_spacing_and_accepts_empty_strings():
     assert metrics.wer([" a  b "], ["a b"])["wer"] == 0
     assert metrics.wer([""], ["a b"])["wer"] == 1
     assert metrics.wer([""], [""])["wer"] == 0
@@ -57,7 +57,7 @@ def test_chrf_worked_by_hand():
 
 
 class TestTrees:
-    """By hand, as evalb with COLLINS.prm would count. The reference has the brackets S 0-4, A 0-1, B 1-4, A 2-4."""
+    """Worked by hand by evalb's rules (COLLINS.prm). The reference has the brackets S 0-4, A 0-1, B 1-4, A 2-4."""
 
     reference = "(S (A P )A (B Q (A R T )A )B )S"
 
@@ -85,7 +85,7 @@ class TestTrees:
         assert figures["bracket_f1"] == pytest.approx(2 * shared / (found + 4))
         assert figures["complete_match"] == float(shared == found == 4)
 
-    def test_punctuation_and_traces_are_no_words(self):
+    def test_punctuation_and_traces_are_ignored(self):
         # S 0-3, NP 0-1, VP 1-3, NP 2-3; the NP over the trace holds nothing.
         reference = "(S `` (NP NN )NP , (VP VB (NP NN )NP (NP -NONE- )NP )VP '' . )S"
         _, theirs = brackets.brackets_of(reference, reference)
@@ -96,15 +96,15 @@ class TestTrees:
         assert figures["complete_match"] == 1.0 and figures["bracket_f1"] == 1.0
         assert figures["accuracy_trees"] == 0.0
 
-    def test_question_and_exclamation_marks_are_tagged_as_full_stops_and_other_marks_count(self):
+    def test_marks_other_than_full_stops_count(self):
         theirs, _ = brackets.brackets_of("(S (NP -LRB- NN -RRB- $ )NP . )S", "(S (NP -LRB- NN -RRB- $ )NP . )S")
         assert theirs == {("S", 0, 4): 1, ("NP", 0, 4): 1}
 
-    def test_advp_and_prt_are_one(self):
+    def test_advp_and_prt_are_one_label(self):
         figures = metrics.tree(["(S (VP VB (ADVP RP )ADVP )VP )S"], ["(S (VP VB (PRT RP )PRT )VP )S"])
         assert figures["complete_match"] == 1.0
 
-    def test_figures_are_of_all_brackets_together(self):
+    def test_scores_are_of_all_sentences_together(self):
         # 4 of 4 and 2 of 3 found, of 4 + 4 in the references.
         answers = [self.reference, "(S (A P Q )A (A R T )A )S"]
         figures = metrics.tree(answers, [self.reference] * 2)
@@ -113,7 +113,7 @@ class TestTrees:
         assert figures["bracket_f1"] == pytest.approx(12 / 15)
         assert figures["complete_match"] == 0.5
 
-    def test_tree_accuracy_is_of_whole_trees(self):
+    def test_tree_accuracy_is_of_exact_matches(self):
         answers = ["(S (NP NN )NP )S", "(S (NP NN )NP )S", "(S  (VP VB )VP )S"]
         references = ["(S (NP NN )NP )S", "(S (NP NNS )NP )S", "(S (VP VB )VP )S"]
         assert metrics.tree(answers, references)["accuracy_trees"] == pytest.approx(2 / 3)
@@ -140,7 +140,7 @@ class TestCiderD:
         answers = ["a red cat sleeps on a mat", "a dog runs runs", "birds sit on the red roof"]
         assert cider.cider_d(answers, references) == pytest.approx([4.183432, 1.402513, 3.899311])
 
-    def test_length_is_punished_and_repetition_cut(self):
+    def test_length_is_penalized_and_repetition_clipped(self):
         # "red" three times: its entry 3 log 2 is cut to log 2; the cosine of unigrams is 1 / (3 sqrt 3).
         (score, _) = cider.cider_d(["red red red", ""], [[r] for r in self.references])
         assert score == pytest.approx(10 / 4 / (3 * 3**0.5) * np.exp(-1 / 72))
@@ -152,14 +152,14 @@ class TestCiderD:
         answers = [" ".join(draw.choice(words, draw.integers(1, 9))) for _ in range(6)]
         assert cider.cider_d(answers, references) == pytest.approx(dense_cider_d(answers, references))
 
-    def test_what_no_answer_or_one_picture_gives(self):
+    def test_an_empty_answer_and_a_single_picture(self):
         assert cider.cider_d(["", "x"], [["a b"], ["c d"]]) == [0, 0]
         assert cider.cider_d(["a b"], [["a b"]]) == [0]
         assert metrics.cider_d([], []) == {"cider_d": 0}
 
 
 def dense_cider_d(answers, references):
-    """CIDEr-D written down anew: a column for each n-gram that occurs anywhere."""
+    """CIDEr-D on dense vectors, with a column for each n-gram of the corpus."""
 
     def grams(text, n):
         words = text.split()
@@ -201,30 +201,30 @@ class TestBleuCommand:
         assert chrf.startswith("chrF2 = ") and "nrefs:1" in chrf
 
     @pytest.mark.parametrize(
-        "translation,reference,told",
+        "translation,reference,message",
         [
             (b"a\nb\n", b"a\n", "--translation has 2 lines and --reference 1: they must be aligned by line"),
             (b"", b"", "no lines to score"),
             (b"\xff\n", b"a\n", "t: not UTF-8 text"),
         ],
     )
-    def test_what_cannot_be_scored_is_told(self, tmp_path, capsys, translation, reference, told):
+    def test_files_that_cannot_be_scored_are_refused(self, tmp_path, capsys, translation, reference, message):
         assert self.files(tmp_path, translation, reference) == 1
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
-    def test_a_missing_file_is_told(self, tmp_path, capsys):
+    def test_a_missing_file_is_named(self, tmp_path, capsys):
         assert bleu_command.main([f"--translation={tmp_path}/t", f"--reference={tmp_path}/r"]) == 1
         assert f"--translation: no file '{tmp_path}/t'" in capsys.readouterr().err
 
 
-def test_score_merges_and_refuses_what_does_not_fit():
+def test_score_merges_metrics_and_refuses_different_numbers_of_texts():
     figures = metrics.score(["wer", "cer"], ["a"], ["a"])
     assert figures == {"wer": 0.0, "cer": 0.0}
     with pytest.raises(ValueError, match="1 answers, but 2 references"):
         metrics.score(["wer"], ["a"], ["a", "b"])
 
 
-def test_a_problem_that_names_no_metric_is_told():
+def test_a_problem_with_a_wrong_metric_is_refused():
     problem = Problem("mine")
     problem.targets, problem.metrics = Text(), ("wer", "blue")
     with pytest.raises(UserError, match="problem 'mine': unknown metric 'blue'; did you mean 'bleu'"):

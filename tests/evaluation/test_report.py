@@ -19,7 +19,7 @@ SCORES = {
 }
 
 
-def test_it_says_what_is_teacher_forced_and_what_is_decoded():
+def test_teacher_forced_and_decoded_scores_have_tables_of_their_own():
     parts = [part.splitlines() for part in format_report(SCORES).split("\n\n")]
     (step,), (forced, *table), (decoded, *decoded_table), cut, signatures = parts
     assert step == "step 30"
@@ -35,13 +35,13 @@ def test_it_says_what_is_teacher_forced_and_what_is_decoded():
     assert signatures == ["BLEU: sacrebleu s"]
 
 
-def test_nothing_decoded_is_no_table():
+def test_without_decoded_scores_there_is_no_second_table():
     text = format_report({"step": 1, "problems": {"shapes": SCORES["problems"]["shapes"]}})
     assert "decoded" not in text and "teacher-forced" in text
 
 
-def test_all_figures_of_eight_problems_fit_into_80_columns():
-    """Where a table is wider, terminals break its rows."""
+def test_all_scores_of_eight_problems_fit_into_80_columns():
+    """Terminals break the rows of a wider table."""
     shares = ["wer", "cer", "accuracy_trees", "bracket_f1", "complete_match", "accuracy", "accuracy_top5"]
     figures = dict.fromkeys([*shares, "accuracy_per_sequence"], 0.999) | dict.fromkeys(["bleu", "chrf"], 99.9)
     figures |= {"examples": 4000, "loss": 10.0, "log_perplexity": 10.0, "cider_d": 10.0}

@@ -17,7 +17,7 @@ def test_override_converts_by_type():
     assert hparams.filter_size == HParams().filter_size
 
 
-def test_override_takes_a_value_with_commas_where_its_parts_name_no_field():
+def test_override_accepts_values_with_commas():
     hparams = override(HParams(), "seed=1, loss_weights=a:2, b.c:0.5,dropout=0.1")
     assert (hparams.seed, hparams.loss_weights, hparams.dropout) == (1, "a:2,b.c:0.5", 0.1)
     assert [hparams.loss_weight(name) for name in ("a", "b.c", "d")] == [2.0, 0.5, 1.0]
@@ -25,14 +25,14 @@ def test_override_takes_a_value_with_commas_where_its_parts_name_no_field():
         override(HParams(), "b:2,seed=1")
 
 
-def test_loss_weights_of_problems_that_are_not_in_the_run():
+def test_loss_weights_of_problems_not_trained_are_errors():
     hparams = HParams(loss_weights="reverse:2,pictures:0.5")
     hparams.check_names("loss_weights", ["pictures", "reverse", "tones"])
     with pytest.raises(UserError, match="'reverse' is not trained here; did you mean 'reverses'"):
         hparams.check_names("loss_weights", ["pictures", "reverses"])
 
 
-def test_override_takes_the_last_of_two_and_nothing_from_nothing():
+def test_the_last_of_two_overrides_counts():
     assert override(HParams(), "seed=1,seed=2").seed == 2
     assert override(HParams(), "") == HParams()
 
@@ -54,9 +54,24 @@ def test_override_takes_the_last_of_two_and_nothing_from_nothing():
         ("dropout=1", "dropout=1.0 must be at least 0 and below 1"),
         ("adam_beta2=1.5", "adam_beta2=1.5 must be at least 0 and below 1"),
         ("num_experts=2", "experts_per_position=4 must be 1 to num_experts=2"),
+        ("hidden_size=9223372036854775808", "hidden_size=9223372036854775808 must be at most 65,536"),
+        ("hidden_size=-8", "hidden_size=-8 must be at least 2"),
+        ("hidden_size=0", "hidden_size=0 must be at least 2"),
+        ("num_experts=10000000000", "num_experts=10000000000 must be at most 131,072"),
+        ("num_experts=0", "num_experts=0 must be at least 1"),
+        ("experts_per_position=0", "experts_per_position=0 must be at least 1"),
+        ("filter_size=1e9", "filter_size=1e9: expected a whole number"),
+        ("encoder_blocks=1001", "encoder_blocks=1001 must be at most 1,000"),
+        ("audio_blocks=17", "audio_blocks=17 must be at most 16"),
+        ("image_strides=5", "image_strides=5 must be at most 4"),
+        ("batch_tokens=2147483648", "batch_tokens=2147483648 must be at most 2,147,483,647"),
+        ("seed=2147483648", "seed=2147483648 must be at most 2,147,483,647"),
+        ("learning_rate=1e39", "learning_rate=1e+39 must be at most 1,000,000,000"),
+        ("loss_weights=a:1e39", "the weight a number from 0 to 1e+09"),
+        ("mixture_rates=a:1e308", "the weight a number from 0 to 1e+09"),
     ],
 )
-def test_override_tells_what_is_wrong(overrides, message):
+def test_wrong_overrides_are_errors(overrides, message):
     with pytest.raises(UserError) as e:
         override(HParams(), overrides)
     assert message in str(e.value)
@@ -70,7 +85,7 @@ def test_replace_refuses_wrong_types():
         HParams().replace(seed=True)
 
 
-def test_a_set_of_the_users_own_is_checked_as_overrides_are():
+def test_the_constructor_checks_values():
     assert HParams(dropout="0.1").dropout == 0.1
     with pytest.raises(UserError, match=r"hidden_size=64\.5: expected a whole number"):
         HParams(hidden_size=64.5)
@@ -79,11 +94,13 @@ def test_a_set_of_the_users_own_is_checked_as_overrides_are():
             HParams(**{name: -1})
 
 
-def test_every_bound_is_of_a_field_and_every_set_is_valid():
+def test_every_bound_has_a_field_and_every_set_is_valid():
     from t2t_lite.hparams import hparams
 
     names = {f.name for f in dataclasses.fields(HParams)}
-    assert {*hparams._AT_LEAST, *hparams._BELOW_ONE, *hparams._CHOICES} <= names
+    bounded = {*hparams._RANGES, *hparams._BELOW_ONE}
+    assert bounded | set(hparams._CHOICES) <= names
+    assert bounded == {name for name, value in vars(HParams()).items() if type(value) in (int, float)}
     for name in registry.hparams_sets.describe():
         assert isinstance(registry.hparams_sets.get(name)(), HParams)
 
@@ -95,7 +112,7 @@ def test_save_and_load(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"hidden_sice": 4}', '{"hidden_size": "x"}'])
-def test_load_names_the_file_that_is_wrong(tmp_path, text):
+def test_load_names_a_wrong_file(tmp_path, text):
     path = tmp_path / "hparams.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"hparams\.json"):
@@ -124,12 +141,12 @@ def test_order_is_set_then_files_then_params_then_hparams(tmp_path):
     assert hparams.clip_norm == 5.0
 
 
-def test_only_the_sum_of_all_changes_must_be_valid():
-    # Two experts for four a position would be wrong by themselves.
+def test_only_the_result_of_all_changes_must_be_valid():
+    # num_experts=2 alone would be wrong: the default experts_per_position is 4.
     assert gin_config.resolve(HParams(), [], ["hparams.num_experts=2"], "experts_per_position=1").num_experts == 2
 
 
-def test_nothing_is_left_from_one_call_to_the_next(tmp_path):
+def test_a_call_forgets_the_bindings_of_the_one_before(tmp_path):
     gin_config.resolve(HParams(), [_file(tmp_path, "D = 32\nhparams.hidden_size = %D\n")], ["hparams.seed=3"], "")
     assert gin_config.resolve(HParams(), [], [], "") == HParams()
     with pytest.raises(UserError, match="macro %D is not defined"):
@@ -150,7 +167,7 @@ def test_nothing_is_left_from_one_call_to_the_next(tmp_path):
         ("include 'none.gin'\n", "none.gin"),
     ],
 )
-def test_a_wrong_gin_file_is_named_in_one_line(tmp_path, text, message, caplog):
+def test_a_wrong_gin_file_is_an_error_in_one_line(tmp_path, text, message, caplog):
     with pytest.raises(UserError) as e:
         gin_config.resolve(HParams(), [_file(tmp_path, text)], [], "")
     assert message in str(e.value) and "my.gin" in str(e.value)
@@ -165,13 +182,13 @@ def test_a_missing_gin_file_and_a_wrong_binding():
         gin_config.resolve(HParams(), [], ["hparams.sed=1"], "")
 
 
-def test_the_operative_config_brings_the_run_about_again(tmp_path):
+def test_the_operative_config_sets_the_same_hparams(tmp_path):
     hparams = gin_config.resolve(HParams(), [], ["hparams.hidden_size=64"], "schedule=linear,adam_epsilon=1e-7")
     file = _file(tmp_path, gin_config.operative_config(hparams))
     assert gin_config.resolve(HParams(num_experts=9), [file], [], "") == hparams
 
 
-def test_the_operative_config_has_what_else_gin_configured(tmp_path):
+def test_the_operative_config_has_other_gin_bindings(tmp_path):
     import gin
 
     @gin.configurable("rate_of_the_test", module="tests")

@@ -1,4 +1,4 @@
-"""Pictures and sounds as people give them: odd ones come out as Pillow and Python's wave module read them."""
+"""Decoding of raw inputs in the graph: the same pictures and sounds as Pillow and libsndfile read."""
 
 import io
 import struct
@@ -120,7 +120,7 @@ class TestPictures:
         content = input_picture(tmp_path / "a.webp")
         np.testing.assert_array_equal(decode_picture(content), seen_by_pillow(saved(picture)))
         monkeypatch.setattr("t2t_lite.media.picture_files.MAX_PIXELS", 30)
-        with pytest.raises(UserError, match=r"a.webp: 5 x 7 pixels, of which there may be 30"):
+        with pytest.raises(UserError, match=r"a.webp: 5 x 7 pixels, at most 30 are allowed"):
             input_picture(tmp_path / "a.webp")
 
 

@@ -1,4 +1,4 @@
-"""What a run keeps of its figures: JSON lines, TensorBoard's events, samples, profiles; after a restart as well."""
+"""scalars.jsonl, TensorBoard's events, sample outputs and profiles of a run, also after it is resumed."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def problems(session_problems):
 
 @pytest.fixture(scope="module")
 def train(session_data):
-    """Trains on all three problems, to step 6 unless told otherwise."""
+    """Trains on all three problems, by default to step 6."""
 
     def train(folder, *flags, status=0):
         shared = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={folder}"]
@@ -74,7 +74,7 @@ def values(folder, kind):
 
 
 class TestLinesOfARun:
-    def test_a_line_for_each_step_and_for_each_problem_evaluated(self, run_dir):
+    def test_one_for_each_step_and_for_each_problem_evaluated(self, run_dir):
         found = [(line["step"], line["split"], line["problem"]) for line in lines(run_dir)]
         assert [step for step, split, _ in found if split == "train"] == [1, 2, 3, 4, 5, 6]
         assert sorted(line for line in found if line[1] == "dev") == [
@@ -82,7 +82,7 @@ class TestLinesOfARun:
         ]
         assert [step for step, _, _ in found] == sorted(step for step, _, _ in found)
 
-    def test_hold_the_figures_of_the_step(self, run_dir):
+    def test_have_the_figures_of_the_step(self, run_dir):
         everywhere = {"loss", "accuracy", "log_perplexity", "gradient_norm", "learning_rate", "balance", "rate"}
         everywhere |= {"tokens", "tokens_per_second", "step_seconds", "input_seconds"}
         for line in lines(run_dir):
@@ -102,15 +102,15 @@ class TestLinesOfARun:
 
     def test_tensorboard_has_the_same(self, run_dir):
         scalars = values(run_dir, "simple_value")
-        told = 0
+        compared = 0
         for line in lines(run_dir):
             step, split, name = (line.pop(key) for key in ("step", "split", "problem"))
             for key, value in line.items():
                 tag = f"{split}/{name}/{key}"
                 found = scalars[step, tag if (step, tag) in scalars else f"{split}/{key}"]
                 assert found == pytest.approx(value, rel=1e-6)
-                told += 1
-        assert told == len(scalars)
+                compared += 1
+        assert compared == len(scalars)
         assert {(step, "train/learning_rate") for step in range(1, 7)} <= scalars.keys()
 
     def test_samples_are_tables_of_dev_examples(self, run_dir, problems):
@@ -131,7 +131,7 @@ class TestLinesOfARun:
                 number = int(re.match(rf"\({kind} (\d+) of the dev split, ", given)[1])
                 assert target == dev[number]["targets"]
 
-    def test_sounds_come_once(self, run_dir, problems):
+    def test_sounds_are_written_once(self, run_dir, problems):
         sounds = values(run_dir, "audio")
         assert {step for step, _ in sounds} == {3} and len(sounds) == 2
         for (_, tag), audio in sounds.items():
@@ -142,7 +142,7 @@ class TestLinesOfARun:
                 samples = np.frombuffer(file.readframes(1600), "<i2") / 32768
             np.testing.assert_allclose(samples, problems.tones(names), atol=1e-3)
 
-    def test_pictures_come_once(self, run_dir, problems):
+    def test_pictures_are_written_once(self, run_dir, problems):
         pictures = values(run_dir, "image")
         assert {step for step, _ in pictures} == {3} and len(pictures) == 2
         for (_, tag), image in pictures.items():
@@ -160,7 +160,7 @@ class TestLinesOfARun:
         assert saved["problems"]["session_reverse"]["epochs"] == pytest.approx(6 / 3 / 38)  # 600 in batches of 16
 
 
-def test_a_run_that_goes_back_to_a_checkpoint_has_every_line_once(run_dir, train, tmp_path):
+def test_a_resumed_run_has_every_line_once(run_dir, train, tmp_path):
     stopped = tmp_path / "run"
     shutil.copytree(run_dir, stopped)
     for path in (stopped / "checkpoints").glob("ckpt-6.*"):
@@ -180,17 +180,17 @@ def test_a_run_that_goes_back_to_a_checkpoint_has_every_line_once(run_dir, train
 
 class TestFlagsAreChecked:
     @pytest.mark.parametrize("steps", ["3", "5,3", "0,2", "1,2,3", "a,b", "-1,2", ""])
-    def test_steps_to_profile_that_are_none(self, train, tmp_path, capsys, steps):
+    def test_profile_steps_of_a_wrong_form(self, train, tmp_path, capsys, steps):
         train(tmp_path, f"--profile_steps={steps}", status=2)
         assert f"--profile_steps={steps}: expected A,B: two whole numbers" in capsys.readouterr().err
 
-    def test_steps_to_profile_that_are_not_trained(self, tmp_path):
+    def test_profile_steps_that_are_not_trained(self, tmp_path):
         for steps in ((4, 21), (5, 4), (0, 3)):
-            told = f"--profile_steps={steps[0]},{steps[1]}: expected A,B with A <= B among the steps 1 to 20"
-            with pytest.raises(UserError, match=told):
+            message = f"--profile_steps={steps[0]},{steps[1]}: expected A,B with A <= B among the steps 1 to 20"
+            with pytest.raises(UserError, match=message):
                 Profiler(tmp_path, steps, start_step=3, train_steps=20)
 
-    def test_steps_to_profile_that_were_trained_before_are_passed_over(self, tmp_path):
+    def test_profile_steps_done_before_a_resumption_are_ignored(self, tmp_path):
         with Profiler(tmp_path, (3, 9), start_step=3, train_steps=20) as profiler:
             for step in range(4, 21):
                 profiler.begin(step)
@@ -203,7 +203,7 @@ class TestFlagsAreChecked:
 
 
 class TestScalars:
-    def test_lines_of_later_steps_are_dropped(self, tmp_path):
+    def test_lines_of_later_steps_are_removed(self, tmp_path):
         with ScalarWriter(tmp_path, 0) as scalars:
             for step in (1, 2, 3):
                 scalars.add(step, "train", "one", {"loss": float(step)})
@@ -215,7 +215,7 @@ class TestScalars:
             pass
         assert lines(tmp_path) == []
 
-    def test_lines_of_an_evaluation_that_comes_again_are_dropped(self, tmp_path):
+    def test_lines_of_an_evaluation_to_be_repeated_are_removed(self, tmp_path):
         with ScalarWriter(tmp_path, 0) as scalars:
             for step in (1, 2):
                 scalars.add(step, "train", "one", {"loss": 1.0})
@@ -227,7 +227,7 @@ class TestScalars:
             pass
         assert [(line["step"], line["split"]) for line in lines(tmp_path)] == [(1, "train"), (1, "dev"), (2, "train")]
 
-    def test_what_is_not_finite_is_null(self, tmp_path):
+    def test_numbers_that_are_not_finite_are_null(self, tmp_path):
         with ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(
                 1, "train", "one", {"loss": math.nan, "norm": math.inf, "accuracy": 0.5, "signature": "no number"}
@@ -237,7 +237,7 @@ class TestScalars:
         ]
         assert math.isnan(values(tmp_path, "simple_value")[1, "train/one/loss"])
 
-    def test_a_flush_writes_all_down(self, tmp_path):
+    def test_a_flush_writes_the_buffer(self, tmp_path):
         with ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(1, "train", "one", {"loss": 1.0})
             assert lines(tmp_path) == []  # not a write a step
@@ -245,18 +245,18 @@ class TestScalars:
             assert [line["step"] for line in lines(tmp_path)] == [1]
             assert (1, "train/one/loss") in values(tmp_path, "simple_value")
 
-    def test_an_error_inside_leaves_the_lines_so_far(self, tmp_path):
+    def test_an_error_inside_keeps_the_lines_so_far(self, tmp_path):
         with pytest.raises(RuntimeError, match="out of memory"), ScalarWriter(tmp_path, 0) as scalars:
             scalars.add(1, "train", "one", {"loss": 1.0})
             raise RuntimeError("out of memory")
         assert len(lines(tmp_path)) == 1
 
     @pytest.mark.parametrize("full", ["scalars.jsonl", "events"])
-    def test_a_full_disk_is_told_in_one_line(self, tmp_path, full):
-        """No file may grow beyond 2000 bytes: thirty long numbers are more in JSON, a picture in events."""
+    def test_a_full_disk_is_an_error_in_one_line(self, tmp_path, full):
+        """Limits files to 2000 bytes, which thirty long numbers exceed in JSON and a picture in events."""
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        told = rf"{tmp_path}/{full}.*: cannot write: .*make room"
-        with pytest.raises(UserError, match=told) as e, ScalarWriter(tmp_path, 0) as scalars:
+        message = rf"{tmp_path}/{full}.*: cannot write: .*make room"
+        with pytest.raises(UserError, match=message) as e, ScalarWriter(tmp_path, 0) as scalars:
             for step in range(30 if full == "scalars.jsonl" else 0):
                 scalars.add(step, "train", "one", {"x": 1 / 3})
             if full == "events":
@@ -268,7 +268,7 @@ class TestScalars:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert len(str(e.value).splitlines()) == 1
 
-    def test_a_picture_and_a_sound_read_back_as_they_were(self, tmp_path):
+    def test_a_picture_and_a_sound_read_back_unchanged(self, tmp_path):
         pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.float32)
         sound = np.random.default_rng(1).integers(-32768, 32768, 50).astype(np.float32) / 32768
         with ScalarWriter(tmp_path, 0) as scalars:
@@ -294,7 +294,7 @@ def test_padding_of_a_batch():
     assert padding(classes, {"inputs": tf.zeros([2, 8, 8, 3]), "targets": tf.zeros([2], tf.int32)}) == {}
 
 
-def test_what_the_experts_get_is_told_by_layer_and_problem(tmp_path, session_data):
+def test_expert_loads_are_written_by_layer_and_problem(tmp_path, session_data):
     dataset = Dataset.open(session_data, "session_pictures")
     (batch,) = dataset.batches("dev", trainer.HParams()).take(1)
     with Monitor(tmp_path, 0, 2, {"session_pictures": dataset}) as monitor:

@@ -1,12 +1,15 @@
-"""Brackets, the linear form, and what is made of a linear form that is none."""
+"""Penn Treebank brackets, the linear form, and the repair of linear forms that are no trees."""
 
 import random
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation.brackets import score_trees
-from t2t_lite.problems.trees import Tree, bracketed, delinearise, linearise, parse, split_words
+from t2t_lite.problems.trees import Tree, bracketed, delinearise, linearise, parse, parse_counted, plain, split_words
 
 BRACKETS = "(S (NP (DT The) (NN cat)) (VP (VBZ sleeps) (PP (IN on) (NP (DT a) (NN chair)))) (. .))"
 LINEAR = "(S (NP DT NN )NP (VP VBZ (PP IN (NP DT NN )NP )PP )VP . )S"
@@ -34,8 +37,8 @@ def test_unlabelled_outer_brackets_are_dropped():
         ("the cat", "character 1: 'the' outside"),
         ("(S ())", "character 5: a constituent without a label"),
         ("(S (NP))", r"character 7: '\(NP\)' is empty"),
-        ("(S (DT the) cat)", "'cat' under 'S' needs a tag"),
-        ("(S (NN the cat))", "'the' under 'NN' needs a tag"),
+        ("(S () (NN a))", "character 5: a constituent without a label"),
+        ("( )", "character 3: a constituent without a label"),
     ],
 )
 def test_broken_brackets_are_named(brackets, complaint):
@@ -131,3 +134,70 @@ def test_brackets_over_the_words_of_a_treebank_or_of_a_text():
 
 def test_split_words():
     assert split_words("Anna's cat waits, but I don't.") == ["Anna's", "cat", "waits", ",", "but", "I", "don't", "."]
+
+
+# Words as texts have them. Those that look like an escaped bracket cannot be told from one.
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda word: not set(word) & set(" \t\n\r\f\v") and not re.search("-?[LR][RSC]B-?", word)
+)
+LEAVES = st.builds(lambda tag, word: Tree(tag, (word,)), st.sampled_from(["DT", "NN", "XX", "-LRB-", ":"]), WORDS)
+TREES = st.deferred(
+    lambda: st.builds(
+        lambda label, children: Tree(label, tuple(children)),
+        st.sampled_from(["S", "NP", "ROOT", "WHNP-1"]),
+        st.lists(LEAVES | TREES, min_size=1, max_size=4),
+    )
+)
+
+
+@given(TREES)
+@settings(max_examples=300, deadline=None)
+def test_any_tree_is_written_and_read_back(tree):
+    assert parse(str(tree)) == tree
+    words = tree.words()
+    assert parse(bracketed(linearise(tree), " ".join(words))).words() == words
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["t(est)"], [":)"], ["(713)853-7041"], ["[1]", "{x}", "a[i]{(0)}"], ["(", "x", ")"], ["a\u00a0b", "c\u3000d"]],
+)
+def test_words_with_brackets_or_odd_spaces_are_read_back(words):
+    answer = f"(S {'NN ' * len(words)})S"
+    written = bracketed(answer, " ".join(words))
+    assert parse(written).words() == words == plain(parse(written)).words()
+    assert linearise(parse(written)) == " ".join(answer.split())
+    assert set("()[]{}") & set(re.sub(r"\((S|NN)|\)", "", written)) == set()
+
+
+@pytest.mark.parametrize(
+    ("brackets", "expected"),
+    [
+        ("( (S (NN a)) (S (NN b)) )", "(ROOT (S (NN a)) (S (NN b)))"),
+        ("( (S (NN a)) (. .) )", "(ROOT (S (NN a)) (. .))"),
+        ("(((S (NN a))))", "(S (NN a))"),
+        ("(S ((NP (NN a))) (. .))", "(S (NP (NN a)) (. .))"),
+        ("(S ((NP (NN a)) (VP (VB b))) (. .))", "(S (NP (NN a)) (VP (VB b)) (. .))"),
+        ("( ( (S (NN a)) (S (NN b)) ) )", "(ROOT (S (NN a)) (S (NN b)))"),
+        ("(S (DT the) cat)", "(S (DT the) (XX cat))"),
+        ("(S (NN the cat))", "(S (NN (XX the) (XX cat)))"),
+        ("(S (NP the cat) (VP sleeps))", "(S (NP (XX the) (XX cat)) (VP (XX sleeps)))"),
+        ("(S (NP-SBJ John) (VP runs fast))", "(S (NP-SBJ (XX John)) (VP (XX runs) (XX fast)))"),
+        ("( (S (NN a)) . )", "(ROOT (S (NN a)) (XX .))"),
+    ],
+)
+def test_trees_as_treebanks_have_them(brackets, expected):
+    assert str(parse(brackets)) == expected
+    tree, untagged = parse_counted(brackets)
+    assert untagged == expected.count("(XX") and parse(str(tree)) == tree
+    assert delinearise(linearise(tree), tree.words()) == tree
+
+
+def test_words_without_a_tag_do_not_nest_deeper_than_is_read():
+    for depth in (98, 99, 100):
+        brackets = "(S " * depth + "a b" + ")" * depth
+        if depth < 100:
+            assert parse(str(parse(brackets))) == parse(brackets)
+        else:
+            with pytest.raises(UserError, match="more than 100 brackets"):
+                parse(brackets)

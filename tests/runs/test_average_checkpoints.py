@@ -1,4 +1,4 @@
-"""The moving average of weights in training, evaluation and decoding, and t2t-avg-all: through the commands."""
+"""The moving average of weights in training, evaluation and decoding, and t2t-avg-all."""
 
 import json
 import os
@@ -43,14 +43,14 @@ def history_of(weights, optimizer, steps):
 
 
 @pytest.mark.parametrize("decay", [0.2, 0.6, 0.999])
-def test_shadows_follow_all_weights_at_every_step(decay):
+def test_every_shadow_moves_at_every_step(decay):
     weights, optimizer = made(decay)
     history = history_of(weights, optimizer, 20)
     for i, shadow in enumerate(optimizer.average.shadows):
         close(shadow, reference.moving_average([values[i] for values in history], decay), 1e-5)
 
 
-def test_inside_the_weights_are_the_averages_and_afterwards_what_they_were():
+def test_averaged_swaps_the_averages_in_and_restores_the_weights():
     weights, optimizer = made()
     before = history_of(weights, optimizer, 3)[-1]
     with pytest.raises(KeyboardInterrupt), optimizer.averaged():
@@ -62,7 +62,7 @@ def test_inside_the_weights_are_the_averages_and_afterwards_what_they_were():
         np.testing.assert_array_equal(weight.numpy(), raw)
 
 
-def test_without_average_decay_there_are_none():
+def test_without_average_decay_there_is_no_average():
     weights, optimizer = made(decay=0.0)
     assert optimizer.average is None
     history = history_of(weights, optimizer, 3)
@@ -105,14 +105,14 @@ def run_dir(train, tmp_path_factory):
 
 
 def tensors(folder, step=STEPS):
-    """{name: value} of all that a checkpoint holds, the number of saves aside."""
+    """{name: value} of all tensors in a checkpoint, except the number of saves."""
     reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
     names = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
     return {name: reader.get_tensor(name) for name in names if not name.startswith("save_counter")}
 
 
 def weights_of(folder, step=None):
-    """The weights that evaluation takes."""
+    """The weights that evaluation uses."""
     model = Run.open(folder).build_model()
     Checkpoints(folder, model).restore_weights(step)
     return model.get_weights()
@@ -132,7 +132,7 @@ def dev_scalars(folder, step=STEPS):
 
 @pytest.mark.slow
 def test_a_resumed_run_ends_bit_for_bit_as_one_never_stopped(run_dir, train, tmp_path):
-    """Raw weights, averages and moments; evaluated, with the averages, after other steps than the other run was."""
+    """Weights, averages and moments are equal although the runs were evaluated, with averages, at other steps."""
     folder = train(tmp_path / "run", 3, every=3)
     resumed, straight = tensors(train(folder, STEPS, every=3)), tensors(run_dir)
     assert resumed.keys() == straight.keys()
@@ -142,7 +142,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_never_stopped(run_dir, train, tmp
         np.testing.assert_array_equal(resumed[name], value, name)
 
 
-def test_evaluation_and_decoding_take_the_averages(run_dir, call, tmp_path, monkeypatch):
+def test_evaluation_and_decoding_use_the_averages(run_dir, call, tmp_path, monkeypatch):
     raw = Run.open(run_dir).build_model()
     optimizer = make_optimizer(Run.open(run_dir).hparams, raw.trainable_variables)
     Checkpoints(run_dir, raw, optimizer).restore()
@@ -151,7 +151,7 @@ def test_evaluation_and_decoding_take_the_averages(run_dir, call, tmp_path, monk
         np.testing.assert_array_equal(value, shadow.numpy())
     assert any(np.any(value != weight.numpy()) for value, weight in zip(taken, raw.weights, strict=True))
 
-    # t2t-eval tells what training told of the averages, and something else without them.
+    # t2t-eval gives the loss that training logged with the averages, and another one without them.
     json_out = tmp_path / "scores.json"
     flags = ["--problem=session_pictures", "--eval_steps=1", f"--json_out={json_out}"]
     assert call(evaluator, run_dir, *flags) == 0
@@ -174,7 +174,7 @@ def test_evaluation_and_decoding_take_the_averages(run_dir, call, tmp_path, monk
 
 
 class TestAvgAll:
-    def test_averages_the_last_checkpoints_into_a_run_that_is_evaluated(self, run_dir, call, tmp_path, capsys):
+    def test_averages_the_last_checkpoints_into_a_run_for_evaluation(self, run_dir, call, tmp_path, capsys):
         folder = tmp_path / "mean"
         assert call(avg_all, run_dir, "--n=2", f"--averaged_dir={folder}") == 0
         assert "averaged the checkpoints of the steps 4, 6 into" in capsys.readouterr().out
@@ -194,7 +194,7 @@ class TestAvgAll:
             capsys.readouterr().err
         )
 
-    def test_takes_all_checkpoints_into_the_runs_own_folder_and_replaces_what_it_made(self, run_dir, call, tmp_path):
+    def test_averages_all_checkpoints_by_default_and_replaces_its_earlier_output(self, run_dir, call, tmp_path):
         folder = tmp_path / "run"
         shutil.copytree(run_dir, folder)
         assert call(avg_all, folder, "--n=1") == 0
@@ -207,7 +207,7 @@ class TestAvgAll:
         assert sorted(path.name for path in folder.iterdir() if "averaged" in path.name) == ["averaged"]
         assert finished_steps(folder) == {2, 4, 6}
 
-    def test_a_link_stays_one_and_what_was_made_before_stays_where_renaming_fails(
+    def test_keeps_a_link_and_keeps_its_earlier_output_if_renaming_fails(
         self, run_dir, call, tmp_path, monkeypatch, capsys
     ):
         (tmp_path / "link").symlink_to(tmp_path / "mean")
@@ -229,7 +229,7 @@ class TestAvgAll:
         assert call(avg_all, run_dir, "--averaged_dir=.") == 1
         assert "holds the folder you are in" in capsys.readouterr().err
 
-    def test_tells_what_is_wrong(self, run_dir, call, tmp_path, capsys):
+    def test_wrong_flags_and_folders_are_errors(self, run_dir, call, tmp_path, capsys):
         def fails(status, message, output_dir, *flags):
             assert call(avg_all, output_dir, *flags) == status
             error = capsys.readouterr().err
@@ -247,7 +247,7 @@ class TestAvgAll:
         fails(1, "no checkpoint in", tmp_path / "empty", "--n=1")
 
 
-def test_loss_weights_of_a_problem_not_trained_are_told_before_the_work(call, tmp_path, capsys):
+def test_loss_weights_of_a_problem_not_trained_are_an_error_before_training(call, tmp_path, capsys):
     flags = ["--problem=session", "--hparams_set=session_tiny", "--train_steps=1"]
     assert call(trainer, tmp_path / "run", *flags, "--hparams=loss_weights=session_tons:2") == 1
     assert "'session_tons' is not trained here; did you mean 'session_tones'" in capsys.readouterr().err

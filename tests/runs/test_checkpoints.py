@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what damage is detected, and what a full disk leaves."""
+"""Checkpoints: which are kept, how damage is detected, and what a full disk leaves."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from t2t_lite.runs.checkpoints import Checkpoints, chosen_step, finished_steps
 
 
 class Model(keras.layers.Layer):
-    """One weight, all of whose values are the same."""
+    """A model with one weight, filled with one value."""
 
     def __init__(self, shape=(40,), value=0.0):
         super().__init__()
@@ -33,7 +33,7 @@ class Model(keras.layers.Layer):
 
 
 def saved(folder, steps, keep=3, best=None, shape=(40,)):
-    """Saves checkpoints in which the weight is the step; returns the object that did."""
+    """Saves checkpoints whose weight is filled with the step; returns the Checkpoints object."""
     model = Model(shape)
     checkpoints = Checkpoints(folder, model, keep=keep)
     for step in steps:
@@ -43,7 +43,7 @@ def saved(folder, steps, keep=3, best=None, shape=(40,)):
 
 
 def restored(folder):
-    """The step, the host's state and the weight that a new process would get."""
+    """The step, the host's state and the weight that a new process restores."""
     model = Model()
     step, state = Checkpoints(folder, model).restore()
     return step, state, model.value()
@@ -60,7 +60,7 @@ def test_restores_the_newest_with_its_state(tmp_path):
     assert Checkpoints(tmp_path, Model()).restore_weights() == 10
 
 
-def test_one_checkpoint_can_be_asked_for(tmp_path):
+def test_restores_the_checkpoint_of_a_given_step(tmp_path):
     saved(tmp_path, [2, 10])
     model = Model()
     assert Checkpoints(tmp_path, model).restore_weights(2) == 2
@@ -83,7 +83,7 @@ def test_keeps_the_last_and_the_best(tmp_path):
         chosen_step(tmp_path / "other", "best")
 
 
-def test_a_saved_step_gets_a_new_state_and_nothing_else(tmp_path):
+def test_saving_a_step_again_writes_only_its_state(tmp_path):
     checkpoints = saved(tmp_path, [1, 2])
     before = files(tmp_path)
     checkpoints.save(2, {"seen": "evaluated"}, best=2)
@@ -111,7 +111,7 @@ class TestDamage:
         return falls_back
 
     @pytest.mark.parametrize("name", ["ckpt-2.index", "ckpt-2.data-00000-of-00001", "ckpt-2.json"])
-    def test_any_flipped_byte_and_any_lost_end(self, folder, falls_back, name):
+    def test_a_flipped_bit_or_a_truncated_file_is_detected(self, folder, falls_back, name):
         path = folder / "checkpoints" / name
         content = path.read_bytes()
         draw = random.Random(name)
@@ -130,26 +130,26 @@ class TestDamage:
         path.write_bytes(content)
         assert restored(folder)[0] == 2
 
-    def test_weights_fall_back_too(self, folder, capsys):
+    def test_restore_weights_falls_back_too(self, folder, capsys):
         (folder / "checkpoints" / "ckpt-2.index").write_bytes(b"")
         assert Checkpoints(folder, Model()).restore_weights() == 1
         assert "ckpt-1 is used" in capsys.readouterr().err
 
-    def test_none_is_whole(self, folder):
+    def test_all_damaged_is_an_error(self, folder):
         for step in (1, 2):
             (folder / "checkpoints" / f"ckpt-{step}.index").write_bytes(b"")
         for restore in (Checkpoints(folder, Model()).restore, Checkpoints(folder, Model()).restore_weights):
-            with pytest.raises(UserError, match=r"no checkpoint is whole: ckpt-2 is damaged.*; ckpt-1 is damaged"):
+            with pytest.raises(UserError, match=r"all checkpoints are damaged: ckpt-2 is damaged.*; ckpt-1 is damaged"):
                 restore()
 
-    def test_of_another_model_is_no_damage(self, folder, capsys):
+    def test_a_checkpoint_of_another_model_is_not_called_damaged(self, folder, capsys):
         with pytest.raises(UserError, match=r"checkpoints/ckpt-2: of another model"):
             Checkpoints(folder, Model(shape=(41,))).restore()
         assert capsys.readouterr().err == ""
 
-    def test_the_next_one_written_clears_away_what_was_damaged(self, folder):
+    def test_the_next_save_removes_damaged_checkpoints(self, folder):
         (folder / "checkpoints" / "ckpt-2.index").write_bytes(b"")
-        saved(folder, [5])  # whole and newer than what a run that fell back to step 1 writes next
+        saved(folder, [5])  # newer than what a run that fell back to step 1 writes next
         (folder / "checkpoints" / "ckpt-5.index").unlink()
         model = Model()
         checkpoints = Checkpoints(folder, model)
@@ -161,7 +161,7 @@ class TestDamage:
 
 
 class TestHalfWritten:
-    """What SIGKILL leaves: files without the one that makes them a checkpoint."""
+    """What SIGKILL leaves: files of a checkpoint without its JSON."""
 
     def leave(self, folder, step):
         (folder / "checkpoints" / f"ckpt-{step}_temp").mkdir(parents=True)
@@ -176,7 +176,7 @@ class TestHalfWritten:
         with pytest.raises(UserError, match="no checkpoint in"):
             Checkpoints(tmp_path, Model()).restore_weights()
 
-    def test_is_passed_over_and_cleared_away(self, tmp_path, capsys):
+    def test_is_ignored_and_removed(self, tmp_path, capsys):
         saved(tmp_path, [2])
         self.leave(tmp_path, 3)
         assert restored(tmp_path) == (2, {"seen": 2}, 2.0)
@@ -188,7 +188,7 @@ class TestHalfWritten:
 
 @contextlib.contextmanager
 def files_up_to(size):
-    """Writing more than this fails, as on a full disk."""
+    """Makes writing more than `size` bytes to a file fail, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -199,7 +199,7 @@ def files_up_to(size):
 
 class TestFullDisk:
     @pytest.mark.parametrize("size", [0, 100, 60_000])
-    def test_leaves_the_last_one_whole(self, tmp_path, size):
+    def test_leaves_the_last_checkpoint_intact(self, tmp_path, size):
         checkpoints = saved(tmp_path, [1, 2], shape=(40_000,))
         before = files(tmp_path)
         with (
@@ -234,12 +234,14 @@ class TestFullDisk:
 
     def test_of_the_scalars(self, tmp_path):
         checkpoints = saved(tmp_path, [1])
-        told = f"{tmp_path}: cannot write the scalars: No space left on device; the last good checkpoint is of step 1"
+        message = (
+            f"{tmp_path}: cannot write the scalars: No space left on device; the last good checkpoint is of step 1"
+        )
         for error in (
             OSError(28, "No space left on device"),
             tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device"),
         ):
-            with pytest.raises(UserError, match=told), checkpoints.report_write_errors():
+            with pytest.raises(UserError, match=message), checkpoints.report_write_errors():
                 raise error
 
     def test_other_errors_pass(self, tmp_path):
@@ -254,7 +256,6 @@ class TestFullDisk:
 
 
 def test_its_checksums_are_those_of_the_files(tmp_path):
-    """Anyone can check them by hand."""
     saved(tmp_path, [1])
     found = files(tmp_path)
     written = json.loads(found.pop("ckpt-1.json"))["files"]

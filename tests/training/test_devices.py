@@ -1,4 +1,4 @@
-"""Replicas, micro-batches, precision, bad steps, memory: whatever shares a step out, it is the same step."""
+"""Replicas, micro-batches, precision, skipped steps and memory of a training step, and the choice of devices."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from t2t_lite.training.devices import Cluster, Devices, open_devices
 from t2t_lite.training.loss_scale import LossScale
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
+from t2t_lite.training.train import _check_skipped
 
 
 def trained(folder, steps, *cases):
@@ -50,7 +51,7 @@ def check_alike(found, first):
     )
     for weights, others in found.values():
         for a, b in zip(weights, expected, strict=True):
-            # Beside it float32's own rounding: Adam steps far on the gradients of weights that are zero, or nearly so.
+            # The absolute term is for float32 rounding: Adam makes large steps from gradients that are nearly zero.
             assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 1e-7 * b.size**0.5
         for mine, theirs in zip(others, figures, strict=True):
             assert set(mine) == set(theirs)
@@ -64,7 +65,7 @@ def test_replicas_and_micro_batches_train_as_one(tmp_path):
     cases = ["1", "2", "1:accumulate_steps=3", "2:accumulate_steps=2"]
     found = trained(tmp_path, 20, *cases)
     assert len(found["1"][0]) > 50  # weights
-    # In another process: TensorFlow's collective operations take one number of replicas a process.
+    # In another process: TensorFlow's collective operations allow only one number of replicas per process.
     check_alike(found | trained(tmp_path, 20, "4"), "1")
 
 
@@ -78,6 +79,7 @@ def test_a_model_without_experts_trains_alike(tmp_path):
 
 
 def problem_step(name="translate", copies=1, **changes):
+    """A step on one problem that collects its log, with the first copy of model and optimizer."""
     problems = {name: five_problems()[name]}
     hparams = SMALL.replace(encoder_blocks=1, decoder_blocks=1, **changes)
     made = [MultiModel(hparams, problems, {"words": 30}) for _ in range(copies)]
@@ -97,13 +99,13 @@ def same(a, b):
 
 
 def poisoned(batch):
-    """Pictures with one number that is none."""
+    """A batch of pictures with one NaN."""
     pixels = batch["inputs"].numpy()
     pixels[1, 2, 3, 0] = np.nan
     return batch | {"inputs": tf.constant(pixels), "index": tf.constant([40, 41, 42], tf.int64)}
 
 
-def test_a_bad_step_changes_nothing_but_the_count_and_the_run_stops_after_some_in_a_row():
+def test_a_skipped_step_changes_only_counts_and_max_bad_steps_in_a_row_stop_the_run():
     with eagerly():
         step, model, optimizer = problem_step("classes", max_bad_steps=2)
         good = batch_of(model.problems["classes"])
@@ -114,36 +116,49 @@ def test_a_bad_step_changes_nothing_but_the_count_and_the_run_stops_after_some_i
         assert same(state(model, optimizer), before) and int(optimizer.step) == 2
         (line,) = step.logged
         assert "problem 'classes', step 2" in line and "loss is not finite" in line
-        assert step("classes", good, 2)["skipped"] == 0  # and the row of bad steps has ended
+        assert step("classes", good, 2)["skipped"] == 0  # starts the count of steps in a row anew
         before = state(model, optimizer)
         step("classes", poisoned(good), 3)
         with pytest.raises(UserError) as raised:
             step("classes", poisoned(good), 4)
-        told = str(raised.value)
+        message = str(raised.value)
         for phrase in ("problem 'classes'", "step 5", "max_bad_steps", "inputs (3, 9, 8, 3)", "40, 41, 42"):
-            assert phrase in told
+            assert phrase in message
         assert same(state(model, optimizer), before)
+        assert step.unscalable_skips == 3
 
 
-def test_the_scale_of_float16_falls_at_an_overflow_and_rises_after_long_peace(monkeypatch):
+def test_the_loss_scale_of_float16_halves_at_an_overflow_and_doubles_after_many_applied_steps(monkeypatch):
     monkeypatch.setattr("t2t_lite.training.loss_scale._DOUBLE_AFTER", 3)
-    guard = LossScale(SMALL.replace(precision="float16"))
-    first = float(guard.scale)
-    guard.record_skipped(loss_is_finite=True)
-    assert float(guard.scale) == first / 2 and int(guard.in_row) == 0 and int(guard.skipped) == 1
-    guard.record_skipped(loss_is_finite=False)
-    assert float(guard.scale) == first / 2 and int(guard.in_row) == 1
+    loss_scale = LossScale(SMALL.replace(precision="float16"))
+    first = float(loss_scale.scale)
+    loss_scale.record_skipped(loss_is_finite=True)
+    assert float(loss_scale.scale) == first / 2 and int(loss_scale.in_row) == 0 and int(loss_scale.skipped) == 1
+    loss_scale.record_skipped(loss_is_finite=False)
+    assert float(loss_scale.scale) == first / 2 and int(loss_scale.in_row) == 1
+    assert int(loss_scale.skipped) == 2 and loss_scale.unscalable == 1
     for _ in range(3):
-        guard.record_applied()
-    assert float(guard.scale) == first and int(guard.in_row) == 0
+        loss_scale.record_applied()
+    assert float(loss_scale.scale) == first and int(loss_scale.in_row) == 0
     plain = LossScale(SMALL)
     plain.record_skipped(loss_is_finite=True)
     plain.record_applied()
-    assert float(plain.scale) == 1.0
+    assert float(plain.scale) == 1.0 and plain.unscalable == 1
+
+
+@pytest.mark.parametrize(
+    "skipped,steps,fails", [(3, 3, True), (3, 5, True), (3, 6, False), (2, 2, False), (0, 0, False), (90, 100, True)]
+)
+def test_a_process_fails_if_it_skipped_most_of_its_steps(skipped, steps, fails):
+    if not fails:
+        return _check_skipped(skipped, steps, 700)
+    message = f"{skipped} of the {steps} steps of this process were skipped.*; step 700 is saved.*lower learning_rate"
+    with pytest.raises(UserError, match=message):
+        _check_skipped(skipped, steps, 700)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_narrow_precision_takes_nearly_the_same_step(precision):
+def test_a_16_bit_precision_takes_nearly_the_same_step(precision):
     with eagerly():
         results = []
         for name in ("float32", precision):
@@ -176,7 +191,7 @@ def session_step(session_data, **changes):
     return dataset, TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))]), model
 
 
-def test_the_longest_batch_is_tried_and_leaves_no_trace(session_data, session_problems):
+def test_the_largest_batch_is_tried_without_changing_weights_and_moments(session_data, session_problems):
     with eagerly():
         dataset, step, model = session_step(session_data, batch_max_examples=5)
         optimizer, score, seen = step._optimizers[0], model.score, []
@@ -187,7 +202,7 @@ def test_the_longest_batch_is_tried_and_leaves_no_trace(session_data, session_pr
         assert same(state(model, optimizer), before) and int(optimizer.step) == 0
 
 
-def test_too_large_a_batch_is_told(session_data, session_problems):
+def test_a_batch_too_large_for_memory_is_an_error_that_names_hparams(session_data, session_problems, monkeypatch):
     with eagerly():
         dataset, step, model = session_step(session_data)
 
@@ -195,15 +210,15 @@ def test_too_large_a_batch_is_told(session_data, session_problems):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
         model.score = score
-        told = r"problem 'session_pictures': memory .* inputs \(256, 8, 8, 3\) and targets .* lower batch_tokens=4096"
-        with pytest.raises(UserError, match=told):
+        message = r"memory .* problem 'session_pictures' with inputs \(256, 8, 8, 3\) and targets .* batch_tokens=4096"
+        with pytest.raises(UserError, match=message):
             step.try_largest_batch(dataset)
-        dataset, step, _ = session_step(session_data, batch_tokens=10**15, batch_max_examples=10**14)
-        with pytest.raises(UserError, match=r"problem 'session_pictures': memory .* lower batch_tokens"):
+        monkeypatch.setattr("t2t_lite.training.step.largest_batch", score)
+        with pytest.raises(UserError, match=r"memory .* largest batch of problem 'session_pictures'; lower batch_tok"):
             step.try_largest_batch(dataset)
 
 
-def test_slices_have_every_example_once_and_the_rest_is_blank():
+def test_shards_have_every_example_once_and_are_filled_up_with_blanks():
     batch = batch_of(five_problems()["speech"], rows=5)
     slices = [shard_batch(batch, i, 4) for i in range(4)]
     assert [s["weights"].numpy().tolist() for s in slices] == [[1, 1], [1, 1], [1, 0], [0, 0]]
@@ -216,7 +231,7 @@ def test_slices_have_every_example_once_and_the_rest_is_blank():
 def test_blank_examples_count_for_nothing():
     with eagerly():
         problems = five_problems()
-        for name in ("speech", "classes", "translate"):  # every kind of input, both ways out
+        for name in ("speech", "classes", "translate"):  # every kind of input, texts and classes as targets
             declared = problems[name]
             model = MultiModel(SMALL.replace(encoder_blocks=1, decoder_blocks=1), {name: declared}, {"words": 30})
             batch = batch_of(declared)
@@ -228,7 +243,7 @@ def test_blank_examples_count_for_nothing():
             assert float(tf.reduce_sum(filled.weights)) == float(tf.reduce_sum(scores.weights))
 
 
-def test_every_slice_draws_its_own_noise_and_the_first_that_of_a_batch_in_one_piece():
+def test_every_shard_draws_its_own_noise_and_the_first_draws_that_of_an_unsplit_batch():
     with eagerly():
         step, model, _ = problem_step("classes", accumulate_steps=3)
         score, seen = model.score, []
@@ -244,18 +259,18 @@ def test_every_slice_draws_its_own_noise_and_the_first_that_of_a_batch_in_one_pi
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_narrow_model_decodes(precision):
+def test_a_16_bit_model_decodes(precision):
     with eagerly():
         _, model, _ = problem_step(precision=precision)
         decoded = GreedyDecoder(model)("translate", batch_of(model.problems["translate"]), 4)
         assert decoded.ids.shape[0] == 3 and decoded.ids.shape[1] <= 4 and np.isfinite(decoded.scores).all()
 
 
-# What the user asks for
+# The choice of devices
 
 
 @pytest.mark.parametrize(
-    "config,told",
+    "config,message",
     [
         (None, "no TF_CONFIG"),
         ("{worker", "not JSON"),
@@ -265,11 +280,11 @@ def test_a_narrow_model_decodes(precision):
         ("[]", "expected a cluster and a task"),
     ],
 )
-def test_a_wrong_cluster_is_told(monkeypatch, config, told):
+def test_a_wrong_tf_config_is_an_error(monkeypatch, config, message):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     if config is not None:
         monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_devices("multi_worker")
 
 

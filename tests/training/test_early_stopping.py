@@ -43,14 +43,14 @@ class TestMetric:
         metric = Metric.parse("f", name, PROBLEMS)
         assert metric.is_better(0.2, 0.1) and not metric.is_better(0.1, 0.2)
 
-    def test_what_is_not_finite_is_never_better(self):
+    def test_a_value_that_is_not_finite_is_never_better(self):
         assert not Metric("loss").is_better(math.nan, 5.0)
         assert not Metric("loss").is_better(-math.inf, 5.0)
         assert not Metric("loss").is_better(math.nan, None)
         assert Metric("loss").is_better(5.0, None)
 
     @pytest.mark.parametrize(
-        "text,told",
+        "text,message",
         [
             ("revers:loss", "--early_stop_metric: no problem 'revers' in this run; did you mean 'reverse'"),
             ("acuracy", "--early_stop_metric: unknown metric 'acuracy'; did you mean 'accuracy'"),
@@ -58,8 +58,8 @@ class TestMetric:
             (":loss", "no problem ''"),
         ],
     )
-    def test_an_unknown_one_gets_the_nearest(self, text, told):
-        with pytest.raises(UserError, match=told):
+    def test_an_unknown_one_suggests_the_nearest(self, text, message):
+        with pytest.raises(UserError, match=message):
             EvaluationTracker(PROBLEMS, early_stop_metric=text)
 
 
@@ -76,21 +76,21 @@ class TestEvaluationTracker:
             tracker.stop_reason()
         )
 
-    def test_never_stops_unless_asked(self):
+    def test_without_a_metric_it_never_stops(self):
         assert not any(follow(EvaluationTracker(PROBLEMS), [1, 2, 3, 4, 5]))
 
-    def test_a_resumed_one_goes_on_as_if_never_stopped(self):
+    def test_a_restored_one_equals_one_never_stopped(self):
         values = [5, 4, 4.5, 3, 3, 3.1, 3.2]
         for cut in range(len(values)):
-            whole, first, second = (EvaluationTracker(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
-            expected = follow(whole, values)
+            unbroken, first, second = (EvaluationTracker(PROBLEMS, "copy:loss", "reverse:loss", 3) for _ in range(3))
+            expected = follow(unbroken, values)
             found = follow(first, values[:cut])
             second.restore(json.loads(json.dumps(first.state())))
             found += follow(second, values[cut:], first=10 + 10 * cut)
             assert found == expected
-            assert second.state() == whole.state()
+            assert second.state() == unbroken.state()
 
-    def test_another_metric_starts_anew(self):
+    def test_another_metric_does_not_restore_the_old_best(self):
         first, second = EvaluationTracker(PROBLEMS, "loss"), EvaluationTracker(PROBLEMS, "accuracy")
         follow(first, [5, 4])
         second.restore(first.state())
@@ -98,16 +98,16 @@ class TestEvaluationTracker:
 
 
 class TestSignals:
-    def test_a_first_one_waits_for_the_step(self):
+    def test_the_first_waits_for_the_end_of_the_step(self):
         with pytest.raises(Stopped, match="stopped by SIGTERM; step 7 is saved") as stopped, StopSignals() as stop:
             stop.defer()
             signal.raise_signal(signal.SIGTERM)
             assert stop.requested
-            signal.raise_signal(signal.SIGTERM)  # a second one is no other wish
+            signal.raise_signal(signal.SIGTERM)  # a second one changes nothing
             stop.saved_step = 7
         assert stopped.value.status == 143
 
-    def test_a_second_ctrl_c_leaves_at_once(self):
+    def test_a_second_ctrl_c_stops_at_once(self):
         with pytest.raises(Stopped, match="stopped by Ctrl-C; step 3 is saved") as stopped, StopSignals() as stop:
             stop.defer()
             stop.saved_step = 3
@@ -116,19 +116,19 @@ class TestSignals:
             stop.saved_step = 4
         assert stopped.value.status == 130
 
-    def test_before_the_first_step_it_leaves_at_once(self):
+    def test_before_the_first_step_it_stops_at_once(self):
         with pytest.raises(Stopped, match="nothing is saved yet"), StopSignals() as stop:
             signal.raise_signal(signal.SIGINT)
             stop.saved_step = 1
 
-    def test_an_interrupt_that_comes_out_as_another_error_is_still_one(self):
+    def test_an_interrupt_that_comes_out_as_another_error_is_reported_as_an_interrupt(self):
         with pytest.raises(Stopped, match="stopped by Ctrl-C"), StopSignals():
             try:
                 signal.raise_signal(signal.SIGINT)
             except KeyboardInterrupt:
                 raise SystemError("bad argument to internal function") from None
 
-    def test_an_evaluation_is_abandoned(self):
+    def test_an_interruptible_block_is_left(self):
         done = []
         with pytest.raises(Stopped), StopSignals() as stop:
             stop.defer()
@@ -141,7 +141,7 @@ class TestSignals:
             done.append("went on")
         assert done == ["assigned", "went on"]
 
-    def test_an_error_stays_what_it_is_and_the_handlers_come_back(self):
+    def test_another_error_passes_and_the_handlers_are_restored(self):
         before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
         with pytest.raises(UserError, match="full"), StopSignals() as stop:
             stop.defer()
@@ -155,7 +155,7 @@ class TestSignals:
         assert not stop.requested
 
 
-class TestTheCommandNamed:
+class TestTheCommandToGoOn:
     def test_as_it_was_typed(self, monkeypatch):
         arguments = ["--hparams=dropout=0.1,seed=2", "--data_dir=my data"]
         monkeypatch.setattr("sys.argv", [".venv/bin/t2t-trainer", *arguments])
@@ -171,7 +171,7 @@ class TestFlags:
     FLAGS = ("--hparams_set=session_tiny", "--output_dir=o", "--train_steps=1")
 
     @pytest.mark.parametrize(
-        "flag,told,status",
+        "flag,message,status",
         [
             ("--early_stop_metric=session_revers:loss --early_stop_patience=2", "did you mean 'session_reverse'", 1),
             ("--early_stop_metric=los --early_stop_patience=2", "--early_stop_metric: unknown metric 'los'", 1),
@@ -181,7 +181,7 @@ class TestFlags:
             ("--save_every=0", "--save_every=0: expected a whole number, at least 1", 2),
         ],
     )
-    def test_mistakes_are_told_before_training(self, session_problems, tmp_path, capsys, flag, told, status):
+    def test_mistakes_are_errors_before_training(self, session_problems, tmp_path, capsys, flag, message, status):
         flags = [*self.FLAGS, "--problem=session", f"--data_dir={tmp_path}", *flag.split()]
         assert trainer.main(flags) == status
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which problem a step trains: rates, sizes, temperature, losses; the table; the cost of a problem's batches."""
+"""The mixture's rates by registration, size, temperature and losses; samplers, the table, batch multipliers."""
 
 import collections
 import json
@@ -22,7 +22,7 @@ from t2t_lite.training.sampler import AdaptiveSampler, ProblemSampler, make_samp
 RATES = {"large": 0.6, "small": 0.3, "rare": 0.1}
 
 
-def test_the_draw_depends_on_seed_and_step_alone():
+def test_the_sampler_depends_on_seed_and_step_alone():
     first, second = ProblemSampler(RATES, 1), ProblemSampler(RATES, 1)
     forwards = [first(step) for step in range(50)]
     backwards = [second(step) for step in reversed(range(50))][::-1]
@@ -30,7 +30,7 @@ def test_the_draw_depends_on_seed_and_step_alone():
     assert forwards != [ProblemSampler(RATES, 2)(step) for step in range(50)]
 
 
-def test_the_draw_follows_the_rates():
+def test_the_sampler_follows_the_rates():
     sampler = ProblemSampler(RATES, 0)
     drawn = collections.Counter(sampler(step) for step in range(4000))
     for name, rate in RATES.items():
@@ -38,7 +38,7 @@ def test_the_draw_follows_the_rates():
 
 
 @pytest.mark.parametrize("steps", [0, 1, 137])
-def test_counts_agree_with_the_draws(steps):
+def test_counts_are_those_of_the_samples(steps):
     sampler = ProblemSampler(RATES, 3)
     drawn = collections.Counter(sampler(step) for step in range(steps))
     assert sampler.counts(steps) == {name: drawn[name] for name in RATES}
@@ -55,7 +55,7 @@ def mixtures():
         yield
 
 
-class TestGivenRates:
+class TestRegisteredRates:
     @pytest.mark.parametrize(
         "names,instead,expected",
         [
@@ -74,12 +74,12 @@ class TestGivenRates:
             (["two", "d"], "two:1,d:3", {"a": 0.25 / 4, "b": 0.25 * 3 / 4, "d": 0.75}),
         ],
     )
-    def test_shares(self, mixtures, names, instead, expected):
+    def test_rates_of_problems_and_mixtures(self, mixtures, names, instead, expected):
         rates = registered_rates(names, HParams(mixture_rates=instead))
         assert rates == pytest.approx(expected)
         assert sum(rates.values()) == pytest.approx(1.0)
 
-    def test_an_unknown_name_is_told_the_nearest(self, mixtures):
+    def test_an_unknown_name_suggests_the_nearest(self, mixtures):
         with pytest.raises(UserError, match="mixture_rates: 'twoo' is not trained here; did you mean 'two'"):
             registered_rates(["nested"], HParams(mixture_rates="twoo:2"))
         with pytest.raises(UserError, match="'d' is not trained here"):
@@ -89,12 +89,12 @@ class TestGivenRates:
 def test_a_mixture_that_contains_itself_is_refused(mixtures, tmp_path, capsys):
     registry.mixtures.register(Mixture({"a": 1, "outer": 1}, "Inner."), name="inner")
     registry.mixtures.register(Mixture({"inner": 1}, "Outer."), name="outer")
-    told = "mixture 'outer' contains itself: outer > inner > outer"
-    with pytest.raises(UserError, match=told):
+    message = "mixture 'outer' contains itself: outer > inner > outer"
+    with pytest.raises(UserError, match=message):
         get_problems(["two", "outer"])
     flags = ["--problem=outer", "--hparams_set=multimodel_tiny", f"--data_dir={tmp_path}", "--dry_run"]
     assert trainer.main(flags) == 1
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     registry.mixtures.register(Mixture({"two": 1, "nested": 1}, "The same one twice is no circle."), name="twice")
     assert list(get_problems(["twice"])) == ["a", "b", "c"]
 
@@ -106,14 +106,14 @@ def test_a_registered_rate_must_be_above_0(rate):
 
 
 class TestHParams:
-    def test_lists_by_name_stand_among_other_hparams(self):
+    def test_values_by_problem_among_other_hparams(self):
         hparams = override(HParams(), "mixture_rates=a:2,b.mine:0.5,dropout=0.3,batch_multipliers=c:4")
         assert hparams.per_problem("mixture_rates") == {"a": 2.0, "b.mine": 0.5}
         assert hparams.per_problem("batch_multipliers") == {"c": 4.0}
         assert hparams.dropout == 0.3
 
     @pytest.mark.parametrize(
-        "overrides,told",
+        "overrides,message",
         [
             ("mixture_rates=a:0", "mixture_rates: 'a:0': the number must be above 0"),
             ("mixture_rates=a", "mixture_rates: 'a' is not of the form"),
@@ -125,14 +125,14 @@ class TestHParams:
             ("mixture_temperature=0.5", "mixture_temperature=0.5 must be at least 1"),
         ],
     )
-    def test_what_is_wrong_is_told(self, overrides, told):
+    def test_wrong_values_are_errors(self, overrides, message):
         with pytest.raises(UserError) as e:
             override(HParams(), overrides)
-        assert told in str(e.value)
+        assert message in str(e.value)
 
 
 def stored(positions, inputs=None, targets=None, name="x"):
-    """What TrainingMixture reads of a Dataset whose examples have these positions: {positions: examples}."""
+    """A stand-in for a Dataset with {positions: examples}, as far as TrainingMixture reads it."""
     declared = problem(name, inputs or Text(max_length=64), targets or Text(max_length=64))
     return SimpleNamespace(problem=declared, split=lambda split: SimpleNamespace(positions=positions))
 
@@ -167,8 +167,8 @@ class TestBySize:
         rates = TrainingMixture(list(datasets), datasets, HParams(mixture="proportional")).rates
         assert rates == pytest.approx({"session_reverse": 0.75, "session_tones": 0.25})
 
-    def test_rates_of_tokens_become_shares_of_steps(self, mixtures):
-        """Classes of pictures have one position an example: to train as many of them takes more steps."""
+    def test_rates_of_tokens_become_rates_of_steps(self, mixtures):
+        """Classes of pictures have one position per example, so that as many tokens take more steps."""
         hparams = HParams(batch_tokens=64, batch_max_examples=16, mixture_unit="tokens")
         datasets = {"a": stored({8: 800}, name="a"), "b": stored({1: 160}, Image(), Label(("x",)), name="b")}
         mixture = TrainingMixture("ab", datasets, hparams)
@@ -179,7 +179,7 @@ class TestBySize:
 class TestTable:
     HPARAMS = HParams(batch_tokens=80, batch_max_examples=1000, mixture="proportional")
 
-    def test_has_what_the_run_will_have_of_each_problem(self, mixtures):
+    def test_has_examples_rates_epochs_and_tokens(self, mixtures):
         # 100 examples of 8 positions in batches of 10; 300 of 17 in batches of 4 whose examples are padded to 18.
         datasets = {"a": stored({8: 100}, name="a"), "b": stored({17: 300}, name="b")}
         lines = TrainingMixture("ab", datasets, self.HPARAMS).table(80).splitlines()
@@ -190,7 +190,7 @@ class TestTable:
         ]
         assert len({len(line) for line in lines}) == 1
 
-    def test_without_a_number_of_steps_there_are_no_epochs(self, datasets):
+    def test_without_train_steps_it_has_no_epochs(self, datasets):
         heading, *_ = TrainingMixture("abc", datasets, self.HPARAMS).table().splitlines()
         assert "epochs" not in heading and "tokens a batch" in heading
 
@@ -206,18 +206,18 @@ class TestTable:
 
 class TestAdaptive:
     def train(self, sampler, losses, first, steps):
-        """Draws steps and tells the losses; returns the problems drawn."""
+        """Samples steps and reports their losses; returns the problems sampled."""
         drawn = []
         for step in range(first, first + steps):
             drawn.append(sampler(step))
             sampler.update(drawn[-1], losses[drawn[-1]])
         return drawn
 
-    def test_is_what_the_hparam_asks_for(self):
+    def test_the_hparam_chooses_it(self):
         assert type(make_sampler(HParams(mixture="adaptive"), RATES)) is AdaptiveSampler
         assert type(make_sampler(HParams(), RATES)) is ProblemSampler
 
-    def test_favours_the_problem_that_lags(self):
+    def test_favours_the_problem_with_the_higher_loss(self):
         sampler = AdaptiveSampler({"ahead": 0.5, "behind": 0.5}, 0)
         losses = {"ahead": 1.0, "behind": 2.5}
         self.train(sampler, losses, 0, 400)
@@ -228,7 +228,7 @@ class TestAdaptive:
         drawn = collections.Counter(self.train(sampler, losses, 2600, 1000))
         assert drawn["behind"] / 1000 == pytest.approx(0.5, abs=0.05)
 
-    def test_given_rates_weigh_in(self):
+    def test_registered_rates_are_factors(self):
         sampler = AdaptiveSampler({"a": 0.75, "b": 0.25}, 0)
         self.train(sampler, {"a": 3.0, "b": 3.0}, 0, 500)
         assert sampler.rates["a"] == pytest.approx(0.75, abs=0.01)
@@ -240,12 +240,12 @@ class TestAdaptive:
         a = 0.9 * 100 + 0.1 * 95
         assert sampler.rates["a"] == pytest.approx(math.exp(a) / (math.exp(a) + math.exp(100)))
 
-    def test_takes_all_problems_in_turn_at_the_start(self):
+    def test_alternates_between_all_problems_at_the_start(self):
         sampler = AdaptiveSampler(dict.fromkeys("abcdefgh", 1 / 8), 5)
         drawn = self.train(sampler, dict.fromkeys("abcdefgh", 4.0), 0, 40)
         assert set(collections.Counter(drawn).values()) == {5}
 
-    def test_a_loss_that_is_not_finite_moves_nothing_but_counts(self):
+    def test_a_loss_that_is_not_finite_changes_counts_alone(self):
         sampler = AdaptiveSampler({"a": 0.5, "b": 0.5}, 0)
         sampler.update("a", 3.0)
         before = dict(sampler.rates)
@@ -254,10 +254,10 @@ class TestAdaptive:
         assert sampler.rates == before
         assert sampler.counts(3) == {"a": 1, "b": 2}
 
-    def test_goes_on_from_its_state_as_if_never_stopped(self):
+    def test_a_restored_one_equals_one_never_stopped(self):
         losses = {"large": 1.1, "small": 2.3, "rare": 3.7}
-        whole, stopped = AdaptiveSampler(RATES, 9), AdaptiveSampler(RATES, 9)
-        expected = self.train(whole, losses, 0, 300)
+        unbroken, stopped = AdaptiveSampler(RATES, 9), AdaptiveSampler(RATES, 9)
+        expected = self.train(unbroken, losses, 0, 300)
         begun = self.train(stopped, losses, 0, 150)
         state = json.loads(json.dumps(stopped.state()))
         assert len(json.dumps(state)) < 1000
@@ -265,9 +265,9 @@ class TestAdaptive:
         resumed.restore(state)
         assert resumed.counts(150) == {name: begun.count(name) for name in RATES}
         assert begun + self.train(resumed, losses, 150, 150) == expected
-        assert resumed.state() == whole.state()
+        assert resumed.state() == unbroken.state()
 
-    def test_without_its_state_it_does_not_go_on(self):
+    def test_without_its_state_it_cannot_resume(self):
         sampler = AdaptiveSampler(RATES, 0)
         assert sampler.counts(0) == dict.fromkeys(RATES, 0)
         sampler.restore({})
@@ -276,21 +276,21 @@ class TestAdaptive:
 
 
 class TestBatchMultipliers:
-    def test_stretch_and_shrink_the_batches_of_one_problem(self):
+    def test_change_the_batch_size_of_one_problem(self):
         texts = Text(max_length=20)
         hparams = HParams(batch_tokens=64, batch_max_examples=4, batch_multipliers="big:2,small:0.5,none:0.01")
         sizes = {
             name: lengths.batch_sizes(problem(name, texts, texts), hparams)
             for name in ("plain", "big", "small", "none")
         }
-        assert {name: {edge: found[edge] for edge in (8, 16, 20)} for name, found in sizes.items()} == {
+        assert {name: {boundary: found[boundary] for boundary in (8, 16, 20)} for name, found in sizes.items()} == {
             "plain": {8: 4, 16: 4, 20: 3},
             "big": {8: 8, 16: 8, 20: 6},
             "small": {8: 2, 16: 2, 20: 1},
             "none": {8: 1, 16: 1, 20: 1},
         }
 
-    def test_reach_the_batches_and_keep_the_place_in_the_data(self, session_data, session_problems):
+    def test_change_the_batches_read_and_how_many_are_skipped(self, session_data, session_problems):
         dataset = Dataset.open(session_data, "session_reverse")
         hparams = session_problems.session_tiny().replace(batch_multipliers="session_reverse:0.5")
         read = {"shuffle": True, "repeat": True}
@@ -299,7 +299,7 @@ class TestBatchMultipliers:
         (after,) = dataset.batches("train", hparams, skip=100, **read).take(1).as_numpy_iterator()
         assert (after["inputs"] == batches[100]["inputs"]).all()
 
-    def test_an_unknown_name_is_told_the_nearest(self, datasets):
+    def test_an_unknown_name_suggests_the_nearest(self, datasets):
         with pytest.raises(UserError, match="batch_multipliers: 'd' is not trained here"):
             TrainingMixture("abc", datasets, HParams(batch_multipliers="d:2"))
 

@@ -17,14 +17,14 @@ from t2t_lite.runs.checkpoints import Checkpoints
 from t2t_lite.runs.run import Run
 
 USR_DIR = conftest.USR_SESSION
-PATIENCE = 600  # seconds that a busy machine may take for any one thing
+PATIENCE = 600  # seconds to wait for a checkpoint or an exit, on a busy machine
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def start(session_data):
-    """Starts the trainer as worker `index` of a cluster, or alone; whatever still runs at the end is killed."""
+    """Starts the trainer as worker `index` of a cluster, or alone; kills those still running at the end."""
     started = []
 
     def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false"):
@@ -60,7 +60,7 @@ def free_ports():
 
 
 def finish(*processes):
-    """[(exit status, what was said)]"""
+    """[(exit status, standard error)]"""
     said = [process.communicate(timeout=PATIENCE)[1] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
@@ -136,7 +136,7 @@ def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled)
 
 
 @pytest.mark.chosen
-def test_workers_with_other_hparams_are_told(start, tmp_path):
+def test_workers_with_different_hparams_are_an_error(start, tmp_path):
     ports = free_ports()
     results = finish(
         start(tmp_path / "a", 5, ports, 0), start(tmp_path / "b", 5, ports, 1, hparams="gating_noise=false,seed=3")

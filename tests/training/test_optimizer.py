@@ -1,4 +1,4 @@
-"""Adam, AdamW and Adafactor against NumPy and against Keras: what moves, what does not, what is saved."""
+"""Adam, AdamW and Adafactor against NumPy and Keras; skipped steps, missing gradients, checkpoints."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ EACH = [
 ]
 each = pytest.mark.parametrize("hparams", EACH, ids=lambda hparams: hparams.optimizer)
 RATES = [0.02, 0.1, 0.08, 0.06, 0.05, 0.04]
-LATE = {(0, 1), (1, 0), (1, 1), (2, 1), (3, 0)}  # the second weight joins at step 3, the first is left out twice
+LATE = {(0, 1), (1, 0), (1, 1), (2, 1), (3, 0)}  # weight 1 has gradients from step 3 on, weight 0 misses two steps
 
 
 class Weights(keras.layers.Layer):
@@ -58,7 +58,7 @@ def expected_weights(hparams, start, gradients):
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0, 1000.0])
 @each
-def test_equals_numpy_a_late_joiner_included(hparams, clip_norm):
+def test_equals_numpy_with_missing_gradients(hparams, clip_norm):
     hparams = hparams.replace(clip_norm=clip_norm)
     weights = Weights()
     start, gradients = weights.get_weights(), some_gradients(6, missing=LATE)
@@ -92,7 +92,7 @@ def test_equals_keras(hparams):
 
 
 @each
-def test_the_first_step_of_a_late_joiner_is_a_first_step(hparams):
+def test_the_first_update_of_a_weight_is_the_same_at_any_step(hparams):
     early, late = Weights(), Weights()
     row = some_gradients(1)[0]
     make_optimizer(hparams, early.trainable_variables).apply(given(row), 0.1)
@@ -105,13 +105,13 @@ def test_the_first_step_of_a_late_joiner_is_a_first_step(hparams):
 
 
 def state(weights, optimizer):
-    """The values of all weights and of all that the optimizer keeps, its count of steps aside."""
+    """The values of all weights and of the optimizer's variables, except its count of steps."""
     kept = [v for v in optimizer.variables if v is not optimizer.step]
     return [v.numpy() for v in (*weights.trainable_variables, *kept)]
 
 
 @each
-def test_leaves_alone_what_has_no_gradient(hparams):
+def test_does_not_change_weights_without_gradient(hparams):
     weights = Weights()
     optimizer = make_optimizer(hparams, weights.trainable_variables)
     first, second = some_gradients(2, missing={(1, 1)})
@@ -148,7 +148,7 @@ def test_skips_a_step_that_is_not_finite(hparams, wrong):
         assert np.isfinite(norm) == (gradients is not spoilt)
     assert int(optimizer.step) == 3
     assert optimizer.updates.numpy().tolist() == [1, 1, 1]
-    # What follows is as if the skipped steps had never been asked for.
+    # Further steps equal those of an optimizer without the skipped steps.
     other = Weights()
     straight = make_optimizer(hparams, other.trainable_variables)
     for row in (first, second):
@@ -158,15 +158,15 @@ def test_skips_a_step_that_is_not_finite(hparams, wrong):
         np.testing.assert_array_equal(one, two)
 
 
-def test_weight_decay_leaves_variables_of_rank_one_alone():
+def test_weight_decay_excludes_variables_of_rank_one():
     weights, decayed = Weights(), Weights()
     row = given(some_gradients(1)[0])
     make_optimizer(EACH[1].replace(weight_decay=0.0), weights.trainable_variables).apply(row, 0.1)
     make_optimizer(EACH[1], decayed.trainable_variables).apply(row, 0.1)
     start = Weights().get_weights()
     for i in range(3):
-        share = 0.1 * 0.3 if i != 1 else 0.0
-        close(decayed.weights[i].value, weights.weights[i].numpy() - share * start[i], 1e-6)
+        decay = 0.1 * 0.3 if i != 1 else 0.0
+        close(decayed.weights[i].value, weights.weights[i].numpy() - decay * start[i], 1e-6)
 
 
 def test_norms_and_biases_of_the_model_are_of_rank_one():
@@ -179,7 +179,7 @@ def test_norms_and_biases_of_the_model_are_of_rank_one():
 
 
 @each
-def test_takes_the_sparse_gradient_of_an_embedding(hparams):
+def test_accepts_the_sparse_gradient_of_an_embedding(hparams):
     table = Weights()
     optimizer = make_optimizer(hparams, [table.w0])
     with tf.GradientTape() as tape:
@@ -196,7 +196,7 @@ def test_takes_the_sparse_gradient_of_an_embedding(hparams):
 
 
 @each
-def test_a_resumed_optimizer_goes_on_as_if_never_stopped(hparams, tmp_path):
+def test_a_restored_optimizer_equals_one_never_stopped(hparams, tmp_path):
     hparams = hparams.replace(average_decay=0.9)
     gradients = [given(row) for row in some_gradients(6, missing=LATE)]
     weights = Weights()
@@ -215,7 +215,7 @@ def test_a_resumed_optimizer_goes_on_as_if_never_stopped(hparams, tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_adafactor_keeps_rows_and_columns_alone():
+def test_adafactor_keeps_means_of_rows_and_columns():
     weights = Weights()
     optimizer = make_optimizer(EACH[2], weights.trainable_variables)
     assert [[tuple(m.shape) for m in moments] for moments in optimizer.second] == [
@@ -237,7 +237,7 @@ def test_traced_once_for_each_set_of_variables(monkeypatch):
     assert traced == [(0, 1, 2), (0, 2)]
 
 
-def test_the_loss_of_a_problem_counts_by_its_weight():
+def test_loss_weights_scale_the_gradient():
     """Without the balancing loss a weight of 3 makes the gradient three times as large; a weight of 0 makes none."""
     norms = {}
     for name, text in (("plain", ""), ("three", "caption:2,translate:3"), ("none", "translate:0")):
@@ -248,7 +248,7 @@ def test_the_loss_of_a_problem_counts_by_its_weight():
             batch = batch_of(model.problems["translate"])
             figures = TrainStep(Devices(), [(model, optimizer)])("translate", batch, 0)
         norms[name] = figures["gradient_norm"]
-        assert figures["loss"] > 0  # what is shown is not weighted
+        assert figures["loss"] > 0  # the loss shown is not weighted
     assert norms["three"] == pytest.approx(3 * norms["plain"], rel=1e-4)
     assert norms["none"] == 0.0
 
@@ -267,7 +267,7 @@ def test_the_loss_of_a_problem_counts_by_its_weight():
         ({"loss_weights": "a:1,a:2"}, "loss_weights: 'a' comes twice"),
     ],
 )
-def test_wrong_hparams_are_told(changes, message):
+def test_wrong_hparams_are_errors(changes, message):
     with pytest.raises(UserError) as e:
         SMALL.replace(**changes)
     assert message in str(e.value)

@@ -28,8 +28,8 @@ def test_learning_rate(schedule, expected):
     )
 
 
-def test_noam_is_the_papers():
-    """ "Attention Is All You Need": d_model 512, 4,000 steps of warm-up."""
+def test_noam_equals_attention_is_all_you_need():
+    """With d_model 512 and 4,000 steps of warm-up."""
     hparams = HParams(hidden_size=512, learning_rate=1.0, schedule="noam", warmup_steps=4000)
     assert learning_rate(hparams, 3999) == pytest.approx(6.99e-4, rel=1e-3)
     assert learning_rate(hparams, 99_999) == pytest.approx(1.398e-4, rel=1e-3)

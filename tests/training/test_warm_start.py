@@ -1,4 +1,4 @@
-"""A new run that begins with the weights of an old one."""
+"""Warm start: a new run begins with the weights of an old one."""
 
 import json
 import re
@@ -58,12 +58,12 @@ def values(model):
 
 
 def rows(table):
-    """{fate: (how many, of what)}"""
+    """{outcome: (number of weights, their parts)}"""
     found = (re.fullmatch(r"  (\w+(?: \w+)*) +(\d+)  (.*)", line) for line in table.splitlines()[1:])
     return {match[1]: (int(match[2]), match[3]) for match in found}
 
 
-def test_what_fits_is_taken_and_the_rest_is_told(old, new):
+def test_copies_the_weights_that_fit_and_lists_the_others(old, new):
     folder, model = old
     run, net = new()
     before, trained = values(net), values(model)
@@ -75,19 +75,19 @@ def test_what_fits_is_taken_and_the_rest_is_told(old, new):
         expected = trained[name] if name in trained else before[name]
         np.testing.assert_array_equal(value, expected, err_msg=name)
     assert table.splitlines()[0] == f"weights of {folder}, step 5:"
-    told = rows(table)
+    outcomes = rows(table)
     shared = [name for name in after if name in trained and name != "commands"]
-    assert told["taken"][0] == len(shared) + 1
+    assert outcomes["copied"][0] == len(shared) + 1
     for part in ("body.encoder", "body.mixer", "body.decoder", "language_session (2)", "audio_8000", "command tones"):
-        assert part in told["taken"][1]
-    assert told["only in the new model"] == (1, "command reverse")
+        assert part in outcomes["copied"][1]
+    assert outcomes["only in the new model"] == (1, "command reverse")
     left = [name for name in trained if name not in after]
-    assert told["only in the old model"][0] == len(left) > 0
-    assert re.fullmatch(r"image \(\d+\), categorical_\w+ \(\d+\)", told["only in the old model"][1])
-    assert "other shape" not in told and "other vocabulary" not in told
+    assert outcomes["only in the old model"][0] == len(left) > 0
+    assert re.fullmatch(r"image \(\d+\), categorical_\w+ \(\d+\)", outcomes["only in the old model"][1])
+    assert "other shape" not in outcomes and "other vocabulary" not in outcomes
 
 
-def test_commands_go_by_their_name(old, new):
+def test_commands_are_matched_by_name(old, new):
     folder, model = old
     run, net = new()
     assert (model.command_names, net.command_names) == (["tones"], ["reverse", "tones"])
@@ -96,20 +96,20 @@ def test_commands_go_by_their_name(old, new):
     np.testing.assert_array_equal(net.commands.numpy(), [fresh[0], model.commands.numpy()[0]])
 
 
-def test_other_shapes_stay_fresh(old, new):
+def test_weights_of_other_shapes_are_not_copied(old, new):
     folder, model = old
     run, net = new(filter_size=48, audio_width=3)
     before, trained = values(net), values(model)
-    told = rows(warm_start(net, run, folder))
+    outcomes = rows(warm_start(net, run, folder))
     for name, value in values(net).items():
         if name != "commands":
             fits = name in trained and trained[name].shape == value.shape
             np.testing.assert_array_equal(value, trained[name] if fits else before[name], err_msg=name)
-    assert "body.encoder (2), body.decoder (2), audio_8000" in told["other shape"][1]
-    assert told["taken"][0] > 50
+    assert "body.encoder (2), body.decoder (2), audio_8000" in outcomes["other shape"][1]
+    assert outcomes["copied"][0] > 50
 
 
-def test_another_vocabulary_of_the_same_name_is_not_taken(old, new, tmp_path):
+def test_nets_of_another_vocabulary_of_the_same_name_are_not_copied(old, new, tmp_path):
     folder, model = old
     shutil.copytree(folder, tmp_path / "other")
     stored = json.loads((folder / "run.json").read_text())
@@ -117,15 +117,15 @@ def test_another_vocabulary_of_the_same_name_is_not_taken(old, new, tmp_path):
     (tmp_path / "other" / "run.json").write_text(json.dumps(stored))
     run, net = new()
     before, trained = values(net), values(model)
-    told = rows(warm_start(net, run, tmp_path / "other"))
-    assert told["other vocabulary"] == (2, "language_session (2)")
+    outcomes = rows(warm_start(net, run, tmp_path / "other"))
+    assert outcomes["other vocabulary"] == (2, "language_session (2)")
     for name, value in values(net).items():
         if name != "commands":
             np.testing.assert_array_equal(value, before[name] if "language" in name else trained[name], err_msg=name)
 
 
 @pytest.mark.parametrize("end", ["", ".index", ".json"])
-def test_one_of_its_checkpoints(old, new, end):
+def test_a_given_checkpoint_is_used(old, new, end):
     folder, model = old
     run, net = new()
     table = warm_start(net, run, folder / "checkpoints" / f"ckpt-2{end}")
@@ -134,7 +134,7 @@ def test_one_of_its_checkpoints(old, new, end):
     np.testing.assert_allclose(values(net)["body.decoder.norm/scale"], expected, atol=1e-5)
 
 
-def test_nothing_there(old, new, tmp_path):
+def test_a_missing_run_or_checkpoint_is_an_error(old, new, tmp_path):
     folder, _ = old
     run, net = new()
     with pytest.raises(UserError, match=f"--warm_start_from: no run in '{tmp_path}/none'"):
@@ -143,7 +143,7 @@ def test_nothing_there(old, new, tmp_path):
         warm_start(net, run, folder / "checkpoints" / "ckpt-4")
 
 
-def test_only_a_new_run_starts_warm(old, session_data, session_problems, tmp_path, capsys):
+def test_only_a_new_run_is_warm_started(old, session_data, session_problems, tmp_path, capsys):
     folder, _ = old
     flags = ["--problem=session_pictures", "--hparams_set=session_tiny", f"--data_dir={session_data}"]
     flags += [
@@ -162,7 +162,7 @@ def test_only_a_new_run_starts_warm(old, session_data, session_problems, tmp_pat
     for name, value in values(started).items():
         if name != "commands":
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    # From here on the run goes on from its own checkpoint, wherever it came from at first.
+    # The second call resumes from the run's own checkpoint.
     assert trainer.main([*flags, "--train_steps=2"]) == 0
-    told = capsys.readouterr().err
-    assert "going on from step 1" in told and "weights of" not in told
+    message = capsys.readouterr().err
+    assert "going on from step 1" in message and "weights of" not in message

@@ -1,1 +1,1 @@
-"""Microworld: the eight problems of the paper in a small procedural world, with nothing to download."""
+"""Microworld: the paper's eight problems on generated data, with nothing to download."""

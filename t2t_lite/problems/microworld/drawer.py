@@ -1,4 +1,4 @@
-"""Draws the parts of a sentence's meaning by chance: who, what, where, and how it is."""
+"""Samples the parts of a sentence's meaning: noun phrases, places, properties, actions."""
 
 import random
 from collections.abc import Callable
@@ -39,17 +39,24 @@ LANDMARKS = (
     "market",
     "lake",
 )
-GROUNDS = {  # what an action can happen in, on, under or beside
+GROUNDS = {  # nouns by preposition: the places where an action can happen
     "in": ("house", "car", "boat", "garden", "kitchen", "forest", "room", "church", "school", "hotel"),
     "under": ("table", "tree", "window"),
 } | dict.fromkeys(BESIDE, LANDMARKS)
-STANDS = GROUNDS | {  # where a thing can be
+STANDS = GROUNDS | {  # nouns by preposition: the places where a thing can be
     "in": ("box", "bag", "house", "car", "boat", "cup", "garden", "kitchen", "forest", "room"),
     "on": ("table", "chair", "book", "box", "plate", "boat"),
     "under": ("table", "chair", "tree", "box", "hat"),
 }
 DRAWABLE = of_kind("shape", "animal", "object")
-SLOT = {"size": 0, "quality": 0, "age": 0, "colour": 1, "texture": 1, "state": 1}  # of an adjective, by its kind
+SLOT = {
+    "size": 0,
+    "quality": 0,
+    "age": 0,
+    "colour": 1,
+    "texture": 1,
+    "state": 1,
+}  # the place of an adjective before its noun, by its kind
 CARRIED = ("hat", "bag", "box", "bottle", "flower", "ball", "book", "key", "picture", "apple")
 TIMES = {
     "present": ("today", "now", "every day"),
@@ -59,14 +66,14 @@ TIMES = {
 
 
 class Drawer:
-    """Draws the parts of a meaning from a source of chance."""
+    """Samples the parts of a meaning from a random number generator."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
         self.choose: Callable = rng.choice
 
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
+        """Returns True with the given probability."""
         return self.rng.random() < probability
 
     def noun_phrase(
@@ -76,14 +83,21 @@ class Drawer:
         plural: tuple[str, ...] = PLURAL,
         plain: bool = False,
     ) -> NounPhrase:
-        """A noun with one of these determiners (no plural where there are none); `plain` has at most one adjective."""
+        """Samples a noun phrase.
+
+        Args:
+          nouns: the nouns to choose from.
+          singular: the determiners of a singular.
+          plural: the determiners of a plural; without any, the noun is singular.
+          plain: at most one adjective.
+        """
         noun = self.choose(nouns)
         fixed = NOUNS[noun].kind in SINGULAR_KINDS
         many = bool(plural) and not fixed and (not singular or self.chance(0.4))
         return NounPhrase(noun, self.choose(plural if many else singular), many, self.adjectives(noun, plain))
 
     def adjectives(self, noun: str, plain: bool = False) -> tuple[str, ...]:
-        """None, one or two adjectives that suit a noun, in the order in which English says them."""
+        """Samples zero to two adjectives that suit a noun, in English word order."""
         kinds = {"shape": "size colour", "object": "size,quality colour,texture", "animal": "size,age colour,state"}
         kinds |= {"person": "age,quality state"}
         for kind, slots in kinds.items():
@@ -95,15 +109,15 @@ class Drawer:
         return ()
 
     def thing(self, **how: Any) -> NounPhrase:
-        """A shape or an object."""
+        """Samples a shape or an object."""
         return self.noun_phrase(THINGS, **how)
 
     def definite(self, nouns: tuple[str, ...] = THINGS, **how: Any) -> NounPhrase:
-        """A noun phrase with "the", "this" or "my"."""
+        """Samples a noun phrase with "the", "this" or "my"."""
         return self.noun_phrase(nouns, DEFINITE, DEFINITE, **how)
 
     def someone(self, pronouns: bool = True) -> NounPhrase:
-        """A name, a pronoun, a person or an animal, as a subject."""
+        """Samples a subject: a name, a pronoun, a person or an animal."""
         kind = self.rng.random()
         if kind < 0.3:
             return NounPhrase(self.choose(tuple(NAMES)))
@@ -115,20 +129,20 @@ class Drawer:
         return self.noun_phrase(LIVING)
 
     def place(self, places: dict[str, tuple[str, ...]] = GROUNDS) -> PlacePhrase:
-        """A preposition and what suits it."""
+        """Samples a preposition and a noun phrase that suits it."""
         preposition = self.choose(tuple(places))
         return PlacePhrase(
             preposition, self.noun_phrase(places[preposition], ("the", "the", "a", "my"), (), plain=True)
         )
 
     def beside(self) -> PlacePhrase:
-        """A place relative to another thing."""
+        """Samples a place relative to another thing."""
         preposition = self.choose(("above", "to the left of", "to the right of", "next to", "between"))
         second = self.thing(plural=(), plain=True) if preposition == "between" else None
         return PlacePhrase(preposition, self.thing(plural=(), plain=second is not None), second)
 
     def property(self, subject: NounPhrase) -> Property:
-        """What can be said of a subject: one adjective, perhaps with its degree, or two."""
+        """Samples a property of a subject: one adjective, perhaps with a degree, or two adjectives."""
         living = subject.noun in LIVING or subject.noun in NAMES or subject.noun in PRONOUNS
         if living:
             return Property(self.choose(of_kind("state")), self.choose(("", *DEGREES)))
@@ -141,7 +155,7 @@ class Drawer:
         return Property(other, self.choose(tuple(DEGREES))) if kind < 0.6 else Property(second)
 
     def comparison(self, subject: NounPhrase) -> Property:
-        """More than, or as much as, something else."""
+        """Samples a comparison of the subject with something else: "larger than", "as large as"."""
         than = self.thing(singular=("a", "the", "the", "my"), plural=())
         shape = subject.noun in of_kind("shape") or than.noun in of_kind("shape")
         kinds = of_kind("size") if shape else COMPARED
@@ -151,22 +165,22 @@ class Drawer:
         return Property(self.choose(kinds), than=than, equal=self.chance(0.4))
 
     def act(self, subject: NounPhrase | None, tense: str = "present") -> Clause:
-        """Somebody does something: with an object, or alone at a place."""
+        """Samples an action, with an object or without."""
         return self.handle(subject, tense) if self.chance(0.55) else self.act_alone(subject, tense)
 
     def act_alone(self, subject: NounPhrase | None, tense: str = "present") -> Clause:
-        """Somebody does something without an object, perhaps at a place."""
+        """Samples an action without an object, perhaps at a place."""
         place = self.place() if self.chance(0.6) else None
         return Clause(self.choose(of_kind("intransitive")), subject, place=place, tense=tense)
 
     def handle(self, subject: NounPhrase | None, tense: str = "present", definite: bool = False) -> Clause:
-        """Somebody does something with an object."""
+        """Samples an action with an object."""
         verb = self.choose(of_kind("transitive"))
         nouns = (*DRAWABLE, *LIVING) if verb in ("see", "paint", "draw", "love", "find") else of_kind("object", "shape")
         return Clause(verb, subject, object=self.definite(nouns) if definite else self.noun_phrase(nouns), tense=tense)
 
     def person(self, pronouns: bool = False, besides: NounPhrase | None = None) -> NounPhrase:
-        """A name or a person, without adornment; another than `besides`."""
+        """Samples a name or a person without adjectives, other than `besides`."""
         while True:
             drawn = self._person(pronouns)
             if besides is None or drawn.noun != besides.noun:
@@ -180,13 +194,13 @@ class Drawer:
         return self.noun_phrase(of_kind("person"), ("the", "the", "a", "my"), (), plain=True)
 
     def with_something(self) -> PlacePhrase:
-        """What somebody has with them."""
+        """Samples "with" and something that a person carries."""
         if self.chance(0.5):
             return PlacePhrase("with", self.noun_phrase(CARRIED, ("a", "the"), (), plain=True))
         return PlacePhrase("with", self.noun_phrase(CARRIED, (), ("two", "three"), plain=True))
 
 
 def unlike(subject: NounPhrase, said: Property) -> NounPhrase:
-    """The subject without adjectives that would contradict or repeat what is said of it."""
+    """Returns the subject without adjectives that would contradict or repeat the property said of it."""
     slots = [SLOT[ADJECTIVES[word].kind] for word in (said.adjective, said.second) if word]
     return replace(subject, adjectives=tuple(a for a in subject.adjectives if SLOT[ADJECTIVES[a].kind] not in slots))

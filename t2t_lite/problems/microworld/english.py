@@ -1,11 +1,11 @@
-"""Says a meaning in English, as a constituency tree with Penn Treebank labels."""
+"""English: turns a meaning into a sentence, as a constituency tree with Penn Treebank labels."""
 
 from t2t_lite.problems.microworld import lexicon
 from t2t_lite.problems.microworld.meaning import Clause, NounPhrase, PlacePhrase, Property, Sentence
 from t2t_lite.problems.trees import Tree
 
 _DETERMINER_TAGS = {"my": "PRP$", "many": "JJ", "two": "CD", "three": "CD", "four": "CD"}
-_PREPOSITIONS = {  # those of more than one word: the shape of their phrase around the noun phrase
+_PREPOSITIONS = {  # of more than one word: the tree of their phrase around the noun phrase
     "in front of": lambda np: _t("PP", _w("IN in"), _t("NP", _t("NP", _w("NN front")), _t("PP", _w("IN of"), np))),
     "next to": lambda np: _t("PP", _w("JJ next"), _t("PP", _w("TO to"), np)),
     "to the left of": lambda np: _beside("left", np),
@@ -20,7 +20,7 @@ _TIMES = {
 
 
 def say(sentence: Sentence) -> Tree:
-    """Returns the sentence's tree; its words are in the case in which they stand in the sentence."""
+    """Returns the sentence's tree, its first word capitalised."""
     clause, mark = sentence.clause, "!" if sentence.kind == "order" else "."
     if sentence.kind == "statement":
         tree = _joined(sentence) if sentence.second else _clause(clause)
@@ -33,7 +33,7 @@ def say(sentence: Sentence) -> Tree:
 
 
 def text(tree: Tree) -> str:
-    """The sentence of a tree, with its punctuation attached to the words."""
+    """Returns the sentence of a tree, with punctuation attached to the words."""
     joined = " ".join(tree.words())
     for mark in ",.?!":
         joined = joined.replace(f" {mark}", mark)
@@ -41,7 +41,7 @@ def text(tree: Tree) -> str:
 
 
 def noun_phrase(phrase: NounPhrase) -> Tree:
-    """The tree of a noun phrase."""
+    """Returns the tree of a noun phrase."""
     if phrase.noun in lexicon.NAMES:
         return _t("NP", _w(f"NNP {phrase.noun}"))
     if phrase.noun in lexicon.PRONOUNS:
@@ -131,7 +131,7 @@ def _auxiliary(tense: str, plural: bool) -> Tree:
 
 
 def _predicate(clause: Clause, form: str, plural: bool = False) -> Tree:
-    """The verb in a form ("base", "singular", "plural", "past") and all that follows it."""
+    """The verb phrase: the verb in a form ("base", "singular", "plural", "past") and its complements."""
     if clause.verb in ("be", "exist"):
         head = [_be(form, plural)]
         if clause.frequency:
@@ -162,23 +162,25 @@ def _be(form: str, plural: bool) -> Tree:
 
 
 def _complements(clause: Clause) -> list[Tree]:
-    found = []
+    complements = []
     if clause.object and clause.object.determiner != "how many":
-        found.append(noun_phrase(clause.object))
+        complements.append(noun_phrase(clause.object))
     if clause.second_object:
-        found = [_t("NP", *found, _w("CC and"), noun_phrase(clause.second_object))]
+        complements = [_t("NP", *complements, _w("CC and"), noun_phrase(clause.second_object))]
     if clause.recipient:
-        found.append(_t("PP", _w("TO to"), noun_phrase(clause.recipient)))
+        complements.append(_t("PP", _w("TO to"), noun_phrase(clause.recipient)))
     if clause.property:
-        found.append(_property(clause.property))
+        complements.append(_property(clause.property))
     if clause.place:
         going = clause.verb == "go"
-        found.append(_t("PP", _w("TO to"), noun_phrase(clause.place.noun_phrase)) if going else _place(clause.place))
+        complements.append(
+            _t("PP", _w("TO to"), noun_phrase(clause.place.noun_phrase)) if going else _place(clause.place)
+        )
     if clause.content:
-        found.append(_t("SBAR", _w("IN that"), _clause(clause.content)))
+        complements.append(_t("SBAR", _w("IN that"), _clause(clause.content)))
     if clause.time:
-        found.append(_time(clause.time))
-    return found
+        complements.append(_time(clause.time))
+    return complements
 
 
 def _property(property_: Property) -> Tree:
@@ -238,7 +240,7 @@ def _t(label: str, *children: Tree) -> Tree:
 
 
 def _w(leaf: str) -> Tree:
-    """A tag over a word, from "TAG word"."""
+    """A leaf, from "TAG word"."""
     tag, word = leaf.split()
     return Tree(tag, (word,))
 

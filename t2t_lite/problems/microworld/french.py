@@ -1,11 +1,11 @@
-"""Says a meaning in French: gender, agreement, the adjective's place, elision and contraction."""
+"""French: turns a meaning into a sentence, with gender, agreement, adjective order, elision and contraction."""
 
 from t2t_lite.problems.microworld import lexicon
 from t2t_lite.problems.microworld.meaning import Clause, NounPhrase, PlacePhrase, Property, Sentence
 
 _ELIDED = {"le": "l'", "la": "l'", "de": "d'", "que": "qu'", "ne": "n'"}
 _CONTRACTIONS = {("de", "le"): "du", ("de", "les"): "des", ("à", "le"): "au", ("à", "les"): "aux"}
-# Masculine, feminine, plural; "my" and "this" before a vowel are seen to by noun_phrase.
+# Masculine, feminine, plural; _determiner handles "my" and "this" before a vowel.
 _DETERMINERS = {
     "the": ("le", "la", "les"),
     "a": ("un", "une", ""),
@@ -39,7 +39,7 @@ def say(sentence: Sentence) -> str:
 
 
 def noun_phrase(phrase: NounPhrase) -> list[str]:
-    """The words of a noun phrase, before elision and contraction."""
+    """Returns the words of a noun phrase, before elision and contraction."""
     if phrase.noun in lexicon.NAMES:
         return [phrase.noun]
     if phrase.noun in lexicon.PRONOUNS:
@@ -77,7 +77,7 @@ def _determiner(phrase: NounPhrase, feminine: bool, next_word: str) -> list[str]
 
 
 def _starts_with_vowel(word: str) -> bool:
-    """Whether words elide before it; every h of the lexicon is mute."""
+    """Whether the word before it is elided; every h of the lexicon is mute."""
     return word[0].lower() in "aeiouyhéèêâîôœ"
 
 
@@ -87,13 +87,13 @@ def _joined(words: list[str]) -> list[str]:
         _ELIDED[word] if word in _ELIDED and _starts_with_vowel(following) else word
         for word, following in zip(words, [*words[1:], "."], strict=True)
     ]
-    found: list[str] = []
+    joined: list[str] = []
     for word in elided:
-        if found and (found[-1], word) in _CONTRACTIONS:
-            found[-1] = _CONTRACTIONS[found[-1], word]
+        if joined and (joined[-1], word) in _CONTRACTIONS:
+            joined[-1] = _CONTRACTIONS[joined[-1], word]
         else:
-            found.append(word)
-    return found
+            joined.append(word)
+    return joined
 
 
 def _place(phrase: PlacePhrase) -> list[str]:
@@ -103,7 +103,7 @@ def _place(phrase: PlacePhrase) -> list[str]:
 
 
 def _clause(clause: Clause, head: NounPhrase | None = None) -> list[str]:
-    """A clause's words; `head` is what a relative clause's missing subject stands for."""
+    """Returns a clause's words; `head` is the antecedent of a relative clause without a subject."""
     if clause.verb == "exist":
         negated = clause.object is not None and clause.object.determiner == "no"
         verb = ["il", "ne", "y", "a", "pas"] if negated else ["il", "y", "a"]

@@ -1,4 +1,4 @@
-"""Says a meaning in German: gender, case, adjective endings, and the verb's places in the sentence."""
+"""German: turns a meaning into a sentence, with gender, case, adjective endings and verb order."""
 
 from dataclasses import dataclass
 
@@ -28,17 +28,17 @@ _HAVE = {"haben": ("hat", "haben"), "sein": ("ist", "sind"), "werden": ("wird", 
 
 @dataclass
 class _Parts:
-    """A clause before its order is settled."""
+    """The parts of a clause before word order is applied."""
 
     subject: list[str]
     finite: str
     middle: list[str]
     final: list[str]  # particle, participle, infinitive
     time: list[str]
-    content: list[str]  # a clause that follows everything
+    content: list[str]  # a clause at the end
 
     def main(self) -> list[str]:
-        """Verb second; what says when stands first."""
+        """A main clause: the verb second, after the time or the subject."""
         if self.time:
             return [*self.time, self.finite, *self.subject, *self.middle, *self.final, *self.content]
         return [*self.subject, self.finite, *self.middle, *self.final, *self.content]
@@ -47,7 +47,7 @@ class _Parts:
         return [self.finite, *self.subject, *self.time, *self.middle, *self.final, *self.content]
 
     def verb_last(self, separable: str = "") -> list[str]:
-        """A subordinate clause; a separable verb is whole again."""
+        """A subordinate clause; a separable verb is one word."""
         if separable and self.final == [separable]:
             return [*self.subject, *self.time, *self.middle, separable + self.finite, *self.content]
         return [*self.subject, *self.time, *self.middle, *self.final, self.finite, *self.content]
@@ -71,12 +71,12 @@ def say(sentence: Sentence) -> str:
 
 
 def _without_double_commas(words: list[str]) -> list[str]:
-    """A relative clause ends in a comma, which the sentence's end or another comma swallows."""
+    """Drops the comma that ends a relative clause before another comma or the end of the sentence."""
     return [word for word, following in zip(words, [*words[1:], ","], strict=True) if (word, following) != (",", ",")]
 
 
 def noun_phrase(phrase: NounPhrase, case: str) -> list[str]:
-    """The words of a noun phrase in a case; a name or pronoun stands in the nominative or is a name."""
+    """Returns the words of a noun phrase in a case; pronouns occur in the nominative only."""
     if phrase.noun in lexicon.NAMES:
         return [phrase.noun]
     if phrase.noun in lexicon.PRONOUNS:
@@ -100,7 +100,7 @@ def noun_phrase(phrase: NounPhrase, case: str) -> list[str]:
 
 
 def _determiner(determiner: str, case: str, column: int) -> tuple[list[str], str]:
-    """The determiner's words, and the ending of the adjectives that follow."""
+    """Returns the determiner's words, and the ending of the adjectives that follow."""
 
     def pick(table: dict[str, str]) -> str:
         return table[case].split()[column].replace("-", "")
@@ -141,7 +141,7 @@ def _place(phrase: PlacePhrase, preposition: str = "") -> list[str]:
 
 
 def _parts(clause: Clause, plural: bool | None = None) -> _Parts:
-    """The parts of a clause; `plural` is that of the subject where the clause itself lacks it."""
+    """Returns the parts of a clause; `plural` states the subject's number if the clause has no subject."""
     if clause.verb == "exist":
         subject, plural = ["es"], False
     else:
@@ -155,7 +155,7 @@ def _parts(clause: Clause, plural: bool | None = None) -> _Parts:
 
 
 def _verb(clause: Clause, plural: bool) -> tuple[str, list[str]]:
-    """The finite verb, and what stands at the end of the clause."""
+    """Returns the finite verb, and the words at the end of the clause."""
     if clause.verb == "be":
         if clause.tense == "future":
             return _HAVE["werden"][plural], ["sein"]
@@ -172,7 +172,7 @@ def _verb(clause: Clause, plural: bool) -> tuple[str, list[str]]:
 
 
 def _middle(clause: Clause) -> list[str]:
-    """What stands between the finite verb and the end: definite objects before, others after "nicht" and "oft"."""
+    """Returns the words between the finite verb and the end; definite objects precede "nicht" and "oft"."""
     words = noun_phrase(clause.recipient, "dative") if clause.recipient else []
     adverb = ["nicht"] if clause.negated else []
     if clause.frequency:

@@ -1,4 +1,4 @@
-"""The microworld's sentence patterns: draws meanings, and says each in English, German or French."""
+"""Sentence patterns: samples meanings, and turns each into English, German or French."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -218,31 +218,31 @@ def _order(d: Drawer) -> Sentence:
     return Sentence("order", "order", Clause(verb, object=d.definite() if negated else shown, negated=negated))
 
 
-PATTERNS: dict[Callable[[Drawer], Sentence], int] = {  # how often each is drawn
+PATTERNS: dict[Callable[[Drawer], Sentence], int] = {  # sampling weights
     _describe: 8, _compare: 7, _position: 8, _beside: 7, _exist: 8, _how_many: 4, _where: 2, _is_it: 5, _does: 5,
     _who: 3, _what: 3, _act: 9, _not_act: 4, _habit: 5, _go: 8, _give: 8, _two_objects: 4, _modal: 5, _think: 6,
     _because: 6, _and: 5, _who_does: 6, _that_is: 6, _order: 4,
 }  # fmt: skip
-_LENGTHS = range(3, 20)  # blanks between words
+_LENGTHS = range(3, 20)  # spaces between words
 _SAY: dict[str, Callable[[Sentence], str]] = {"de": german.say, "fr": french.say}
 
 
 def say(sentence: Sentence, language: str) -> str:
-    """The sentence in "en", "de" or "fr"."""
+    """Returns the sentence in "en", "de" or "fr"."""
     return english.text(english.say(sentence)) if language == "en" else _SAY[language](sentence)
 
 
 def sample_sentence(rng: random.Random) -> Sentence:
-    """Draws a meaning."""
+    """Samples a meaning."""
     return rng.choices(list(PATTERNS), list(PATTERNS.values()))[0](Drawer(rng))
 
 
 def sample_sentences(split: str, seed: str) -> Iterator[tuple[Sentence, str]]:
-    """Yields meanings of a split without end, each once, with the English sentence, of 4 to 20 words.
+    """Yields distinct meanings of a split endlessly, each with its English sentence of 4 to 20 words.
 
-    The English sentence decides on the split.
+    The English sentence decides the split.
     """
-    rng = random.Random(f"{seed} {split}")  # a string seeds alike in every process
+    rng = random.Random(f"{seed} {split}")  # a string seeds the same in every process
     seen = set()
     while True:
         sentence = sample_sentence(rng)

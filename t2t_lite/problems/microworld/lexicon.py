@@ -1,4 +1,4 @@
-"""The microworld's words in English, German and French: one table a part of speech, keyed by the English word."""
+"""The words of the microworld in English, German and French: a table per part of speech, keyed by the English word."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A noun in three languages; `german_oblique` is the singular after the nominative, where it differs."""
+    """A noun in three languages; `german_oblique` has the singular in other cases, if it differs."""
 
     kind: str  # shape, object, animal, person, place, destination
     english: tuple[str, str]  # singular, plural
@@ -29,7 +29,7 @@ class Adjective:
     german_comparative: str
     french: tuple[str, str, str, str]  # masculine and feminine singular, masculine and feminine plural
     french_before_vowel: str  # masculine singular before a vowel
-    french_first: bool  # stands before its noun
+    french_first: bool  # precedes its noun
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ _VERBS = {
 NAMES = {"Anna": "f", "Emma": "f", "Paul": "m", "Leo": "m"}  # the same in every language
 PRONOUNS = {"he": ("er", "il"), "she": ("sie", "elle"), "they": ("sie", "ils")}
 
-# English | German, governing the dative | French. A fixed phrase may end in a word that contracts (von dem -> vom).
+# English | German, with the dative | French. A phrase may end in a word that contracts (von dem -> vom).
 PREPOSITIONS = {
     "in": ("in", "dans"),
     "on": ("auf", "sur"),
@@ -221,7 +221,7 @@ CONJUNCTIONS = {
     "while": (", während", "pendant que"),
 }
 COUNTS = {"two": ("zwei", "deux"), "three": ("drei", "trois"), "four": ("vier", "quatre")}
-SINGULAR_KINDS = ("place", "destination")  # of nouns that are never drawn in the plural
+SINGULAR_KINDS = ("place", "destination")  # kinds of nouns that are never sampled in the plural
 
 
 def _rows(tables: dict[str, str]) -> list[tuple[str, list[list[str]]]]:
@@ -279,7 +279,7 @@ VERBS = {fields[0][0]: _verb(kind, *fields) for kind, fields in _rows(_VERBS)}
 
 @cache
 def of_kind(*kinds: str) -> tuple[str, ...]:
-    """The nouns, adjectives or verbs of some kinds, by their keys."""
+    """Returns the keys of the nouns, adjectives and verbs of some kinds."""
     tables = (NOUNS, ADJECTIVES, VERBS)
     return tuple(key for table in tables for key, entry in table.items() if entry.kind in kinds)
 
@@ -293,14 +293,14 @@ _FUNCTION_WORDS = """
 
 @cache
 def english_words() -> tuple[str, ...]:
-    """Every English word that a microworld sentence can contain, in lower case, sorted."""
-    found = set(_FUNCTION_WORDS.split())
+    """Returns all English words that a microworld sentence may contain, in lower case, sorted."""
+    words = set(_FUNCTION_WORDS.split())
     for noun in NOUNS.values():
-        found.update(noun.english[:1] if noun.kind in SINGULAR_KINDS else noun.english)
+        words.update(noun.english[:1] if noun.kind in SINGULAR_KINDS else noun.english)
     for adjective in ADJECTIVES.values():
-        found.update((adjective.english, adjective.english_comparative))
+        words.update((adjective.english, adjective.english_comparative))
     for verb in VERBS.values():
-        found.update(verb.english)
+        words.update(verb.english)
     for table in (NAMES, PRONOUNS, PREPOSITIONS, TIMES, FREQUENCIES, DEGREES, MODALS, CONJUNCTIONS, COUNTS):
-        found.update(word for phrase in table for word in phrase.lower().split())
-    return tuple(sorted(found - {"-"} | {"wants"}))
+        words.update(word for phrase in table for word in phrase.lower().split())
+    return tuple(sorted(words - {"-"} | {"wants"}))

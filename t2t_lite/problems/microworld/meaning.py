@@ -1,4 +1,4 @@
-"""What a sentence says, apart from any language. Words are named by their keys in the lexicon."""
+"""The meaning of a sentence, independent of the language. Words are keys of the lexicon."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NounPhrase:
-    """Somebody or something: a noun with its determiner and what is said about it, or a name or pronoun alone."""
+    """A noun with its determiner, adjectives and modifier, or a name or pronoun alone."""
 
     noun: str
     determiner: str = ""
     plural: bool = False
     adjectives: tuple[str, ...] = ()
-    modifier: PlacePhrase | Clause | None = None  # a clause that lacks its subject or object is a relative clause
+    modifier: PlacePhrase | Clause | None = None  # a relative clause lacks its subject or object
 
 
 @dataclass(frozen=True, slots=True)
 class PlacePhrase:
-    """A preposition and what it governs; `between` governs two."""
+    """A preposition with its noun phrase; `between` has two."""
 
     preposition: str
     noun_phrase: NounPhrase
@@ -27,7 +27,7 @@ class PlacePhrase:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """What "be" says of its subject: [degree] adjective, adjective and adjective, or a comparison."""
+    """A predicate of "be": [degree] adjective, adjective and adjective, or a comparison."""
 
     adjective: str
     degree: str = ""
@@ -38,7 +38,7 @@ class Property:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """Who does what to whom, when and where. The verbs "be" and "exist" (there is) are not in the lexicon's table."""
+    """A clause: a verb with its arguments, time and place. "be" and "exist" (there is) are not in the lexicon."""
 
     verb: str
     subject: NounPhrase | None = None
@@ -47,7 +47,7 @@ class Clause:
     recipient: NounPhrase | None = None
     property: Property | None = None
     place: PlacePhrase | None = None
-    content: Clause | None = None  # what is thought, said or known
+    content: Clause | None = None  # of think, say, know: the subordinate clause
     tense: str = "present"  # present, past, future
     modal: str = ""
     negated: bool = False
@@ -57,10 +57,10 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One or two clauses and what is done with them.
+    """One or two clauses and the kind of sentence that they form.
 
     Attributes:
-      pattern: the name of the pattern it was drawn from.
+      pattern: the name of the pattern it was sampled from.
       kind: statement, question (yes or no), order, who, what, where, how many.
     """
 

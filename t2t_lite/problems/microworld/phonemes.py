@@ -1,4 +1,4 @@
-"""English spelling to phonemes: a dictionary of irregular words, and spelling rules for all others.
+"""Grapheme-to-phoneme conversion of English: a dictionary of irregular words, and rules for all others.
 
 Phonemes carry their ARPAbet names; AX is the unstressed vowel of "the" and "about".
 """
@@ -59,7 +59,7 @@ work W ER K | works W ER K S | world W ER L D | would W UH D | yellow Y EH L OW 
 your Y AO R
 """
 
-# Read at a place of the word, the first pattern that fits is spoken and passed over. `_` stands for no sound.
+# At each place of a word, the first matching pattern gives the phonemes; reading goes on behind it. `_` is silent.
 _RULES = r"""
 tion SH AX N | sion ZH AX N | ture(?=s?d?$) CH ER | ought AO T | ough OW | augh AO | eigh EY | igh AY | dge JH
 tchen(?=s?$) CH AX N | tch CH | sch S K | sh SH | ch CH | ph F | th(?=er|ing$|ese|ose) DH | th TH | wh W | rh R | ck K
@@ -99,10 +99,10 @@ _PATTERNS = [(re.compile(pattern), phonemes) for pattern, phonemes in _table(_RU
 
 
 def words_of(sentence: str) -> list[str]:
-    """Splits a sentence into what is spoken: words in lower case; digits one by one, as words; no punctuation.
+    """Splits a sentence into spoken words in lower case: digits one by one, no punctuation.
 
     Raises:
-      UserError: nothing in it can be spoken.
+      UserError: there is no word to speak.
     """
     spoken = re.findall(r"[a-z]+|[0-9]", sentence.lower().replace("'", ""))
     if not spoken:
@@ -112,7 +112,7 @@ def words_of(sentence: str) -> list[str]:
 
 @functools.cache
 def pronounce(word: str) -> tuple[str, ...]:
-    """Returns the phonemes of a word in lower-case letters a to z: looked up, or by rule."""
+    """Returns the phonemes of a word in lower-case letters a to z: from the dictionary, or by rule."""
     if word in IRREGULAR:
         return tuple(IRREGULAR[word])
     for ending, sound in _ENDINGS.items():
@@ -124,7 +124,7 @@ def pronounce(word: str) -> tuple[str, ...]:
 
 
 def _ending(last: str, sound: str) -> list[str]:
-    """Fits "-s" and "-ed" to the phoneme before them: cats, dogs, horses; packed, played, painted."""
+    """Assimilates "-s" and "-ed" to the phoneme before them: cats, dogs, horses; packed, played, painted."""
     if (sound == "Z" and last in _HISSING) or (sound == "D" and last in ("T", "D")):
         return ["IH", sound]
     if last in _VOICELESS:
@@ -136,7 +136,7 @@ def _by_rule(word: str) -> list[str]:
     phonemes: list[str] = []
     at = 0
     while at < len(word):
-        # A single letter always fits: the last rules are the alphabet.
+        # A single letter always matches: the last rules are the alphabet.
         match, spoken = next((m, p) for pattern, p in _PATTERNS if (m := pattern.match(word, at)))
         phonemes += spoken
         at = match.end()

@@ -1,4 +1,4 @@
-"""Pictures of the microworld: a scene drawn as filled shapes, never twice alike."""
+"""Renders scenes as pictures of filled shapes, with random rotation, colour, lighting, texture and noise."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from t2t_lite.problems.microworld.scene import Scene, Thing
 
 SIDE = 32  # pixels
-_FINE = 4  # shapes are drawn this much larger and averaged down, which smooths their edges
+_FINE = 4  # supersampling factor, which smooths the edges of shapes
 
 COLOUR_RGB: dict[str, tuple[int, int, int]] = {
     "red": (215, 25, 35),
@@ -30,7 +30,7 @@ _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1.0) - 0.5  # from -0.5 to 
 
 
 def draw(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Draws a scene with its own turn, tint, light, texture and noise.
+    """Renders a scene with random rotations, tints, lighting, background texture and noise.
 
     Returns:
       uint8 (32, 32, 3).
@@ -53,7 +53,7 @@ def _arc(radius: float, start: float, stop: float, points: int) -> np.ndarray:
 
 
 def _outlines() -> dict[str, list[np.ndarray]]:
-    """Returns each shape's outline within the unit circle, and the outline of its hole where it has one."""
+    """Returns each shape's outline within the unit circle, and the outline of its hole if it has one."""
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     star = _arc(1.0, -90, 270, 11)[:-1]
     star[1::2] *= 0.42
@@ -83,9 +83,9 @@ _OUTLINES = _outlines()
 
 
 def _cover(thing: Thing, rng: np.random.Generator) -> np.ndarray:
-    """Returns how much of each pixel the thing covers: float32 (32, 32) in [0, 1]."""
+    """Returns the coverage of each pixel by a shape: float32 (32, 32) in [0, 1]."""
     radius = _RADIUS[thing.size] * rng.uniform(0.96, 1.03)
-    # A large thing at the border moves inwards so that it is whole.
+    # A large shape at the border moves inwards, so that it is not cut off.
     centre = np.clip(_CENTRES[[thing.column, thing.row]], radius + 0.3, SIDE - radius - 0.3) + rng.uniform(
         -0.25, 0.25, 2
     )
@@ -99,7 +99,7 @@ def _cover(thing: Thing, rng: np.random.Generator) -> np.ndarray:
 
 
 def _background(name: str, rng: np.random.Generator) -> np.ndarray:
-    """Returns float64 (32, 32, 3): the background's tint, flat, shaded, striped or mottled at low contrast."""
+    """Renders a background, float64 (32, 32, 3): a tint, flat, shaded, striped or mottled at low contrast."""
     tint = np.array(BACKGROUND_RGB[name]) + rng.normal(0, 5, 3)
     angle, kind = rng.uniform(0, 2 * np.pi), rng.integers(4)
     across = np.cos(angle) * _COLUMNS + np.sin(angle) * _ROWS
@@ -115,8 +115,8 @@ def _background(name: str, rng: np.random.Generator) -> np.ndarray:
     return tint + shade[..., None]
 
 
-def _blur(picture: np.ndarray, share: float) -> np.ndarray:
-    """Mixes `share` of each of the four neighbours into each pixel."""
+def _blur(picture: np.ndarray, weight: float) -> np.ndarray:
+    """Mixes the four neighbours, each with a weight, into each pixel."""
     padded = np.pad(picture, ((1, 1), (1, 1), (0, 0)), mode="edge")
     around = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    return picture * (1 - 4 * share) + share * around
+    return picture * (1 - 4 * weight) + weight * around

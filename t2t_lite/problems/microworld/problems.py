@@ -1,4 +1,4 @@
-"""The eight microworld problems, and the mixture of them."""
+"""The eight microworld problems, and their mixture."""
 
 import functools
 import itertools
@@ -14,7 +14,7 @@ from t2t_lite.problems.microworld.captions import caption
 from t2t_lite.problems.microworld.scene import CLASSES, Scene, sample_scenes
 
 _VOCAB_SIZE = 2048  # nearly every word form of the three languages is one piece
-_LONGEST_SPOKEN = 10  # words; said in one to four seconds
+_LONGEST_SPOKEN = 10  # words; spoken in one to four seconds
 
 
 def _text() -> Text:
@@ -22,12 +22,12 @@ def _text() -> Text:
 
 
 class _Microworld(Problem):
-    """Generated examples: everything follows from the problem's name and the split."""
+    """Generated examples, which depend on the problem's name and the split only."""
 
     counts: ClassVar[dict[str, int]] = {"train": 20_000, "dev": 400}
 
     def items(self, split: str) -> Iterator[Any]:
-        """Yields items without end."""
+        """Yields items endlessly."""
         raise NotImplementedError
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
@@ -36,7 +36,7 @@ class _Microworld(Problem):
 
 
 class _Translation(_Microworld):
-    """A sentence in another language."""
+    """Translation of generated sentences."""
 
     inputs = _text()
     targets = _text()
@@ -44,11 +44,11 @@ class _Translation(_Microworld):
     languages: tuple[str, str]
 
     def items(self, split: str) -> Iterator[dict[str, str]]:
-        """Yields both languages' sentences; the same of English whatever the other language and the direction."""
+        """Yields pairs of sentences; the English ones do not depend on the other language and the direction."""
         source, target = self.languages
         for sentence, text in grammar.sample_sentences(split, "microworld translation"):
-            said = {lang: text if lang == "en" else grammar.say(sentence, lang) for lang in self.languages}
-            yield {"inputs": said[source], "targets": said[target]}
+            texts = {lang: text if lang == "en" else grammar.say(sentence, lang) for lang in self.languages}
+            yield {"inputs": texts[source], "targets": texts[target]}
 
 
 @registry.problems.register(name="microworld_ende")
@@ -109,7 +109,7 @@ class MicroworldSpeech(_Microworld):
     counts: ClassVar[dict[str, int]] = {"train": 8_000, "dev": 200}
 
     def items(self, split: str) -> Iterator[tuple[str, int]]:
-        """Yields what is said, and the seed of how it sounds."""
+        """Yields the spoken text, and the seed of the voice."""
         rng = random.Random(f"microworld voice {split}")
         for _, text in grammar.sample_sentences(split, "microworld speech"):
             words = [word.lower() for word in trees.split_words(text) if word[0].isalpha()]
@@ -117,7 +117,7 @@ class MicroworldSpeech(_Microworld):
                 yield " ".join(words), rng.getrandbits(32)
 
     def convert(self, item: tuple[str, int]) -> dict[str, Any]:
-        """Says the sentence."""
+        """Replaces the text by a function that synthesises the speech."""
         import numpy as np
 
         from t2t_lite.problems.microworld import voice
@@ -134,17 +134,17 @@ class _Pictures(_Microworld):
     things: tuple[int, ...]
 
     def items(self, split: str) -> Iterator[tuple[Scene, int]]:
-        """Yields scenes, each with the seed of how it looks."""
+        """Yields scenes, each with the seed of its rendering."""
         rng = random.Random(f"{self.name} look {split}")
         for scene in sample_scenes(split, self.name, self.things):
             yield scene, rng.getrandbits(32)
 
     def answer(self, scene: Scene) -> str:
-        """The target."""
+        """Returns the target."""
         raise NotImplementedError
 
     def convert(self, item: tuple[Scene, int]) -> dict[str, Any]:
-        """Draws the scene."""
+        """Replaces the scene by a function that renders it."""
         import numpy as np
 
         from t2t_lite.problems.microworld import pictures
@@ -164,7 +164,7 @@ class MicroworldImage(_Pictures):
     things = (1,)
 
     def answer(self, scene: Scene) -> str:
-        """The class, such as `red_star`."""
+        """Returns the class, such as `red_star`."""
         return scene.things[0].class_name
 
 
@@ -178,7 +178,7 @@ class MicroworldCaption(_Pictures):
     things = (1, 2, 2, 3)
 
     def answer(self, scene: Scene) -> str:
-        """The caption."""
+        """Returns the caption."""
         return caption(scene)
 
 
@@ -194,7 +194,7 @@ registry.mixtures.register(
             "microworld_enfr": 0.8,
             "microworld_enfr_rev": 0.6,
         },
-        "The paper's eight kinds of problem in a small generated world; nothing to download.",
+        "The paper's eight kinds of problem on generated data; nothing to download.",
     ),
     name="microworld",
 )

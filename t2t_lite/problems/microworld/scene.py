@@ -1,4 +1,4 @@
-"""What the microworld's pictures show: one to three coloured shapes on a grid of three rows and three columns."""
+"""Scenes that the pictures show: one to three coloured shapes on a grid of three rows and three columns."""
 
 import random
 import zlib
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "moon")  # the moon is a crescent
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
 SIZES = ("small", "large")  # radius of about 4.5 and 7.5 pixels of 32
-BACKGROUNDS = ("grey", "pink", "brown", "turquoise")  # of no colour that a shape can have; never spoken of
-CLASSES = tuple(f"{colour}_{shape}" for colour in COLOURS for shape in SHAPES)  # of one-thing pictures, 64
+BACKGROUNDS = ("grey", "pink", "brown", "turquoise")  # none of the shapes' colours; not mentioned in captions
+CLASSES = tuple(f"{colour}_{shape}" for colour in COLOURS for shape in SHAPES)  # of pictures of one shape, 64
 
 _DEV_PERCENT = 10
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape at a place of the grid. It may be turned by any angle.
+    """A shape at a place of the grid, rotated by any angle when it is rendered.
 
     Attributes:
       row: 0 top, 1 middle, 2 bottom.
@@ -37,9 +37,9 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things in reading order (left to right, else top to bottom), which never overlap.
+    """One to three things in reading order, which never overlap.
 
-    Two things stand at the two ends of one row or of one column; three things, all small, fill a row or a column.
+    Two things are at the two ends of a row or column; three things, all small, fill a row or column.
     """
 
     things: tuple[Thing, ...]
@@ -47,14 +47,14 @@ class Scene:
 
     @property
     def relation(self) -> str:
-        """How the things stand: "alone", "beside" (in one row) or "above" (in one column, the first at the top)."""
+        """The arrangement of the things: "alone", "beside" (in a row) or "above" (in a column, from the top)."""
         if len(self.things) == 1:
             return "alone"
         return "beside" if self.things[0].row == self.things[1].row else "above"
 
 
 def sample_scene(rng: random.Random, count: int = 1) -> Scene:
-    """Draws a scene of `count` things (1 to 3); a quarter of the larger scenes repeats one class."""
+    """Samples a scene of `count` things (1 to 3); a quarter of the larger scenes repeats one class."""
     classes = [(rng.choice(COLOURS), rng.choice(SHAPES)) for _ in range(count)]
     if rng.random() < 0.25:
         classes = classes[:1] * count
@@ -68,21 +68,21 @@ def sample_scene(rng: random.Random, count: int = 1) -> Scene:
 
 
 def split_of(scene: Scene) -> str:
-    """The one split, "train" or "dev", that may show these things so; of a thing alone, on this background."""
+    """Returns the split, "train" or "dev", of an arrangement; the background counts if it is a single thing."""
     key = [(t.class_name, t.size, t.row, t.column) for t in scene.things]
     return split_of_key((key, scene.background if len(key) == 1 else ""))
 
 
 def split_of_key(key: object) -> str:
-    """Assigns whatever has a stable `repr` to "train" or "dev" (one in ten)."""
-    # crc32 mixes too little where keys differ by one letter; the multiplication spreads its bits.
+    """Assigns an object with a stable `repr` to "train" or "dev" (one in ten)."""
+    # crc32 mixes too little if keys differ by one letter; the multiplication spreads its bits.
     mixed = zlib.crc32(repr(key).encode()) * 0x9E3779B97F4A7C15 % 2**64 >> 40
     return "dev" if mixed % 100 < _DEV_PERCENT else "train"
 
 
 def sample_scenes(split: str, seed: str, counts: tuple[int, ...]) -> Iterator[Scene]:
-    """Yields scenes of a split without end; each has one of `counts` things."""
-    rng = random.Random(f"{seed} {split}")  # a string seeds alike in every process
+    """Yields scenes of a split endlessly, each with a number of things sampled from `counts`."""
+    rng = random.Random(f"{seed} {split}")  # a string seeds the same in every process
     while True:
         scene = sample_scene(rng, rng.choice(counts))
         if split_of(scene) == split:

@@ -1,7 +1,7 @@
-"""Speech of the microworld: a small formant synthesiser.
+"""A small formant synthesiser of speech.
 
-A phoneme is one or more segments with targets for the vocal tract. Targets become smooth tracks, frame by frame; pulses
-and noise, filtered by these tracks, become sound.
+A phoneme is one or more segments with targets for the vocal tract. Smoothed over frames, the targets become tracks of
+filter parameters; pulses and noise, filtered accordingly, become the waveform.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from t2t_lite.problems.microworld.phonemes import pronounce, words_of
 
 SAMPLE_RATE = 8000  # Hz
 _HOP = 64  # samples from one frame to the next, 8 ms
-_WINDOW = 2 * _HOP  # a Hann window of two hops adds up to one
+_WINDOW = 2 * _HOP  # Hann windows of two hops, one hop apart, add up to one
 _FFT = 256  # leaves room for the filter to ring out
 _FREQUENCIES = np.fft.rfftfreq(_FFT, 1 / SAMPLE_RATE).astype(np.float32)  # (129,)
 _SHAPE = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
@@ -21,13 +21,13 @@ _BANDWIDTHS = (70.0, 100.0, 150.0)  # Hz, of the first three formants
 
 @dataclass(frozen=True)
 class Voice:
-    """Somebody who speaks.
+    """The parameters of a speaker.
 
     Attributes:
       pitch: mean, in Hz.
       tract: factor on the formants: shorter vocal tracts have higher ones.
       pace: factor on the speed.
-      breath: noise mixed into the voice, as a share of its level.
+      breath: noise mixed into the voice, as a fraction of its level.
     """
 
     pitch: float
@@ -105,7 +105,7 @@ def _segments() -> dict[str, np.ndarray]:
         closure = (45, *tract, 0.2, 0.0, 0.0, centre, width) if voiced else (60, *tract, 0.0, 0.0, 0.0, centre, width)
         burst = (16, *tract, 0.2 if voiced else 0.0, 0.0, 0.35 if voiced else 0.6, centre, width)
         table[phoneme] = [closure, burst]
-        if not voiced:  # breath before the voice sets in tells P, T, K from B, D, G
+        if not voiced:  # aspiration before the vowel distinguishes P, T, K from B, D, G
             table[phoneme].append((45, 450, *tract[1:], 0.0, 0.25, 0.1, centre, width))
     for phoneme, stop, hiss in (("CH", "T", "SH"), ("JH", "D", "ZH")):
         table[phoneme] = [table[stop][0], (70, *table[hiss][0][1:])]
@@ -117,18 +117,18 @@ _SILENCE = (500, 1500, 2500, 0.0, 0.0, 0.0, 2000, 500)  # a segment without its 
 
 
 def speak(sentence: str, rng: np.random.Generator, voice: Voice | None = None) -> np.ndarray:
-    """Speaks an English sentence.
+    """Synthesises an English sentence.
 
     Args:
-      sentence: words; digits are read one by one, other characters only part words.
-      rng: chooses the voice, the pace, the loudness, and the noise.
-      voice: speaks in this voice, not in one of `VOICES` by chance.
+      sentence: words; digits are read one by one, other characters only separate words.
+      rng: samples the voice, the pace, the loudness, and the noise.
+      voice: the speaker; None samples one of `VOICES`.
 
     Returns:
       float32 (samples,) in [-1, 1], at SAMPLE_RATE.
 
     Raises:
-      UserError: nothing in the sentence can be spoken.
+      UserError: the sentence has no word to speak.
     """
     words = words_of(sentence)
     voice = voice or VOICES[rng.integers(len(VOICES))]
@@ -145,7 +145,7 @@ def speak(sentence: str, rng: np.random.Generator, voice: Voice | None = None) -
 
 
 def _tracks(words: list[str], pace: float, rng: np.random.Generator) -> np.ndarray:
-    """Returns the vocal tract's state at each frame: float32 (frames, 8), in a segment's order without its duration."""
+    """Returns the filter parameters of each frame: float32 (frames, 8), those of a segment without its duration."""
     pauses = [rng.uniform(60, 180), *rng.uniform(0, 35, len(words) - 1), rng.uniform(60, 180)]
     parts: list[np.ndarray | list[tuple[float, ...]]] = [[(pauses[-1], *_SILENCE)]]
     for word, pause in zip(reversed(words), reversed(pauses[:-1]), strict=True):
@@ -156,7 +156,7 @@ def _tracks(words: list[str], pace: float, rng: np.random.Generator) -> np.ndarr
     durations *= np.clip(durations.sum(), 252 * min(4, len(words)), 364 * max(11, len(words))) / durations.sum()
     ends = np.cumsum(durations) / 1000 * SAMPLE_RATE / _HOP
     targets = segments[np.searchsorted(ends, np.arange(int(ends[-1])) + 0.5), 1:]
-    # The mouth moves over about 50 ms; the levels follow within 16 ms, so that bursts stay short.
+    # Formants change within about 50 ms, levels within 16 ms, so that bursts stay short.
     return np.concatenate([_smooth(targets[:, :3], 7), _smooth(targets[:, 3:6], 3), targets[:, 6:]], axis=1)
 
 
@@ -166,11 +166,11 @@ def _smooth(tracks: np.ndarray, width: int) -> np.ndarray:
     return np.stack([np.convolve(track, kernel / kernel.sum(), mode="valid") for track in padded.T], axis=1)
 
 
-def _melody(frames: int, asks: bool, rng: np.random.Generator) -> np.ndarray:
-    """Returns a factor on the pitch for each frame: it sinks and swings, and rises to end a question."""
+def _melody(frames: int, is_question: bool, rng: np.random.Generator) -> np.ndarray:
+    """Returns a factor on the pitch for each frame: it falls and oscillates, and rises at the end of a question."""
     time = np.linspace(0, 1, frames)
     swing = 0.05 * np.sin(2 * np.pi * (rng.uniform(2, 5) * time + rng.random()))
-    return 1.1 - 0.22 * time + swing + (0.35 * np.clip(time - 0.75, 0, 1) * 4 if asks else 0)
+    return 1.1 - 0.22 * time + swing + (0.35 * np.clip(time - 0.75, 0, 1) * 4 if is_question else 0)
 
 
 def _synthesise(tracks: np.ndarray, pitch: np.ndarray, voice: Voice, rng: np.random.Generator) -> np.ndarray:
@@ -187,7 +187,7 @@ def _synthesise(tracks: np.ndarray, pitch: np.ndarray, voice: Voice, rng: np.ran
 
 
 def _pulses(pitch: np.ndarray) -> np.ndarray:
-    """Returns pulses, one a period, of mean square 1: the sum of all harmonics below half the sample rate."""
+    """Returns pulses, one per period, of mean square 1: the sum of all harmonics below half the sample rate."""
     half_phase = np.pi * np.cumsum(pitch) / SAMPLE_RATE
     harmonics = int(SAMPLE_RATE / 2 / pitch.max())
     below = np.sin(half_phase)
@@ -203,7 +203,7 @@ def _frames(signal: np.ndarray) -> np.ndarray:
 
 
 def _overlap_add(pieces: np.ndarray, samples: int) -> np.ndarray:
-    """Adds up pieces (frames, 256) a hop apart. The filters are zero-phase: they ring backwards too, around the end."""
+    """Overlap-adds pieces (frames, 256). The zero-phase filters ring backwards too, wrapped around the end."""
     pieces = np.roll(pieces, (_FFT - _WINDOW) // 2, axis=1)
     hops = _FFT // _HOP
     total = np.zeros((len(pieces) + hops - 1, _HOP))
@@ -215,11 +215,11 @@ def _overlap_add(pieces: np.ndarray, samples: int) -> np.ndarray:
 
 def _tract_filter(formants: np.ndarray) -> np.ndarray:
     """Returns the gain of the vocal tract with formants (frames, 3) in Hz: (frames, 129), of mean square 1."""
-    power = 1 / (1 + (_FREQUENCIES / 1000) ** 2)  # the voice itself weakens upwards
+    power = 1 / (1 + (_FREQUENCIES / 1000) ** 2)  # the spectrum of the voice falls with frequency
     for formant, bandwidth in zip(formants.T[..., None].astype(np.float32), _BANDWIDTHS, strict=True):
         square = formant**2
         power = power * square**2 / ((square - _FREQUENCIES**2) ** 2 + (bandwidth * _FREQUENCIES) ** 2)
-    return _normal(power**0.7)  # flatter than in nature, so that the higher formants stand out of the noise
+    return _normal(power**0.7)  # flatter than natural, so that noise does not mask the higher formants
 
 
 def _hiss_filter(hiss: np.ndarray) -> np.ndarray:
