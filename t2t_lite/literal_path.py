@@ -1,6 +1,6 @@
 """Paths that TensorFlow takes literally: in those of checkpoints and SavedModels it reads `[ ] * ? \\` as patterns.
 
-Saving into `run[1]` works and loading from it finds no files; `run*` may read the files of another folder.
+Saving into `run[1]` works and loading from it finds no files; `run*` matches other folders too.
 TensorFlow also refuses names that are not UTF-8."""
 
 import contextlib
