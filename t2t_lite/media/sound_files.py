@@ -49,7 +49,9 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     except OSError as e:
         raise UserError(f"{name}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless
-        raise UserError(f"{name}: not a readable sound file (WAV, FLAC, SPHERE, or what else libsndfile reads)") from e
+        raise UserError(
+            f"{name}: not a readable sound file (WAV, FLAC, SPHERE, or another format of libsndfile)"
+        ) from e
     if not len(samples):
         raise UserError(f"{name}: a sound file without samples")
     if not np.isfinite(samples).all():
