@@ -12,7 +12,7 @@ from t2t_lite.media.file_names import printable
 
 _HEAD_BYTES = 1 << 16  # of a file, by which its encoding is judged
 _MAX_ZEROS = 0.02  # fraction of zero bytes: a text in UTF-16 has more, one in UTF-8 none
-_NOT_DATA = "__MACOSX"  # the folder in which macOS's zip files keep what belongs to no other system
+_NOT_DATA = "__MACOSX"  # the folder in zip files of macOS that holds its metadata
 
 
 def read_lines(path: Path, strip: bool = True) -> Iterator[str]:

@@ -84,8 +84,8 @@ class ParsingFiles(ParsingFromTrees):
 def read_trees(path: Path, untagged: UntaggedWords | None = None) -> Iterator[trees.Tree | UserError]:
     """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
 
-    Yields an error for a broken tree, which names the file and the line where the tree begins, and skips what may be
-    the rest of that tree.
+    Yields an error for a broken tree, which names the file and the line where the tree begins, and skips the lines that
+    may be the rest of that tree.
 
     Args:
       path: the file.

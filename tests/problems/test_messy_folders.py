@@ -117,7 +117,9 @@ class TestTables:
             (tmp_path / f"{split}.tsv").write_text("a.heic\tx\n")
         with pytest.raises(UserError, match=r"a.heic: not a readable picture \(no picture format that Pillow reads"):
             generate(["caption_files"], tmp_path / "data", tmp_path, num_workers=1)
-        with pytest.raises(UserError, match=r"a.heic: not a readable sound file \(WAV, FLAC, SPHERE, or what else"):
+        with pytest.raises(
+            UserError, match=r"a.heic: not a readable sound file \(WAV, FLAC, SPHERE, or another format"
+        ):
             generate(["speech_files"], tmp_path / "data", tmp_path, num_workers=1)
 
     @pytest.mark.parametrize("name", ["a b.png", "[1].png", "*.png", 'it\'s "1".png', "-x.png", "ü.png"])

@@ -1,4 +1,4 @@
-"""The microworld's pictures and speech: reproducible, true to the scene and the words, and told apart."""
+"""The microworld's pictures and speech: reproducible, faithful to scene and words, and distinguishable."""
 
 import random
 
@@ -86,7 +86,7 @@ def test_large_is_larger_than_small():
         assert min(large) > 1.7 * max(small)
 
 
-def test_shapes_are_told_apart_at_any_angle():
+def test_shapes_are_distinguishable_at_any_angle():
     rng = np.random.default_rng(0)
 
     def profile(shape):
@@ -193,7 +193,7 @@ def log_mel(sound):
     return bands[moments] - bands[moments].mean()
 
 
-def test_words_are_told_apart_by_their_sound():
+def test_words_are_distinguishable_by_their_sound():
     vocabulary = [*COLOURS, *SHAPES, *SIZES]
     rng = np.random.default_rng(0)
     centroids = np.array([np.mean([log_mel(voice.speak(w, rng)) for _ in range(12)], axis=0) for w in vocabulary])
