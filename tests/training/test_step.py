@@ -37,7 +37,7 @@ class Classifier(keras.layers.Layer):
 
     def __init__(self, hparams):
         super().__init__()
-        self.hparams = hparams
+        self.hparams, self.noises = hparams, []
         for i, (name, shape) in enumerate((("softmax", (2, 3)), ("unused", (4,)), ("gate", (2, 2)))):
             weight = self.add_weight(name=name, shape=shape, initializer="zeros")
             weight.assign(normal(*shape, seed=i))
@@ -47,6 +47,7 @@ class Classifier(keras.layers.Layer):
         return batch.get("weights", tf.ones(tf.shape(batch["targets"])))
 
     def score(self, problem, batch, noise):
+        self.noises.append(tuple(noise.numpy()) if noise is not None else None)
         weights = self.target_weights(problem, batch)
         logits = batch["inputs"] @ self.softmax.value
         gates = tf.nn.softmax(batch["inputs"] @ self.gate.value) * weights[:, None]
@@ -87,7 +88,7 @@ def test_replicas_and_slices_make_the_step_of_one_device(replicas, accumulate_st
 
 
 def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses():
-    hparams = HPARAMS.replace(loss_weights="p:3", experts_per_position=1)
+    hparams = HPARAMS.replace(loss_weights="p:3", experts_per_position=2)
     model, batch = Classifier(hparams), BATCHES[0]
     with tf.GradientTape() as tape:
         scores = model.score("p", batch, None)
@@ -109,7 +110,7 @@ def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses
             "gradient_norm": float(expected),
             "tokens": 5.0,
             "skipped": 0.0,
-            "expert_dropped/encoder": 1 - float(sum(served["encoder"])) / 5,
+            "expert_dropped/encoder": 1 - float(sum(served["encoder"])) / (2 * 5),
         },
         rel=1e-5,
         abs=1e-6,
@@ -119,6 +120,22 @@ def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses
 def test_without_experts_nothing_is_said_of_them():
     (figures, _), _ = train(use_experts=False)
     assert not [key for key in figures if key.startswith("expert")]
+
+
+def test_a_single_position_counts_as_one_sent_to_the_experts():
+    hparams = HPARAMS.replace(experts_per_position=1)
+    model = Classifier(hparams)
+    step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
+    assert step("p", {key: value[:1] for key, value in BATCHES[0].items()}, 0)["expert_dropped/encoder"] == 0.0
+
+
+def test_each_slice_has_noise_of_its_own_and_the_first_that_of_a_whole_batch():
+    hparams = HPARAMS.replace(accumulate_steps=3)
+    model = Classifier(hparams)
+    step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
+    step("p", BATCHES[0], 7)
+    first, second = model.noises[:3], model.noises[3:]
+    assert first == second and len(set(first)) == 3 and first[0] == (hparams.seed, 7)
 
 
 class RecordingOptimizer:
@@ -146,8 +163,12 @@ def test_the_loss_scale_leaves_the_update_as_it_is():
         step, optimizer, _ = recorded(precision=precision)
         step("p", BATCHES[0], 0)
         gradients.append(optimizer.calls[0].gradients)
-    for a, b in zip(*gradients, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
+        optimizer.guard.scale.assign(2.0 if precision == "float16" else 1.0)
+        step("p", BATCHES[0], 0)
+        gradients.append(optimizer.calls[1].gradients)
+    for others in gradients[1:]:
+        for a, b in zip(gradients[0], others, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 @pytest.mark.parametrize("most", [1, 3])
