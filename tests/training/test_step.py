@@ -187,6 +187,18 @@ def test_the_run_ends_at_the_last_of_so_many_bad_steps_in_a_row(most):
     assert [call.finite for call in optimizer.calls] == [*[False] * (most - 1), True, *[False] * most]
 
 
+@pytest.mark.parametrize("precision,in_row", [("float32", 1), ("float16", 0)])
+def test_a_gradient_that_overflows_skips_the_step_and_halves_the_loss_scale(precision, in_row):
+    step, optimizer, messages = recorded(precision=precision)
+    optimizer.apply = lambda gradients, rate, finite: tf.constant(np.inf)
+    before = float(optimizer.guard.scale)
+    assert step("p", BATCHES[0], 4) == {"tokens": 5.0, "skipped": 1.0}
+    (message,) = messages
+    assert "step 5: the gradient is not finite" in message
+    assert int(optimizer.guard.in_row) == in_row
+    assert float(optimizer.guard.scale) == (before if in_row else before / 2)
+
+
 def test_of_many_bad_examples_the_first_twenty_are_named():
     step, _, _ = recorded(max_bad_steps=1)
     bad = {"inputs": tf.fill([21, 2], np.nan), "targets": tf.zeros([21], tf.int32), "index": tf.range(21)}
