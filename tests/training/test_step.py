@@ -73,20 +73,6 @@ def train(replicas=1, **changes):
     return figures, [model.get_weights() for model in models]
 
 
-@pytest.mark.parametrize("replicas,accumulate_steps", [(1, 2), (1, 3), (2, 1), (2, 2), (3, 2)])
-def test_replicas_and_slices_make_the_step_of_one_device(replicas, accumulate_steps):
-    expected, (expected_weights,) = train()
-    figures, weights = train(replicas, accumulate_steps=accumulate_steps)
-    for mine, theirs in zip(figures, expected, strict=True):
-        np.testing.assert_array_equal(mine.pop("expert_load")["encoder"], theirs.pop("expert_load")["encoder"])
-        assert mine == pytest.approx(theirs, rel=1e-4)
-    for of_replica in weights:
-        for a, b in zip(of_replica, expected_weights, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    assert not np.allclose(expected_weights[0], normal(2, 3))
-    np.testing.assert_array_equal(expected_weights[1], normal(4, seed=1).astype(np.float32))
-
-
 def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses():
     hparams = HPARAMS.replace(loss_weights="p:3", experts_per_position=2)
     model, batch = Classifier(hparams), BATCHES[0]
@@ -187,6 +173,18 @@ def test_the_run_ends_at_the_last_of_so_many_bad_steps_in_a_row(most):
     assert [call.finite for call in optimizer.calls] == [*[False] * (most - 1), True, *[False] * most]
 
 
+@pytest.mark.parametrize("precision,in_row", [("float32", 1), ("float16", 0)])
+def test_a_gradient_that_overflows_skips_the_step_and_halves_the_loss_scale(precision, in_row):
+    step, optimizer, messages = recorded(precision=precision)
+    optimizer.apply = lambda gradients, rate, finite: tf.constant(np.inf)
+    before = float(optimizer.guard.scale)
+    assert step("p", BATCHES[0], 4) == {"tokens": 5.0, "skipped": 1.0}
+    (message,) = messages
+    assert "step 5: the gradient is not finite" in message
+    assert int(optimizer.guard.in_row) == in_row
+    assert float(optimizer.guard.scale) == (before if in_row else before / 2)
+
+
 def test_of_many_bad_examples_the_first_twenty_are_named():
     step, _, _ = recorded(max_bad_steps=1)
     bad = {"inputs": tf.fill([21, 2], np.nan), "targets": tf.zeros([21], tf.int32), "index": tf.range(21)}
@@ -195,3 +193,17 @@ def test_of_many_bad_examples_the_first_twenty_are_named():
     del bad["index"]
     with pytest.raises(UserError, match="the examples unknown"):
         step("p", bad, 1)
+
+
+@pytest.mark.parametrize("replicas,accumulate_steps", [(1, 2), (1, 3), (2, 1), (2, 2), (3, 2)])
+def test_replicas_and_slices_make_the_step_of_one_device(replicas, accumulate_steps):
+    expected, (expected_weights,) = train()
+    figures, weights = train(replicas, accumulate_steps=accumulate_steps)
+    for mine, theirs in zip(figures, expected, strict=True):
+        np.testing.assert_array_equal(mine.pop("expert_load")["encoder"], theirs.pop("expert_load")["encoder"])
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    for of_replica in weights:
+        for a, b in zip(of_replica, expected_weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(expected_weights[0], normal(2, 3))
+    np.testing.assert_array_equal(expected_weights[1], normal(4, seed=1).astype(np.float32))
