@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import escape_controls
 
 _MIN_EXAMPLES = 10_000  # before the end of a split, the budget is computed for at least this many examples
 

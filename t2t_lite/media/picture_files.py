@@ -14,8 +14,8 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import printable
 from t2t_lite.media.exif import ORIENTATION, jpeg_orientation, png_orientation
-from t2t_lite.media.file_names import printable
 from t2t_lite.media.limits import MAX_PIXELS, MAX_TRAINING_PIXELS, size_error
 from t2t_lite.media.png_check import PNG, check_png
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.media.limits import length_error, rate_error
 from t2t_lite.media.wav_chunks import with_data_size
 

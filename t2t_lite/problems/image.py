@@ -9,7 +9,7 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.media.picture_files import picture_suffixes
 from t2t_lite.problems.features import Image, Label
 from t2t_lite.problems.files import is_hidden, walk_files

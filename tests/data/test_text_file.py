@@ -35,7 +35,7 @@ def test_lines(tmp_path, content, lines):
         ("red".encode("utf-16-be"), "looks like UTF-16: convert it to UTF-8"),
         ("日本\n家\n".encode("utf-16-be"), "looks like UTF-16: convert it to UTF-8"),
         ("Häuser\n".encode("latin-1"), r"not UTF-8 text \(.* at byte 1\)"),
-        (b"red\rhouse\r", "its lines end with carriage returns alone: .*tr"),
+        (b"red\rhouse\r", "its lines end in CR alone: .*tr"),
     ],
 )
 def test_other_encodings_and_line_ends_are_errors(tmp_path, content, message):
