@@ -91,7 +91,7 @@ def body(flags: FlagValues) -> None:
             train_steps=flags.train_steps,
         )
         return
-    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
+    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
 
@@ -108,8 +108,7 @@ def body(flags: FlagValues) -> None:
     )
     # Before StopSignals, because TensorFlow's cluster installs a handler of SIGTERM when it starts.
     devices = open_devices(flags.distribute, flags.worker_gpu)
-    advice = f"{smaller_batch(hparams)}; {smaller_model(hparams)}"
-    with StopSignals() as stop, explain_out_of_memory("training", advice):
+    with StopSignals() as stop, explain_out_of_memory("training", smaller_batch(hparams)):
         train(
             names=flags.problem,
             problems=problems,

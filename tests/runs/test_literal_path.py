@@ -71,7 +71,7 @@ def test_train_resume_evaluate_average_and_warm_start(session_data, tmp_path, mo
     odd = "-run [1] *?{a,b} '\"\u00fc"
     shared = [f"--t2t_usr_dir={USR_SESSION}", "--problem=session_pictures", f"--data_dir={session_data}"]
     train = [*shared, "--hparams_set=session_tiny", "--eval_steps=1", "--save_every=1", "--hparams=average_decay=0.9"]
-    assert trainer.main([*train, f"--output_dir={odd}", "--train_steps=2", "--profile_steps=1,1"]) == 0
+    assert trainer.main([*train, f"--output_dir={odd}", "--train_steps=2", "--profile_steps=2,2"]) == 0
     assert trainer.main([*train, f"--output_dir={odd}", "--train_steps=3"]) == 0
     assert "going on from step 2" in capsys.readouterr().err
     assert evaluator.main([*shared, f"--output_dir={odd}", "--eval_steps=1"]) == 0
