@@ -1,10 +1,10 @@
-"""Writes real data that Python packages ship as raw files for `image_folder` and `translate_files`.
+"""Writes real data from Python packages as raw files for `image_folder` and `translate_files`.
 
     pip install ".[dev]"
     python examples/own_data.py raw
 
 raw/digits: the handwritten digits of scikit-learn, 1,797 grey pictures of 8x8 pixels, in folders of PNGs.
-raw/ende, raw/enfr: the messages of Django in English and their German or French translations, in aligned lines.
+raw/ende, raw/enfr: Django's messages in English and their German or French translations, aligned by line.
 
 The same versions of the packages give the same files.
 """
@@ -18,15 +18,15 @@ import numpy as np
 from PIL import Image
 
 LANGUAGES = ("de", "fr")
-DIGITS_DEV = 5  # every so many pictures, one is for dev
-MESSAGES_DEV = 10  # of so many English messages, about one is for dev
+DIGITS_DEV = 5  # one in five pictures goes to dev
+MESSAGES_DEV = 10  # about one in ten English messages goes to dev
 
 
 def write_digits(folder: Path) -> dict[str, int]:
     """Writes SPLIT/DIGIT/NUMBER.png.
 
     Returns:
-      Pictures in each split.
+      The number of pictures in each split.
     """
     try:
         from sklearn.datasets import load_digits
@@ -38,7 +38,7 @@ def write_digits(folder: Path) -> dict[str, int]:
         split = "dev" if number % DIGITS_DEV == 0 else "train"
         path = folder / split / str(digit) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        grey = np.rint(picture * (255 / 16)).astype(np.uint8)  # scikit-learn counts from 0 to 16
+        grey = np.rint(picture * (255 / 16)).astype(np.uint8)  # scikit-learn's pixels range from 0 to 16
         Image.fromarray(grey).save(path)
         counts[split] += 1
     return counts
@@ -48,7 +48,7 @@ def write_messages(folder: Path, language: str) -> dict[str, int]:
     """Writes SPLIT.en and SPLIT.LANGUAGE.
 
     Returns:
-      Pairs in each split.
+      The number of pairs in each split.
     """
     splits: dict[str, list[tuple[str, str]]] = {"train": [], "dev": []}
     for english, translation in read_messages(language):
@@ -61,9 +61,9 @@ def write_messages(folder: Path, language: str) -> dict[str, int]:
 
 
 def read_messages(language: str) -> list[tuple[str, str]]:
-    """Django's messages as (English, translation), white space collapsed, every text once whatever its case.
+    """Reads Django's messages as (English, translation), white space collapsed, without duplicates on either side.
 
-    Both sides are told apart: with either language as input, no text of dev is met in training.
+    Case is ignored, so that with either language as input no text of dev occurs in training.
     """
     try:
         import django
@@ -73,7 +73,7 @@ def read_messages(language: str) -> list[tuple[str, str]]:
     seen: set[tuple[str, str]] = set()
     for path in sorted(Path(django.__file__).parent.glob(f"**/locale/{language}/LC_MESSAGES/*.mo")):
         with path.open("rb") as file:
-            catalogue = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]  # nothing public lists it
+            catalogue = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]  # no public way to list it
         for key, text in catalogue.items():
             message, form = key if isinstance(key, tuple) else (key, 0)
             # A message may follow its context ("month\x04May"); the first form of a plural is the message's own.
@@ -88,12 +88,12 @@ def read_messages(language: str) -> list[tuple[str, str]]:
 
 
 def split_of(english: str) -> str:
-    """Where a message belongs, the same in every language: English that German dev holds is not in French train."""
+    """Returns the split of a message, the same for every language: English of German dev is not in French train."""
     return "dev" if zlib.crc32(english.casefold().encode("utf8")) % MESSAGES_DEV == 0 else "train"
 
 
 def main() -> None:
-    """Writes everything and tells how much it is."""
+    """Writes all files and prints their sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the raw files go: the --tmp_dir of t2t-datagen")
     folder = parser.parse_args().folder

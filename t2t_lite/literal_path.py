@@ -1,6 +1,6 @@
 """Paths that TensorFlow takes literally: in those of checkpoints and SavedModels it reads `[ ] * ? \\` as patterns.
 
-Saving into `run[1]` works and loading from it finds no files; `run*` may read the files of another folder.
+Saving into `run[1]` works and loading from it finds no files; `run*` matches other folders too.
 TensorFlow also refuses names that are not UTF-8."""
 
 import contextlib
@@ -9,30 +9,30 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_PATTERN = frozenset("[]*?\\{}")
+_PATTERN = frozenset("[]*?\\")
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux
 
 
 @contextlib.contextmanager
-def literal_path(folder: Path) -> Iterator[str]:
+def literal_path(folder: Path) -> Iterator[Path]:
     """Yields a path of an existing folder that TensorFlow reads literally; it is valid inside the `with` block.
 
     The path is the folder's own, unless TensorFlow would misread it.
     """
-    name = os.fspath(folder)
+    name = str(folder)
     if not _PATTERN.intersection(name) and _is_utf8(name):
-        yield name
+        yield folder
     elif _DESCRIPTORS.is_dir():
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            yield str(_DESCRIPTORS / str(descriptor))
+            yield _DESCRIPTORS / str(descriptor)
         finally:
             os.close(descriptor)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             link = Path(temporary, "folder")
             link.symlink_to(folder.absolute())
-            yield str(link)
+            yield link
 
 
 def _is_utf8(name: str) -> bool:

@@ -42,7 +42,7 @@ def test_a_plain_path_stays_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for folder in (tmp_path, Path("-a"), Path("a b")):
         with literal_path(folder) as path:
-            assert path == str(folder)
+            assert path == folder
 
 
 def test_a_relative_path_and_no_open_file_is_left(tmp_path, monkeypatch):

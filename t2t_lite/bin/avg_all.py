@@ -3,6 +3,7 @@
 t2t-avg-all --output_dir=run --n=3
 t2t-eval --problem=microworld --data_dir=data --output_dir=run/averaged"""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def body(flags: FlagValues) -> None:
     """Averages the checkpoints and prints their steps and the new folder."""
     command.require(flags, "output_dir")
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
-    averaged_dir = Path(flags.averaged_dir).expanduser() if flags.averaged_dir else output_dir / "averaged"
+    averaged_dir = Path(os.path.expanduser(flags.averaged_dir)) if flags.averaged_dir else output_dir / "averaged"
     import_tensorflow()
     from t2t_lite.runs.average_checkpoints import average_checkpoints
 

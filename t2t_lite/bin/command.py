@@ -14,6 +14,7 @@ from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.errors import Stopped, UserError, did_you_mean
+from t2t_lite.escapes import escape_controls
 from t2t_lite.output_file import OutputFile
 
 _SHARED_LISTS = {
@@ -26,9 +27,6 @@ _SHARED_FOLDERS = {
     "tmp_dir": "Folder of raw files; a problem NAME.SOURCE reads its subfolder SOURCE. Default: DATA_DIR/raw.",
     "output_dir": "Folder of the run: its checkpoints, its hparams and its gin configuration.",
 }
-
-
-_CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 
 
 class FlagError(UserError):
@@ -231,7 +229,7 @@ def _command_line(name: str, arguments: list[str], own_process: bool) -> str:
 
 
 def _fail(name: str, message: str, status: int) -> int:
-    line = " ".join(message.split()).translate(_CONTROL_CHARACTERS)  # a file's name may hold terminal escapes
+    line = escape_controls(" ".join(message.split()))  # a file's name may hold terminal escapes
     print(f"{name}: error: {line}", file=sys.stderr)
     return status
 

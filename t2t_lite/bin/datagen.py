@@ -57,7 +57,7 @@ def body(flags: FlagValues) -> None:
         return
     if flags.verify:
         command.require(flags, "data_dir")
-        data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen creates it")
+        data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
         from t2t_lite.data.verify import verify
 
         print("\n".join(verify(data_dir, list(get_problems(flags.problem)))))

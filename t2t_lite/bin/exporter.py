@@ -5,6 +5,7 @@ t2t-exporter --problem=microworld --output_dir=run --export_dir=export
 Each problem has a signature of its name. It takes texts or contents of PNG, JPEG or WAV files, as strings, and returns
 texts or names of classes with their scores. The export leaves out parts of the model that the problems do not need."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def body(flags: FlagValues) -> None:
     export_run(
         names,
         output_dir,
-        Path(flags.export_dir).expanduser(),
+        Path(os.path.expanduser(flags.export_dir)),
         data_dir=data_dir,
         decode_hparams=decode_hparams,
         weights=flags.weights,

@@ -28,10 +28,10 @@ def body(flags: FlagValues) -> None:
     """Prints the reports and draws the pictures."""
     command.require(flags, "problem", "data_dir")
     names = list(get_problems(flags.problem))
-    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen creates it")
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
     out_dir = Path(os.path.expanduser(flags.out_dir)) if flags.out_dir else data_dir / "inspect"
-    from t2t_lite.data.escape_controls import escape_controls
     from t2t_lite.data.inspection import Inspection
+    from t2t_lite.escapes import escape_controls
 
     for name in names:
         inspection = Inspection(data_dir, name, flags.split)

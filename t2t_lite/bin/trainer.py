@@ -6,6 +6,7 @@ The same command resumes a stopped run from its last checkpoint. Ctrl-C and SIGT
 status 130 and 143. Exits with status 1 if most steps were skipped because a loss or gradient was not finite.
 Hparams come from the set, then the gin files in order, then the gin bindings, then --hparams; later ones win."""
 
+import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def body(flags: FlagValues) -> None:
             train_steps=flags.train_steps,
         )
         return
-    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
+    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.train import Plan, train
 
@@ -103,19 +104,18 @@ def body(flags: FlagValues) -> None:
         keep_checkpoints=flags.keep_checkpoints,
         eval_problems=evaluated,
         profile_steps=profile_steps,
-        warm_start_from=Path(flags.warm_start_from).expanduser() if flags.warm_start_from else None,
+        warm_start_from=Path(os.path.expanduser(flags.warm_start_from)) if flags.warm_start_from else None,
     )
     # Before StopSignals, because TensorFlow's cluster installs a handler of SIGTERM when it starts.
     devices = open_devices(flags.distribute, flags.worker_gpu)
-    advice = f"{smaller_batch(hparams)}; {smaller_model(hparams)}"
-    with StopSignals() as stop, explain_out_of_memory("training", advice):
+    with StopSignals() as stop, explain_out_of_memory("training", smaller_batch(hparams)):
         train(
             names=flags.problem,
             problems=problems,
             hparams=hparams,
             model=flags.model,
             data_dir=data_dir,
-            output_dir=Path(flags.output_dir).expanduser(),
+            output_dir=Path(os.path.expanduser(flags.output_dir)),
             plan=plan,
             devices=devices,
             tracker=tracker,
@@ -149,7 +149,7 @@ def resolve_hparams(flags: FlagValues) -> HParams:
     if not isinstance(start, HParams):
         raise UserError(f"--hparams_set: '{flags.hparams_set}' must return HParams, not {type(start).__name__}")
     # A file's own name may have a comma.
-    files = [file for v in flags.gin_file for file in ([v] if Path(v).expanduser().is_file() else v.split(","))]
+    files = [file for v in flags.gin_file for file in ([v] if Path(os.path.expanduser(v)).is_file() else v.split(","))]
     return gin_config.resolve(start, files, flags.gin_param, flags.hparams)
 
 

@@ -12,11 +12,11 @@ from PIL import Image as PilImage
 
 from t2t_lite.data import lengths
 from t2t_lite.data.encoding import load_vocabularies
-from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.manifest import Manifest, Split
 from t2t_lite.data.records import DamageError, parse, read_records
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import escape_controls
 from t2t_lite.media.drawing import contact_sheet, spectrogram
 from t2t_lite.problems.features import Audio, Image, Label, Text
 from t2t_lite.problems.problem import Problem, get_problem

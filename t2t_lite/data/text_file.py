@@ -1,11 +1,9 @@
 """Reads a text file as lines."""
 
-import codecs
 from pathlib import Path
 
 from t2t_lite.errors import UserError
-
-_MAX_ZEROS = 0.02  # fraction of zero bytes: text in UTF-16 has more, text in UTF-8 next to none
+from t2t_lite.problems.files import check_text
 
 
 def read_lines(path: Path, flag: str) -> list[str]:
@@ -21,17 +19,10 @@ def read_lines(path: Path, flag: str) -> list[str]:
       UserError: the file is not UTF-8, looks like UTF-16, or ends its lines with carriage returns alone.
     """
     content = path.read_bytes()
-    with_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if with_mark or content.count(0) > _MAX_ZEROS * len(content):
-        raise UserError(f"{flag}: {path}: looks like UTF-16: convert it to UTF-8, for instance with iconv")
+    check_text(content, f"{flag}: {path}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise UserError(f"{flag}: {path}: not UTF-8 text ({e.reason} at byte {e.start})") from e
-    if "\n" not in text and "\r" in text.removesuffix("\r"):
-        raise UserError(
-            f"{flag}: {path}: its lines end with carriage returns alone: end them with line feeds, for instance with "
-            "tr '\\r' '\\n'"
-        )
     lines = text.split("\n")
     return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]

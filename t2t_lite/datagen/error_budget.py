@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.manifest import write_atomically
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import escape_controls
 
 _MIN_EXAMPLES = 10_000  # before the end of a split, the budget is computed for at least this many examples
 
@@ -20,7 +20,8 @@ def check(split: str, broken: list[tuple[int, str]], items: int, max_bad: float,
       ended: whether these are all examples of the split. If not, many broken ones at the beginning are tolerated.
       report: where to list the broken examples if there are several.
     """
-    if len(broken) <= max_bad * max(items, 0 if ended else _MIN_EXAMPLES) + 1e-9:
+    allowed = int(max_bad * max(items, 0 if ended else _MIN_EXAMPLES) + 1e-9)
+    if len(broken) <= allowed:
         return
     more = ""
     if len(broken) > 1:
@@ -28,7 +29,7 @@ def check(split: str, broken: list[tuple[int, str]], items: int, max_bad: float,
         more = f"; {report} names them"
     raise UserError(
         f"{broken[0][1]} ({len(broken):,} of {items:,} examples of split '{split}'{'' if ended else ' so far'} are "
-        f"broken, --max_bad={100 * max_bad:g}% allows fewer{more})"
+        f"broken, --max_bad={100 * max_bad:g}% allows {allowed:,}{more})"
     )
 
 

@@ -46,10 +46,10 @@ class BeamDecoder(Decoder):
             raise ValueError(f"{answers} answers of {beam_size} beams")
         self.beam_size, self.alpha, self.answers = beam_size, alpha, answers
 
-    def search(self, net: Any, start: SearchInputs) -> Decoded:
+    def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """See Decoder.search."""
-        batch, limit = tf.shape(start.encoded)[0], start.limit
-        repeated = start.repeated(self.beam_size)
+        batch, limit = tf.shape(inputs.encoded)[0], inputs.limit
+        repeated = inputs.repeated(self.beam_size)
         masked = tf.fill([batch, self.beam_size], NEG_INF)
         no_ids = tf.zeros([batch, self.beam_size, limit], tf.int32)
         # The K beams of an input start equal, so that all but the first are masked.

@@ -10,8 +10,8 @@ from t2t_lite.decoding.search import Decoded, Decoder, SearchInputs, search_left
 class GreedyDecoder(Decoder):
     """Takes the most probable token at each position."""
 
-    def search(self, net: Any, start: SearchInputs) -> Decoded:
+    def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """See Decoder.search."""
         return search_left_to_right(
-            self, net, start, lambda log_probs, _: tf.argmax(log_probs, -1, output_type=tf.int32)
+            self, net, inputs, lambda log_probs, _: tf.argmax(log_probs, -1, output_type=tf.int32)
         )

@@ -1,5 +1,6 @@
 """Reads inputs as users name them: a text, or the path of a picture or a sound."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def read_input(problem: Problem, text: str, place: str = "") -> Any:
     try:
         if not text.strip():
             raise UserError(f"empty; expected {describe_input(problem)}")
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))
         return (
             read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else input_picture(path)
         )
@@ -47,6 +48,6 @@ def size(problem: Problem, text: str) -> int:
     if isinstance(problem.inputs, Text):
         return len(text)
     try:
-        return Path(text).expanduser().stat().st_size
+        return Path(os.path.expanduser(text)).stat().st_size
     except (OSError, ValueError, RuntimeError):  # `read_input` reports it
         return 0

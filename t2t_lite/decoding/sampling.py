@@ -37,21 +37,23 @@ class SamplingDecoder(Decoder):
         self.answers, self.seed = answers, seed
         self._filters: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
 
-    def search(self, net: Any, start: SearchInputs) -> Decoded:
+    def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """See Decoder.search."""
-        inputs = tf.shape(start.encoded)[0]
-        start = start.repeated(self.answers)
-        numbers = tf.tile(tf.range(self.answers, dtype=tf.int64), [inputs])
+        batch = tf.shape(inputs.encoded)[0]
+        inputs = inputs.repeated(self.answers)
+        numbers = tf.tile(tf.range(self.answers, dtype=tf.int64), [batch])
         # A random stream per answer, drawn beforehand: one draw for the whole batch would depend on its size.
         streams = tf.map_fn(
-            lambda seed: tf.random.stateless_uniform([start.limit], tf.stack([tf.constant(self.seed, tf.int64), seed])),
-            start.fingerprints * 1_000_003 + numbers,
+            lambda seed: tf.random.stateless_uniform(
+                [inputs.limit], tf.stack([tf.constant(self.seed, tf.int64), seed])
+            ),
+            inputs.fingerprints * 1_000_003 + numbers,
             fn_output_signature=tf.TensorSpec([None], tf.float32),
         )
         return search_left_to_right(
             self,
             net,
-            start,
+            inputs,
             lambda log_probs, position: sample_tokens(log_probs, streams[:, position], **self._filters),
         )
 

@@ -53,18 +53,18 @@ class Decoder:
         net = self.model.net(self.model.problems[problem].targets)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        start = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
+        inputs = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
         if net.name not in self._searches:
-            search = tf.function(lambda start: self.search(net, start), input_signature=[_signature(start)])
+            search = tf.function(lambda inputs: self.search(net, inputs), input_signature=[_signature(inputs)])
             self._searches[net.name] = search
-        return Decoded(*self._searches[net.name](start))
+        return Decoded(*self._searches[net.name](inputs))
 
-    def search(self, net: Any, start: SearchInputs) -> Decoded:
+    def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """Searches for the answers, in graph mode.
 
         Args:
           net: the modality net of the targets.
-          start: the encoded batch.
+          inputs: the encoded batch.
         """
         raise NotImplementedError
 
@@ -85,22 +85,22 @@ class Decoder:
 
 
 def search_left_to_right(
-    decoder: Decoder, net: Any, start: SearchInputs, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    decoder: Decoder, net: Any, inputs: SearchInputs, choose: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Decoded:
     """Chooses one token after the other, without backtracking.
 
     Args:
       decoder: runs the model.
       net: the modality net of the targets.
-      start: the encoded batch.
+      inputs: the encoded batch.
       choose: maps log-probabilities (B, V) and the position () to tokens (B,), int32.
     """
-    batch = tf.shape(start.encoded)[0]
-    state = decoder.model.body.initial_state(start.encoded, start.valid, start.limit)
-    ids = tf.TensorArray(tf.int32, size=start.limit, element_shape=[None])
+    batch = tf.shape(inputs.encoded)[0]
+    state = decoder.model.body.initial_state(inputs.encoded, inputs.valid, inputs.limit)
+    ids = tf.TensorArray(tf.int32, size=inputs.limit, element_shape=[None])
 
     def unfinished(position: tf.Tensor, x: Any, scores: Any, finished: tf.Tensor, ids: Any, state: Any) -> tf.Tensor:
-        return (position < start.limit) & ~tf.reduce_all(finished)
+        return (position < inputs.limit) & ~tf.reduce_all(finished)
 
     def extend(
         position: tf.Tensor, x: tf.Tensor, scores: tf.Tensor, finished: tf.Tensor, ids: tf.TensorArray, state: Any
@@ -112,16 +112,16 @@ def search_left_to_right(
         x = net.embed_targets(tokens[:, None])[:, 0]
         return position + 1, x, scores, finished | (tokens == END), ids, state
 
-    first = (tf.constant(0), start.command, tf.zeros([batch]), tf.zeros([batch], tf.bool), ids, state)
+    first = (tf.constant(0), inputs.command, tf.zeros([batch]), tf.zeros([batch], tf.bool), ids, state)
     position, _, scores, finished, ids, _ = tf.while_loop(unfinished, extend, first)
     return Decoded(tf.transpose(ids.stack()[:position]), scores, finished)
 
 
-def _signature(start: SearchInputs) -> SearchInputs:
+def _signature(inputs: SearchInputs) -> SearchInputs:
     """The tensor specs of all batches and lengths, so that the search is traced once."""
-    size = start.encoded.shape[-1]  # D
+    size = inputs.encoded.shape[-1]  # D
     shapes = SearchInputs([None, None, size], [None, None], [None, size], [], [None])
-    return SearchInputs(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, start, strict=True)))
+    return SearchInputs(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
 
 
 def fingerprints(inputs: tf.Tensor) -> tf.Tensor:

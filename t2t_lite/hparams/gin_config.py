@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import importlib.util  # noqa: F401, gin uses it without importing it
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str
     gin.clear_config()
     changes: dict[str, Any] = {}
     for file in gin_files:
-        path = Path(file).expanduser()
+        path = Path(os.path.expanduser(file))
         if not path.is_file():
             raise UserError(f"--gin_file: no file '{file}'")
         changes |= _parse(functools.partial(gin.parse_config_file, str(path)), f"--gin_file {file}")

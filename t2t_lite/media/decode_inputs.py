@@ -76,13 +76,13 @@ def _jpeg_exif(content: tf.Tensor) -> tf.Tensor:
     head = tf.strings.substr(content, 0, EXIF_BYTES)
     bytes_ = tf.pad(tf.io.decode_raw(head, tf.uint8), [[0, len(_EXIF_SEGMENT)]])
     starts = tf.size(bytes_) - len(_EXIF_SEGMENT)
-    found = tf.ones([starts], tf.bool)
+    matches = tf.ones([starts], tf.bool)
     for i, byte in enumerate(_EXIF_SEGMENT):
         if byte is not None:
-            found &= bytes_[i : starts + i] == byte
-    start = tf.argmax(tf.cast(found, tf.int32), output_type=tf.int32) + len(_EXIF_SEGMENT)
+            matches &= bytes_[i : starts + i] == byte
+    start = tf.argmax(tf.cast(matches, tf.int32), output_type=tf.int32) + len(_EXIF_SEGMENT)
     return tf.cond(
-        tf.reduce_any(found),
+        tf.reduce_any(matches),
         lambda: tf.strings.substr(head, tf.minimum(start, tf.strings.length(head)), EXIF_BYTES),
         lambda: tf.constant(b""),
     )
@@ -91,7 +91,7 @@ def _jpeg_exif(content: tf.Tensor) -> tf.Tensor:
 def _png_exif(content: tf.Tensor) -> tf.Tensor:
     """The EXIF data of a PNG file, from the byte order on; no bytes if it has none."""
     size = tf.strings.length(content)
-    # What stands before the first such chunk; all of the file if there is none.
+    # The bytes before the first such chunk; the whole file if there is none.
     starts = [tf.strings.length(tf.strings.split([content], chunk, maxsplit=1).values[0]) for chunk in _EXIF_CHUNKS]
     start = tf.minimum(tf.reduce_min(tf.stack(starts)) + len(_EXIF_CHUNKS[0]) - _BYTE_ORDER_BYTES, size)
     return tf.strings.substr(content, start, EXIF_BYTES)

@@ -14,8 +14,8 @@ from PIL import Image as PilImage
 from PIL import UnidentifiedImageError
 
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import printable
 from t2t_lite.media.exif import ORIENTATION, jpeg_orientation, png_orientation
-from t2t_lite.media.file_names import printable
 from t2t_lite.media.limits import MAX_PIXELS, MAX_TRAINING_PIXELS, size_error
 from t2t_lite.media.png_check import PNG, check_png
 
@@ -24,7 +24,7 @@ CROP_SHARE = 7 / 8
 JPEG = b"\xff\xd8\xff"  # the first bytes of a JPEG file
 _LONGEST = 4  # a stored picture's sides are at most this many times what they must cover; a panorama's ends are cut off
 # Formats that Pillow names but that hold no pixels, or that it reads only with the help of other programs.
-_NOT_READ = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF")
+_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"}
 _TURNS = {
     2: PilImage.Transpose.FLIP_LEFT_RIGHT,
     3: PilImage.Transpose.ROTATE_180,
@@ -39,8 +39,9 @@ _TURNS = {
 @cache
 def picture_suffixes() -> frozenset[str]:
     """The suffixes, in lower case, of the picture formats that Pillow reads here: `.png`, `.jpg`, `.webp`, ..."""
-    known = PilImage.registered_extensions()
-    return frozenset(suffix for suffix, kind in known.items() if kind in PilImage.OPEN and kind not in _NOT_READ)
+    suffixes = PilImage.registered_extensions()
+    kinds = {*PilImage.OPEN, "MPO"} - _NOT_READ  # the reader of JPEG opens MPO
+    return frozenset(suffix for suffix, kind in suffixes.items() if kind in kinds)
 
 
 def image_bytes(value: Any, cover: tuple[int, int] | None = None) -> bytes:

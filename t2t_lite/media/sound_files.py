@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.media.limits import length_error, rate_error
 from t2t_lite.media.wav_chunks import with_data_size
 
 _SPHERE = b"NIST_1A\n"
 _HEADER_BYTES = 1024  # of SPHERE files, as the LDC writes them
-_BLOCK = 1 << 20  # samples a channel read at a time
+_BLOCK = 1 << 20  # samples read at a time, of all channels together
 
 
 def read_sound(path: Path, sample_rate: int) -> np.ndarray:
@@ -49,7 +49,9 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     except OSError as e:
         raise UserError(f"{name}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless
-        raise UserError(f"{name}: not a readable sound file (WAV, FLAC, SPHERE, or what else libsndfile reads)") from e
+        raise UserError(
+            f"{name}: not a readable sound file (WAV, FLAC, SPHERE, or another format of libsndfile)"
+        ) from e
     if not len(samples):
         raise UserError(f"{name}: a sound file without samples")
     if not np.isfinite(samples).all():
@@ -62,8 +64,8 @@ def _mono(file, name: str, sample_rate: int) -> np.ndarray:  # type: ignore[no-u
 
     Headers of compressed files may lie about the length, so the limit is checked while reading.
     """
-    blocks, count = [], 0
-    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):  # (up to _BLOCK, channels)
+    blocks, count, frames = [], 0, max(1, _BLOCK // file.channels)
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):  # (up to frames, channels)
         blocks.append(block.mean(axis=1))
         count += len(block)
         resampled = -(-count * sample_rate // file.samplerate)

@@ -7,7 +7,7 @@ from types import TracebackType
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
-from t2t_lite.runs.literal_path import literal_path
+from t2t_lite.literal_path import literal_path
 
 
 class Profiler:

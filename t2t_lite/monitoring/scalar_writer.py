@@ -22,7 +22,7 @@ import tensorflow as tf
 from PIL import Image as PilImage
 
 from t2t_lite.errors import UserError
-from t2t_lite.runs.literal_path import literal_path
+from t2t_lite.literal_path import literal_path
 
 _FLUSH_SECONDS = 5.0
 _SHARED_BY_PROBLEMS = ("learning_rate", "tokens_per_second", "step_seconds", "input_seconds")

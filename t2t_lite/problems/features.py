@@ -28,7 +28,7 @@ class Image:
     read, in training at a random place, otherwise in the middle (`media/crop_pictures.py`).
     """
 
-    rows: int = 32  # what the network sees
+    rows: int = 32  # the size that the network sees
     columns: int = 32
     modality: str = "image"
 

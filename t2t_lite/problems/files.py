@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 
 _HEAD_BYTES = 1 << 16  # of a file, by which its encoding is judged
-_MAX_ZEROS = 0.02  # fraction of zero bytes: a text in UTF-16 has more, one in UTF-8 none
-_NOT_DATA = "__MACOSX"  # the folder in which macOS's zip files keep what belongs to no other system
+_NOT_DATA = "__MACOSX"  # the folder in zip files of macOS that holds its metadata
 
 
 def read_lines(path: Path, strip: bool = True) -> Iterator[str]:
@@ -40,7 +39,7 @@ def try_lines(path: Path, strip: bool = True) -> Iterator[str | UserError]:
     name = printable(path)
     try:
         with path.open("rb") as file:
-            _check_text(file, name)
+            _check_head(file, name)
             for number, line in enumerate(file, 1):
                 try:
                     text = line.decode("utf8")
@@ -61,22 +60,40 @@ def count_lines(path: Path) -> int:
     """
     try:
         with path.open("rb") as file:
-            _check_text(file, printable(path))
+            _check_head(file, printable(path))
             return sum(1 for _ in file)
     except OSError as e:
         raise UserError(f"{printable(path)}: cannot be read: {e.strerror}") from e
 
 
-def _check_text(file: BinaryIO, name: str) -> None:
-    """Raises UserError if an open file is in UTF-16 or UTF-32, or if its lines end in CR alone."""
-    head = file.read(_HEAD_BYTES)
+def check_text(content: bytes, name: str) -> None:
+    """Checks the beginning of a text file.
+
+    Raises:
+      UserError: it is in UTF-16 or UTF-32, or its lines end in CR alone; `name` names it in the text.
+    """
+    if _looks_like_utf16(content):
+        raise UserError(
+            f"{name}: looks like UTF-16: convert it to UTF-8, for instance: iconv -f UTF-16 -t UTF-8 FILE > NEW"
+        )
+    if b"\r" in content.rstrip(b"\r") and b"\n" not in content:
+        raise UserError(f"{name}: its lines end in CR alone: convert them: tr '\\r' '\\n' < FILE > NEW")
+
+
+def _looks_like_utf16(content: bytes) -> bool:
+    """Whether a text begins with UTF-16's byte order mark, or has zero bytes where UTF-16 has them.
+
+    Every line end has one in UTF-16, and every other byte of English is one. Text in UTF-8 may have a few, too.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    zeros = content.count(0) / max(1, len(content))
+    return zeros > 0.25 or (zeros > 0.02 and (b"\n\0" in content or b"\0\n" in content))
+
+
+def _check_head(file: BinaryIO, name: str) -> None:
+    check_text(file.read(_HEAD_BYTES), name)
     file.seek(0)
-    with_mark = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if with_mark or head.count(0) > _MAX_ZEROS * len(head):
-        kind = "a text in UTF-16" if with_mark else f"not a text in UTF-8 ({head.count(0):,} zero bytes; UTF-16?)"
-        raise UserError(f"{name}: {kind}; save it as UTF-8, for instance: iconv -f UTF-16 -t UTF-8 FILE > NEW")
-    if b"\r" in head.rstrip(b"\r") and b"\n" not in head:
-        raise UserError(f"{name}: its lines end in CR alone; convert them: tr '\\r' '\\n' < FILE > NEW")
 
 
 def split_file(split: str, raw_dir: Path, suffix: str, layout: str) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.media.picture_files import picture_suffixes
 from t2t_lite.problems.features import Image, Label
 from t2t_lite.problems.files import is_hidden, walk_files
@@ -39,7 +39,7 @@ class ImageFolder(Problem):
         self.targets = replace(self.targets, classes=tuple(classes))
         for path in self._class_folders("dev", raw_dir):
             if _class_name(path) not in classes:
-                raise UserError(f"{path}: no class '{_class_name(path)}' in {printable(raw_dir / 'train')}")
+                raise UserError(f"{printable(path)}: no class '{_class_name(path)}' in {printable(raw_dir / 'train')}")
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any]]:
         """Yields the path and the class of each picture, shuffled so that any part of the records shows all classes."""

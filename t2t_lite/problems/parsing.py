@@ -8,7 +8,7 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.problems import trees
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.files import split_file, try_lines
@@ -84,8 +84,8 @@ class ParsingFiles(ParsingFromTrees):
 def read_trees(path: Path, untagged: UntaggedWords | None = None) -> Iterator[trees.Tree | UserError]:
     """Yields the trees of a file; each begins on a line of its own, its further lines are indented or close brackets.
 
-    Yields an error for a broken tree, which names the file and the line where the tree begins, and skips what may be
-    the rest of that tree.
+    Yields an error for a broken tree, which names the file and the line where the tree begins, and skips the lines that
+    may be the rest of that tree.
 
     Args:
       path: the file.

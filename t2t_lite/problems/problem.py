@@ -90,7 +90,7 @@ class Problem:
         return item
 
     def declaration(self) -> dict[str, Any]:
-        """Returns what the records depend on, as JSON values, for the manifest. Metrics are not part of it."""
+        """Returns the properties on which the records depend, as JSON values; the manifest stores them."""
         return {
             "inputs": features.to_dict(self.inputs),
             "targets": features.to_dict(self.targets),

@@ -8,7 +8,7 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
-from t2t_lite.media.file_names import printable
+from t2t_lite.escapes import printable
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.files import count_lines, try_lines
 from t2t_lite.problems.problem import Problem

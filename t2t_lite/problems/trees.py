@@ -200,7 +200,7 @@ def linearise(tree: Tree) -> str:
 def delinearise(text: str, words: Sequence[str]) -> Tree:
     """Puts words back into a linear form; always returns a tree over exactly these words.
 
-    A network may write what is no tree. It is repaired: a closing bracket closes the nearest constituent of its label
+    Output of a network that is no tree is repaired: a closing bracket closes the nearest constituent of its label
     and all inside it; one that matches no open constituent is skipped, and so is one that opens inside a hundred
     others; at the end all constituents are closed; empty ones are dropped; tags beyond the words are dropped, and words
     beyond the tags are attached to the root with the tag XX.

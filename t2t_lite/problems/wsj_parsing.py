@@ -23,14 +23,14 @@ class _Wsj(ParsingFromTrees):
 
     def files(self, split: str, raw_dir: Path) -> list[Path]:
         """Returns the split's files, in any folder below `raw_dir`; each once."""
-        found: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         for path in walk_files(raw_dir) if raw_dir.is_dir() else ():
             match = _FILE.fullmatch(path.name)
             if match and self.is_in(split, int(match[1]), int(match[2])):
-                found.setdefault(path.name.lower(), path)
-        if not found:
+                paths.setdefault(path.name.lower(), path)
+        if not paths:
             raise UserError(f"problem '{self.name}': split '{split}': no files below {raw_dir}: {self.expected}")
-        return [found[name] for name in sorted(found)]
+        return [paths[name] for name in sorted(paths)]
 
 
 @registry.problems.register(name="parsing_wsj")

@@ -21,8 +21,8 @@ import tensorflow as tf
 
 from t2t_lite.data.manifest import sync, write_atomically
 from t2t_lite.errors import UserError
+from t2t_lite.literal_path import literal_path
 from t2t_lite.progress import print_status
-from t2t_lite.runs.literal_path import literal_path
 from t2t_lite.runs.memory import explain_out_of_memory
 from t2t_lite.runs.moving_average import load_moving_average
 

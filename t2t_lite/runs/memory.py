@@ -51,6 +51,7 @@ def smaller_model(hparams: HParams) -> str:
 def smaller_batch(hparams: HParams) -> str:
     """Returns the advice that makes a step's activations smaller; accumulate_steps may change within a run."""
     return (
-        f"raise accumulate_steps={hparams.accumulate_steps}, or lower batch_tokens={hparams.batch_tokens} or "
-        "batch_max_examples in a new run"
+        f"raise accumulate_steps={hparams.accumulate_steps}; or, in a new run, lower "
+        f"batch_tokens={hparams.batch_tokens} or batch_max_examples={hparams.batch_max_examples}, or "
+        f"{smaller_model(hparams)}"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from t2t_lite.runs.literal_path import literal_path
+from t2t_lite.literal_path import literal_path
 
 _SHADOW = "optimizer/average/shadows/{}/.ATTRIBUTES/VARIABLE_VALUE"  # checkpoint key of Optimizer.average.shadows[i]
 

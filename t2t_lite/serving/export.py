@@ -140,7 +140,7 @@ def write_export(root: tf.Module, signatures: Mapping[str, Any], description: di
     with replace_folder(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         with literal_path(unfinished) as path:
-            tf.saved_model.save(root, path, dict(signatures), options)
+            tf.saved_model.save(root, str(path), dict(signatures), options)
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
         text = json.dumps({**description, "bytes": size}, indent=2, allow_nan=False) + "\n"
         (unfinished / DESCRIPTION).write_text(text, encoding="utf8")

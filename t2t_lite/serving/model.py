@@ -51,7 +51,7 @@ class ExportedModel:
         try:
             # TensorFlow warns on standard error that gradients were not exported.
             with suppress_stderr(), literal_path(folder) as path:
-                self._loaded = tf.saved_model.load(path)  # keeps the weights alive
+                self._loaded = tf.saved_model.load(str(path))  # keeps the weights alive
         except (OSError, ValueError, tf.errors.OpError) as e:
             raise UserError(f"{folder}: not a SavedModel that can be loaded: {_first_line(e)}") from e
         self._functions = dict(self._loaded.signatures)

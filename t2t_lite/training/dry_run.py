@@ -113,20 +113,25 @@ def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) 
     kept += 2 * max((net.vocab_size for net in model.nets.values()), default=0)
     return {
         **persistent_bytes(model, hparams),
-        "gradients": _BYTES * _size(model),
+        "gradients": weight_bytes(model),
         f"activations, {positions:,} positions": computed * positions * kept // hparams.accumulate_steps,
     }
 
 
 def persistent_bytes(model: Any, hparams: HParams) -> dict[str, int]:
     """Returns the bytes of what a replica holds from the first step to the last: weights and optimizer state."""
-    weights = {"weights": _BYTES * _size(model)}
+    weights = {"weights": weight_bytes(model)}
     if hparams.optimizer == "adafactor":
         moments = sum(prod(shape) for v in model.trainable_variables for shape in second_shapes(v.shape))
         parts = {"optimizer (rows and columns)": _BYTES * moments}
     else:
-        parts = {"optimizer (two moments)": 2 * _BYTES * _size(model)}
-    return weights | parts | ({"moving average": _BYTES * _size(model)} if hparams.average_decay else {})
+        parts = {"optimizer (two moments)": 2 * weight_bytes(model)}
+    return weights | parts | ({"moving average": weight_bytes(model)} if hparams.average_decay else {})
+
+
+def weight_bytes(layer: Any) -> int:
+    """Returns the bytes of a layer's trainable weights."""
+    return _BYTES * _size(layer)
 
 
 def _size(layer: Any) -> int:

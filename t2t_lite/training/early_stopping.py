@@ -98,7 +98,7 @@ class EvaluationTracker:
         early_stop_metric: str = "",
         early_stop_patience: int = 1,
     ):
-        self.evaluated = 0  # the step of the last evaluation
+        self.evaluated_step = 0  # the step of the last evaluation
         self._best = _Best(Metric.parse("keep_best", keep_best, problems), problems)
         stop = Metric.parse("early_stop_metric", early_stop_metric, problems) if early_stop_metric else None
         self._stop = _Best(stop, problems) if stop else None
@@ -111,7 +111,7 @@ class EvaluationTracker:
 
     def update(self, step: int, scores: Mapping[str, Mapping[str, float]]) -> bool:
         """Records the scores {problem: {metric: value}} of a step; returns whether they are the best so far."""
-        self.evaluated = step
+        self.evaluated_step = step
         if self._stop:
             self._stop.update(step, scores)
         return self._best.update(step, scores)
@@ -126,18 +126,18 @@ class EvaluationTracker:
             else "it was never finite"
         )
         return (
-            f"stopped early at step {self.evaluated}: {self._stop.metric} has not improved for {self._stop.worse} "
+            f"stopped early at step {self.evaluated_step}: {self._stop.metric} has not improved for {self._stop.worse} "
             f"evaluations; {best}"
         )
 
     def state(self) -> dict[str, Any]:
         """Returns the JSON-serializable state that a checkpoint keeps."""
         stop = {"stop": self._stop.state()} if self._stop else {}
-        return {"evaluated": self.evaluated, "best": self._best.state(), **stop}
+        return {"evaluated": self.evaluated_step, "best": self._best.state(), **stop}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned; {} for a new run."""
-        self.evaluated = state.get("evaluated", 0)
+        self.evaluated_step = state.get("evaluated", 0)
         self._best.restore(state.get("best", {}))
         if self._stop:
             self._stop.restore(state.get("stop", {}))

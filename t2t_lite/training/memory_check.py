@@ -1,10 +1,12 @@
-"""Refuses a model whose weights and optimizer state cannot fit into the host's memory, before building it.
+"""Refuses a model whose weights, optimizer state and gradients cannot fit into the host's memory.
 
 A machine that runs out of memory may kill the process without a message, so that this has to be known in advance. An
 accelerator's memory is not checked here: TensorFlow raises an error when it is exhausted.
 """
 
+import contextlib
 import os
+import re
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +20,16 @@ from t2t_lite.progress import format_bytes
 from t2t_lite.runs.memory import smaller_model
 from t2t_lite.runs.run import Run
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.dry_run import persistent_bytes
+from t2t_lite.training.dry_run import persistent_bytes, weight_bytes
 
 # Files that hold the memory limit of a container (cgroup v2 and v1).
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def check_memory(run: Run, devices: Devices) -> None:
-    """Compares the bytes of weights and optimizer state, a lower bound of what training needs, with the host's memory.
+    """Compares weights, optimizer state and the body's gradients with the host's memory.
+
+    They are a lower bound of what training needs.
 
     Raises:
       UserError: they are more than the machine, a container or `ulimit -v` allows.
@@ -39,31 +43,44 @@ def check_memory(run: Run, devices: Devices) -> None:
         raise
     except Exception:  # a user's model may need its variables' values, which are missing here
         return
-    needed = {part: len(devices.local) * size for part, size in persistent_bytes(model, run.hparams).items()}
-    available = host_memory()
+    needed = persistent_bytes(model, run.hparams)
+    if hasattr(model, "body"):  # every problem trains all of it
+        needed["gradients"] = weight_bytes(model.body)
+    needed = {part: len(devices.local) * size for part, size in needed.items()}
+    available = available_memory()
     if sum(needed.values()) > available:
         raise UserError(_explain(run.hparams, needed, available))
 
 
-def host_memory() -> int:
-    """Returns the bytes that this process can use at most: the least of physical memory with swap and the limits."""
-    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    limits = [limit for limit in limits if limit != resource.RLIM_INFINITY]
+def available_memory() -> int:
+    """Returns the bytes that this process can allocate: physical memory with swap, or the least of the limits."""
+    used = _proc_sizes("self/status")
+    resident = used.get("VmRSS", 0)
+    limits = [_physical_memory() - resident]
+    for kind, size in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+        limit, _ = resource.getrlimit(kind)
+        if limit != resource.RLIM_INFINITY:
+            limits.append(limit - used.get(size, 0))
     for path in _CGROUP_LIMITS:
-        try:
-            limits.append(int(path.read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return min([_physical_memory(), *limits])
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            limits.append(int(path.read_text()) - resident)
+    return max(min(limits), 0)
 
 
 def _physical_memory() -> int:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        sizes = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)}
+    sizes = _proc_sizes("meminfo")
+    if "MemTotal" in sizes:
         return sizes["MemTotal"] + sizes.get("SwapTotal", 0)
-    except (OSError, ValueError, KeyError, IndexError):  # not Linux
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # not Linux
+
+
+def _proc_sizes(name: str) -> dict[str, int]:
+    """Returns the sizes in bytes in a file of /proc whose lines are `NAME: SIZE kB`; {} if there is no such file."""
+    try:
+        text = (Path("/proc") / name).read_text()
+    except OSError:
+        return {}
+    return {key: int(size) << 10 for key, size in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
 
 
 def _explain(hparams: HParams, needed: Mapping[str, int], available: int) -> str:

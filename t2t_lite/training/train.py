@@ -106,7 +106,7 @@ def train(
     start, state = train_step.broadcast(), devices.broadcast_state(state)
     stop.saved_step = start
     tracker.restore(state.get("watch", {}))
-    if start > last or start == last == tracker.evaluated:
+    if start > last or start == last == tracker.evaluated_step:
         print_status(f"step {start} is reached already; {run.how_to_train_on(start)}")
         return
 
@@ -128,7 +128,7 @@ def train(
     with (
         checkpoints.report_write_errors(),
         Profiler(output_dir, plan.profile_steps, start, last) as profiler,
-        Monitor(output_dir, start, last, datasets, tracker.evaluated, devices.is_chief) as monitor,
+        Monitor(output_dir, start, last, datasets, tracker.evaluated_step, devices.is_chief) as monitor,
     ):
         train_step.log = monitor.message
         monitor.message(mixture.table(last))
@@ -142,7 +142,7 @@ def train(
         stop.defer()
         for step in range(start, last + 1):
             # The checkpoint of a step is saved before its evaluation; a run stopped in between resumes with the latter.
-            if tracker.evaluated < step and (step % plan.eval_every == 0 or step == last):
+            if tracker.evaluated_step < step and (step % plan.eval_every == 0 or step == last):
                 with (
                     explain_out_of_memory(f"the evaluation after step {step}", smaller_batch(hparams)),
                     stop.interruptible() as check,

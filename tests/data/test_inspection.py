@@ -11,11 +11,11 @@ from PIL import Image as PilImage
 
 from t2t_lite import registry
 from t2t_lite.bin import inspect
-from t2t_lite.data.escape_controls import escape_controls
 from t2t_lite.data.inspection import Inspection
 from t2t_lite.data.records import parse, serialize
 from t2t_lite.datagen.generate import generate
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import escape_controls
 from t2t_lite.media.drawing import contact_sheet, spectrogram
 from t2t_lite.problems import Label, Problem, Text
 

@@ -247,7 +247,8 @@ class TestMaxBad:
     def test_too_many_broken_examples_stop_generation(self, tmp_path, translation):
         raw = translation(70, 500)
         message = (
-            r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, --max_bad=0.1% allows fewer"
+            r"train.de:71: not UTF-8 .* \(2 of 1,000 examples of split 'train' are broken, "
+            r"--max_bad=0.1% allows 1; .*names them\)"
         )
         with pytest.raises(UserError, match=message):
             generate(["translate_files"], tmp_path / "data", raw, num_workers=1)

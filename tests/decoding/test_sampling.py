@@ -1,10 +1,14 @@
 """The cuts of sampling at their borders, and its defaults."""
 
+import inspect
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from t2t_lite.decoding.sampling import draw
+from t2t_lite.decoding.beam_search import BeamDecoder
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.sampling import SamplingDecoder, draw
 
 
 def drawn(chances, **cut):
@@ -38,3 +42,18 @@ def test_more_tokens_than_there_are_is_all_of_them():
 def test_by_default_tokens_are_drawn_as_likely_as_they_are():
     chances = [0.5, 0.125, 0.25, 0.125]
     assert drawn(chances) == drawn(chances, temperature=1.0, top_k=0, top_p=1.0) == chances
+
+
+@pytest.mark.parametrize(
+    "function,names",
+    [
+        (SamplingDecoder, ("temperature", "top_k", "top_p", "seed")),
+        (draw, ("temperature", "top_k", "top_p")),
+        (BeamDecoder, ("alpha",)),
+    ],
+)
+def test_defaults_are_those_of_the_hparams(function, names):
+    parameters = inspect.signature(function).parameters
+    assert [parameters[name].default for name in names] == [getattr(DecodeHParams(), name) for name in names]
+    if "answers" in parameters:
+        assert parameters["answers"].default == DecodeHParams().return_beams

@@ -4,13 +4,10 @@ import random
 
 import numpy as np
 import pytest
-from checks import SMALL
 
 from t2t_lite.layers.attention import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, ConvRes, ConvStep, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
-from t2t_lite.modalities.language import Language
-from t2t_lite.problems import Text
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +57,6 @@ def test_experts_start_with_a_small_router_and_without_noise():
     assert not array(layer.noise_scale).any()
     assert np.square(array(layer.expand)).mean() == pytest.approx(2 / 128, rel=0.02)
     assert np.square(array(layer.contract)).mean() == pytest.approx(1 / 192, rel=0.02)
-
-
-def test_embedding_and_softmax_start_with_a_variance_of_one_over_the_hidden_size():
-    net = Language(Text("words"), SMALL, 2000, name="language")
-    for weight in (net.embedding, net.softmax):
-        assert np.square(array(weight)).mean() == pytest.approx(1 / SMALL.hidden_size, rel=0.05)
 
 
 def test_default_sizes_are_the_papers():

@@ -36,7 +36,7 @@ def noise(rows=7, columns=5, channels=4, seed=0):
 
 
 def seen_by_pillow(content):
-    """As datagen stores it."""
+    """The picture as datagen stores it."""
     return np.asarray(PilImage.open(io.BytesIO(image_bytes(content))).convert("RGB"))
 
 
@@ -112,7 +112,7 @@ class TestPictures:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             decode_picture(content)
 
-    def test_the_decoder_gives_png_and_jpeg_as_they_are_and_makes_others_png(self, tmp_path, monkeypatch):
+    def test_input_picture_keeps_png_and_jpeg_and_converts_others_to_png(self, tmp_path, monkeypatch):
         picture = PilImage.fromarray(noise())
         for kind, content in (("PNG", saved(picture)), ("JPEG", saved(picture.convert("CMYK"), "JPEG"))):
             assert input_picture(content) == content, kind
@@ -137,7 +137,7 @@ def wav(samples, rate=8000):
 class TestSounds:
     @pytest.mark.parametrize("channels", [1, 2, 3, 6])
     @pytest.mark.parametrize("rate", [8000, 16000, 11025, 44100, 6000])
-    def test_any_rate_and_channels_are_what_the_decoder_makes_of_them(self, channels, rate, tmp_path):
+    def test_any_rate_and_channels_give_the_samples_of_read_sound(self, channels, rate, tmp_path):
         samples = np.random.default_rng(0).integers(-32768, 32768, (3001, channels)).astype(np.int16)
         (tmp_path / "a.wav").write_bytes(wav(samples, rate))
         expected = pcm16(read_sound(tmp_path / "a.wav", 8000)) / 32768
@@ -146,7 +146,7 @@ class TestSounds:
     @pytest.mark.parametrize("channels", [1, 2])
     @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
     @pytest.mark.parametrize("width", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-    def test_any_width_is_what_the_decoder_makes_of_it(self, width, container, channels, tmp_path):
+    def test_any_sample_width_gives_the_samples_of_read_sound(self, width, container, channels, tmp_path):
         samples = np.random.default_rng(0).uniform(-1, 1, (999, channels))
         samples[:2] = [[-1.0], [1.0]]
         soundfile.write(tmp_path / "a.wav", samples, 8000, width, format=container)
@@ -178,7 +178,7 @@ class TestSounds:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             decode_wav(content)
 
-    def test_no_more_than_1000_chunks_are_looked_at(self):
+    def test_at_most_1000_chunks_are_read(self):
         whole = wav(np.full((10, 1), 77, np.int16))
         for count, read in ((997, True), (1000, False)):
             content = whole[:36] + b"junk\0\0\0\0" * count + whole[36:]

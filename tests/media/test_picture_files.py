@@ -226,5 +226,5 @@ class TestLimits:
             image_bytes(tmp_path / "a.tif")
 
     def test_suffixes(self):
-        assert {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"} <= picture_suffixes()
+        assert {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".mpo"} <= picture_suffixes()
         assert not {".txt", ".pdf", ".eps", ".mpg", ".db", ".ini"} & picture_suffixes()

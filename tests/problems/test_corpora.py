@@ -1,4 +1,4 @@
-"""The public corpora, end to end on the fake rows of tfds."""
+"""The public corpora, end to end on mock data of tfds."""
 
 import importlib
 import json
@@ -147,7 +147,7 @@ def test_sound_to_class_trains(tfds, tmp_path):
     assert scores["examples"] == 4 and 0 <= scores["accuracy"] <= scores["accuracy_top5"] <= 1
 
 
-def test_what_tfds_cannot_get_is_one_line(tfds, tmp_path, monkeypatch):
+def test_a_failure_of_tfds_is_one_line(tfds, tmp_path, monkeypatch):
     asked = {}
 
     def refuse(self, *, download_config):
@@ -164,7 +164,7 @@ def test_what_tfds_cannot_get_is_one_line(tfds, tmp_path, monkeypatch):
     assert not list((tmp_path / "data").glob("image*"))
 
 
-def test_every_corpus_says_what_it_is():
+def test_every_corpus_documents_its_source():
     found = [name for name in registry.problems.describe() if issubclass(registry.problems.get(name), TfdsProblem)]
     assert sorted(found) == sorted(PROBLEMS)
     for name in (*found, "speech_wsj", "parsing_wsj", "parsing_treebank_sample"):
@@ -176,7 +176,7 @@ def test_every_corpus_says_what_it_is():
             assert part in doc, (name, part)
 
 
-def test_what_tfds_has_counted_need_not_be_counted_again(tfds, tmp_path):
+def test_row_counts_come_from_tfds(tfds, tmp_path):
     class CountedRows(tfds.core.GeneratorBasedBuilder):
         """Rows that tfds really prepares."""
 

@@ -1,4 +1,4 @@
-"""Problems on the user's own files: what they read, and what they say of files that are wrong."""
+"""Problems on the user's own files: reading them, and messages about wrong files."""
 
 import io
 import json
@@ -52,7 +52,7 @@ class TestTranslateFiles:
         assert found[0] == {"inputs": ENGLISH[0], "targets": GERMAN[0]}
         assert problem.command == "to_german"
 
-    def test_test_serves_where_there_is_no_dev(self, pairs):
+    def test_the_test_split_serves_if_dev_is_missing(self, pairs):
         for language in ("de", "en"):
             (pairs / f"dev.{language}").rename(pairs / f"test.{language}")
         assert len(examples("translate_files", "dev", pairs)[1]) == 4
@@ -155,7 +155,7 @@ class TestImageFolder:
             if path.name[0] in wanted:
                 np.testing.assert_allclose(picture[5, 5] * 255, wanted[path.name[0]], atol=4)
 
-    def test_good_files_are_stored_as_they_are(self, pictures, tmp_path):
+    def test_good_files_are_stored_unchanged(self, pictures, tmp_path):
         from t2t_lite.media.picture_files import image_bytes
 
         for path in (pictures / "train" / "cat" / "a.png", pictures / "train" / "dog" / "b.JPG"):
@@ -165,7 +165,7 @@ class TestImageFolder:
         stored = PilImage.open(io.BytesIO(image_bytes(webp.getvalue())))
         assert (stored.format, stored.getpixel((0, 0))) == ("PNG", (1, 2, 3))
 
-    def test_order_mixes_classes_and_stays(self, pictures):
+    def test_the_order_is_shuffled_over_classes_and_reproducible(self, pictures):
         for number in range(20):
             save(pictures / "train" / "cat" / f"{number}.png")
             save(pictures / "train" / "dog" / f"{number}.png")
@@ -176,7 +176,7 @@ class TestImageFolder:
         assert len(set(names[:10])) == 2
 
     @pytest.mark.parametrize("content", [b"no picture", b"", None])
-    def test_what_is_no_picture_is_named(self, pictures, tmp_path, content):
+    def test_a_file_that_is_no_picture_is_named(self, pictures, tmp_path, content):
         path = pictures / "dev" / "cat" / "broken.png"
         if content is None:  # cut short
             rng = np.random.default_rng(0)
@@ -187,8 +187,7 @@ class TestImageFolder:
             generate(["image_folder"], tmp_path / "data", pictures, num_workers=1)
         assert not list((tmp_path / "data").iterdir())
 
-    def test_photos_of_telephones_and_of_odd_programs_are_stored_as_they_are(self, pictures, tmp_path):
-        """One with a second picture behind the first, one whose EXIF data are none. A link to nowhere is no matter."""
+    def test_multi_picture_jpegs_and_jpegs_with_unreadable_exif_are_stored_unchanged(self, pictures, tmp_path):
         from t2t_lite.media.picture_files import image_bytes
 
         noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -227,7 +226,7 @@ def test_a_line_with_its_columns_swapped_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [None, ""])
-def test_a_split_without_files_or_examples_is_told_before_any_work(tmp_path, rows):
+def test_a_split_without_files_or_examples_fails_before_any_work(tmp_path, rows):
     save(tmp_path / "raw" / "a.png")
     (tmp_path / "raw" / "train.tsv").write_text("a.png\tgrey\n" * 200)
     if rows is not None:
@@ -248,7 +247,7 @@ class Birds(ImageFolder):
 """
 
 
-def test_several_in_one_run_under_names_of_ones_own(tmp_path, capsys):
+def test_several_sources_and_a_subclass_in_one_run(tmp_path, capsys):
     raw, usr = tmp_path / "raw", tmp_path / "usr"
     for number, folder in enumerate(("news", "e-mails")):
         lines = [f"{line} {number}" for line in GERMAN]

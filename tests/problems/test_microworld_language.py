@@ -1,4 +1,4 @@
-"""The microworld's sentences: correct in three languages, one meaning each, and split as promised."""
+"""The microworld's sentences: correct in three languages, one meaning each, and disjoint splits."""
 
 import collections
 import itertools
@@ -230,7 +230,7 @@ def test_a_relative_clause_at_the_end_leaves_one_comma():
     )
 
 
-def test_dev_shows_what_train_never_shows(drawn):
+def test_dev_and_train_share_no_sentences(drawn):
     train = {text for _, text, *_ in drawn}
     dev = [text for _, text in itertools.islice(grammar.sample_sentences("dev", "test"), 400)]
     assert len(set(dev)) == 400 and not train.intersection(dev)

@@ -1,4 +1,4 @@
-"""The microworld's pictures and speech: reproducible, true to the scene and the words, and told apart."""
+"""The microworld's pictures and speech: reproducible, faithful to scene and words, and distinguishable."""
 
 import random
 
@@ -28,7 +28,7 @@ HOMOPHONES = [
 ]
 
 
-def lock_folder(shape="circle", colour="red", size="large", row=1, column=1, background="grey"):
+def single_object(shape="circle", colour="red", size="large", row=1, column=1, background="grey"):
     return Scene((Thing(shape, colour, size, row, column),), background)
 
 
@@ -54,7 +54,7 @@ def test_a_picture_is_reproducible():
 def test_a_thing_has_its_colour_at_its_place(colour, background):
     rng = np.random.default_rng(0)
     for row, column, size in [(0, 0, "small"), (0, 2, "large"), (1, 1, "small"), (2, 1, "large"), (2, 2, "small")]:
-        picture = pictures.draw(lock_folder("circle", colour, size, row, column, background), rng).astype(float)
+        picture = pictures.draw(single_object("circle", colour, size, row, column, background), rng).astype(float)
         y, x = (int(np.clip(5.3 + 10.7 * place, 5, 26)) for place in (row, column))
         seen = picture[y - 1 : y + 2, x - 1 : x + 2].mean(axis=(0, 1))
         palette = pictures.COLOUR_RGB | pictures.BACKGROUND_RGB
@@ -86,7 +86,7 @@ def test_large_is_larger_than_small():
         assert min(large) > 1.7 * max(small)
 
 
-def test_shapes_are_told_apart_at_any_angle():
+def test_shapes_are_distinguishable_at_any_angle():
     rng = np.random.default_rng(0)
 
     def profile(shape):
@@ -193,7 +193,7 @@ def log_mel(sound):
     return bands[moments] - bands[moments].mean()
 
 
-def test_words_are_told_apart_by_their_sound():
+def test_words_are_distinguishable_by_their_sound():
     vocabulary = [*COLOURS, *SHAPES, *SIZES]
     rng = np.random.default_rng(0)
     centroids = np.array([np.mean([log_mel(voice.speak(w, rng)) for _ in range(12)], axis=0) for w in vocabulary])

@@ -1,4 +1,4 @@
-"""caption_files, speech_files and parsing_files, and the odd files that people have."""
+"""caption_files, speech_files and parsing_files: reading, and messages about wrong files."""
 
 import io
 import re
@@ -108,7 +108,7 @@ class TestPictures:
         top, bottom = stored.getpixel((20, 5)), stored.getpixel((20, 55))
         assert top[0] > 200 > 60 > top[2] and bottom[2] > 200 > 60 > bottom[0]
 
-    def test_a_photo_of_20_megapixels_is_stored_small_in_its_aspect(self):
+    def test_a_photo_of_20_megapixels_is_shrunk_and_keeps_its_aspect_ratio(self):
         photo = self.jpeg((5184, 3888))
         stored = image_bytes(photo, (64, 64))
         picture = PilImage.open(io.BytesIO(stored))
@@ -162,7 +162,7 @@ class TestSpeechFiles:
         np.testing.assert_allclose(read_sound(tmp_path / "x.wav", 16000), tone(16000) / 2, atol=1e-3)
 
     @pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (8000, 16000), (48000, 16000), (11025, 8000)])
-    def test_resampling_keeps_a_tone_and_drops_what_does_not_fit(self, rate, wanted):
+    def test_resampling_keeps_a_tone_and_drops_frequencies_above_nyquist(self, rate, wanted):
         changed = resample(tone(rate), rate, wanted)
         assert len(changed) == -(-len(tone(rate)) * wanted // rate)
         inside = slice(wanted // 20, -wanted // 20)
@@ -190,7 +190,7 @@ PLAIN = (
 
 
 class TestParsingFiles:
-    def test_the_rest_of_a_broken_tree_is_no_tree(self, tmp_path):
+    def test_the_rest_of_a_broken_tree_is_skipped(self, tmp_path):
         good = b"(S (NP (NN tea)))\n"
         broken = b"(S (NP (NN caf\xe9)\n  (VP (VBD was)\n    (ADJP (JJ open)))))\n"
         bracket_too_many = b"(S (NP (NN tea))))\n  (VP (VBD was))\n"
@@ -202,7 +202,7 @@ class TestParsingFiles:
         lines = [str(error).split(":")[1] for error in found if isinstance(error, UserError)]
         assert lines == ["2", "6", "8", "10"]
 
-    def test_empty_nodes_and_function_tags_go(self):
+    def test_empty_nodes_and_function_tags_are_removed(self):
         tree = plain(parse(TRACES))
         assert str(tree) == PLAIN
         assert tree.words() == ["The", "book", "was", "read", "in", "Rome/Ostia", "(", "twice", ")", "."]
@@ -224,7 +224,7 @@ class TestParsingFiles:
             assert texts(dataset, rows)[1:] == ["(S (NP NN )NP )S"] * 2
         assert dataset.problem.metrics == ("tree",)
 
-    def test_trees_come_back_from_ids(self, tmp_path):
+    def test_trees_survive_the_vocabulary(self, tmp_path):
         more = "(S (`` ``) (NP (PRP$ Its) (NN 5-%)) (: --) (X (-LRB- -LCB-) ($ US$) (CD 1\\/2)) (WHADVP|PRT (WRB how)))"
         wanted = [plain(parse(text)) for text in (TRACES, more)]
         for split in ("train", "dev"):

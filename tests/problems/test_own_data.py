@@ -28,7 +28,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """The folder that the script writes, and what it says."""
+    """The folder that the script writes, and its output."""
     folder = tmp_path_factory.mktemp("own") / "raw"
     return folder, run(SCRIPT, folder)
 
@@ -39,7 +39,7 @@ def lines(path):
     return content.removesuffix("\n").split("\n")
 
 
-def test_digits_are_those_of_scikit_learn_every_one_once(raw):
+def test_each_digit_of_scikit_learn_is_written_once(raw):
     from sklearn.datasets import load_digits
 
     folder, said = raw
@@ -87,7 +87,7 @@ def test_messages_are_aligned(raw, language, pairs, accent):
     assert f"en{language}: {len(found['train'])} train, {len(found['dev'])} dev" in said
 
 
-def test_nothing_of_dev_is_in_train(raw):
+def test_dev_and_train_are_disjoint(raw):
     folder, _ = raw
     texts = {"train": set(), "dev": set()}
     for split, seen in texts.items():
@@ -100,7 +100,7 @@ def test_nothing_of_dev_is_in_train(raw):
     assert not texts["train"] & texts["dev"]
 
 
-def test_the_same_files_every_time(raw, tmp_path):
+def test_output_is_reproducible(raw, tmp_path):
     run(SCRIPT, tmp_path)
     first, again = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (raw[0], tmp_path)
@@ -126,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     assert done.stderr == f"own_data.py: error: {tmp_path}/file/digits/dev/0: Not a directory\n"
 
 
-def test_the_problems_read_what_is_written(raw):
+def test_the_problems_read_the_files(raw):
     from t2t_lite.problems.problem import get_problem
 
     commands = {}
@@ -157,7 +157,7 @@ def test_one_model_learns_digits_and_messages(raw, tmp_path):
 
 
 def share_of_most_frequent_target(data, name):
-    """The accuracy of an answer that is the same everywhere."""
+    """The accuracy of the best constant answer."""
     from t2t_lite.data.reading import Dataset
     from t2t_lite.hparams import HParams
 

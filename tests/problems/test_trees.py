@@ -68,7 +68,7 @@ def test_repairs(text, expected):
     assert str(delinearise(text, ["a", "b", "c"])) == expected
 
 
-def test_any_garbage_gives_a_tree_over_the_words():
+def test_any_token_sequence_gives_a_tree_over_the_words():
     rng = random.Random(5)
     tokens = [
         "(",
@@ -111,13 +111,13 @@ def test_random_trees_survive_the_linear_form():
         assert delinearise(linearise(tree), tree.words()) == tree
 
 
-def test_no_words_no_tree():
+def test_no_words_is_an_error():
     with pytest.raises(ValueError, match="at least one word"):
         delinearise("(S NN )S", [])
 
 
-def test_brackets_without_end_are_borne():
-    """As a network writes them before it has learnt anything."""
+def test_endless_opening_brackets_give_a_tree():
+    """As an untrained network writes them."""
     text = " ".join(["(S"] * 511 + ["DT"])
     tree = delinearise(text, ["a"])
     assert tree.words() == ["a"] and 50 < tree.depth() <= 100

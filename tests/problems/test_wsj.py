@@ -1,4 +1,4 @@
-"""The Wall Street Journal's readers, on files of the true formats."""
+"""The Wall Street Journal problems, on files in the corpora's formats."""
 
 import sys
 import textwrap
@@ -17,7 +17,7 @@ SAMPLES = (3000 * np.sin(np.arange(4000) / 7)).astype("<i2")
 
 
 def sphere(path, samples=SAMPLES, coding="pcm"):
-    """A file with a SPHERE header, as the LDC's are; `coding` only names a compression."""
+    """Writes a file with a SPHERE header, as the LDC does; `coding` only names a compression."""
     lines = [
         "NIST_1A",
         "   1024",
@@ -36,7 +36,7 @@ def sphere(path, samples=SAMPLES, coding="pcm"):
 
 
 def discs(root, coding="pcm"):
-    """A few utterances of each set, and some that belong to none."""
+    """Writes a few utterances of each set, and some that belong to none."""
     sets = {
         "11-1.1/wsj0/si_tr_s/01r/01ro0301.wv1": "train",
         "11-1.1/wsj0/si_tr_s/01r/01ro0302.wv1": "",  # no transcript

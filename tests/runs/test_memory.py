@@ -50,4 +50,7 @@ def test_advice_names_hparams_with_their_values():
     hparams = HParams(num_experts=7, accumulate_steps=3)
     assert smaller_model(hparams) == "lower num_experts=7, filter_size=2048 or hidden_size=512"
     assert "num_experts" not in smaller_model(hparams.replace(use_experts=False))
-    assert smaller_batch(hparams).startswith("raise accumulate_steps=3, or lower batch_tokens=4096")
+    assert smaller_batch(hparams) == (
+        "raise accumulate_steps=3; or, in a new run, lower batch_tokens=4096 or batch_max_examples=256, or "
+        "lower num_experts=7, filter_size=2048 or hidden_size=512"
+    )

@@ -369,7 +369,7 @@ def test_a_full_queue_is_429_and_empties_again(model):
 def test_rendering_a_large_response_does_not_block_other_requests(model, monkeypatch):
     writing, written = threading.Event(), threading.Event()
 
-    def render(question, answers):
+    def render(request, answers):
         writing.set()
         assert written.wait(10)
         return b"{}"

@@ -94,7 +94,7 @@ class TestEvaluationTracker:
         first, second = EvaluationTracker(PROBLEMS, "loss"), EvaluationTracker(PROBLEMS, "accuracy")
         follow(first, [5, 4])
         second.restore(first.state())
-        assert (second.best_step, second.evaluated) == (None, 20)
+        assert (second.best_step, second.evaluated_step) == (None, 20)
 
 
 class TestSignals:

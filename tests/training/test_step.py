@@ -37,7 +37,7 @@ class Classifier(keras.layers.Layer):
 
     def __init__(self, hparams):
         super().__init__()
-        self.hparams = hparams
+        self.hparams, self.noises = hparams, []
         for i, (name, shape) in enumerate((("softmax", (2, 3)), ("unused", (4,)), ("gate", (2, 2)))):
             weight = self.add_weight(name=name, shape=shape, initializer="zeros")
             weight.assign(normal(*shape, seed=i))
@@ -47,6 +47,7 @@ class Classifier(keras.layers.Layer):
         return batch.get("weights", tf.ones(tf.shape(batch["targets"])))
 
     def score(self, problem, batch, noise):
+        self.noises.append(tuple(noise.numpy()) if noise is not None else None)
         weights = self.target_weights(problem, batch)
         logits = batch["inputs"] @ self.softmax.value
         gates = tf.nn.softmax(batch["inputs"] @ self.gate.value) * weights[:, None]
@@ -72,22 +73,8 @@ def train(replicas=1, **changes):
     return figures, [model.get_weights() for model in models]
 
 
-@pytest.mark.parametrize("replicas,accumulate_steps", [(1, 2), (1, 3), (2, 1), (2, 2), (3, 2)])
-def test_replicas_and_slices_make_the_step_of_one_device(replicas, accumulate_steps):
-    expected, (expected_weights,) = train()
-    figures, weights = train(replicas, accumulate_steps=accumulate_steps)
-    for mine, theirs in zip(figures, expected, strict=True):
-        np.testing.assert_array_equal(mine.pop("expert_load")["encoder"], theirs.pop("expert_load")["encoder"])
-        assert mine == pytest.approx(theirs, rel=1e-4)
-    for of_replica in weights:
-        for a, b in zip(of_replica, expected_weights, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    assert not np.allclose(expected_weights[0], normal(2, 3))
-    np.testing.assert_array_equal(expected_weights[1], normal(4, seed=1).astype(np.float32))
-
-
 def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses():
-    hparams = HPARAMS.replace(loss_weights="p:3", experts_per_position=1)
+    hparams = HPARAMS.replace(loss_weights="p:3", experts_per_position=2)
     model, batch = Classifier(hparams), BATCHES[0]
     with tf.GradientTape() as tape:
         scores = model.score("p", batch, None)
@@ -109,7 +96,7 @@ def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses
             "gradient_norm": float(expected),
             "tokens": 5.0,
             "skipped": 0.0,
-            "expert_dropped/encoder": 1 - float(sum(served["encoder"])) / 5,
+            "expert_dropped/encoder": 1 - float(sum(served["encoder"])) / (2 * 5),
         },
         rel=1e-5,
         abs=1e-6,
@@ -119,6 +106,22 @@ def test_the_gradient_is_that_of_the_weighted_mean_loss_and_the_balancing_losses
 def test_without_experts_nothing_is_said_of_them():
     (figures, _), _ = train(use_experts=False)
     assert not [key for key in figures if key.startswith("expert")]
+
+
+def test_a_single_position_counts_as_one_sent_to_the_experts():
+    hparams = HPARAMS.replace(experts_per_position=1)
+    model = Classifier(hparams)
+    step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
+    assert step("p", {key: value[:1] for key, value in BATCHES[0].items()}, 0)["expert_dropped/encoder"] == 0.0
+
+
+def test_each_slice_has_noise_of_its_own_and_the_first_that_of_a_whole_batch():
+    hparams = HPARAMS.replace(accumulate_steps=3)
+    model = Classifier(hparams)
+    step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
+    step("p", BATCHES[0], 7)
+    first, second = model.noises[:3], model.noises[3:]
+    assert first == second and len(set(first)) == 3 and first[0] == (hparams.seed, 7)
 
 
 class RecordingOptimizer:
@@ -146,8 +149,12 @@ def test_the_loss_scale_leaves_the_update_as_it_is():
         step, optimizer, _ = recorded(precision=precision)
         step("p", BATCHES[0], 0)
         gradients.append(optimizer.calls[0].gradients)
-    for a, b in zip(*gradients, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
+        optimizer.guard.scale.assign(2.0 if precision == "float16" else 1.0)
+        step("p", BATCHES[0], 0)
+        gradients.append(optimizer.calls[1].gradients)
+    for others in gradients[1:]:
+        for a, b in zip(gradients[0], others, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 @pytest.mark.parametrize("most", [1, 3])
@@ -166,6 +173,18 @@ def test_the_run_ends_at_the_last_of_so_many_bad_steps_in_a_row(most):
     assert [call.finite for call in optimizer.calls] == [*[False] * (most - 1), True, *[False] * most]
 
 
+@pytest.mark.parametrize("precision,in_row", [("float32", 1), ("float16", 0)])
+def test_a_gradient_that_overflows_skips_the_step_and_halves_the_loss_scale(precision, in_row):
+    step, optimizer, messages = recorded(precision=precision)
+    optimizer.apply = lambda gradients, rate, finite: tf.constant(np.inf)
+    before = float(optimizer.guard.scale)
+    assert step("p", BATCHES[0], 4) == {"tokens": 5.0, "skipped": 1.0}
+    (message,) = messages
+    assert "step 5: the gradient is not finite" in message
+    assert int(optimizer.guard.in_row) == in_row
+    assert float(optimizer.guard.scale) == (before if in_row else before / 2)
+
+
 def test_of_many_bad_examples_the_first_twenty_are_named():
     step, _, _ = recorded(max_bad_steps=1)
     bad = {"inputs": tf.fill([21, 2], np.nan), "targets": tf.zeros([21], tf.int32), "index": tf.range(21)}
@@ -174,3 +193,17 @@ def test_of_many_bad_examples_the_first_twenty_are_named():
     del bad["index"]
     with pytest.raises(UserError, match="the examples unknown"):
         step("p", bad, 1)
+
+
+@pytest.mark.parametrize("replicas,accumulate_steps", [(1, 2), (1, 3), (2, 1), (2, 2), (3, 2)])
+def test_replicas_and_slices_make_the_step_of_one_device(replicas, accumulate_steps):
+    expected, (expected_weights,) = train()
+    figures, weights = train(replicas, accumulate_steps=accumulate_steps)
+    for mine, theirs in zip(figures, expected, strict=True):
+        np.testing.assert_array_equal(mine.pop("expert_load")["encoder"], theirs.pop("expert_load")["encoder"])
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    for of_replica in weights:
+        for a, b in zip(of_replica, expected_weights, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert not np.allclose(expected_weights[0], normal(2, 3))
+    np.testing.assert_array_equal(expected_weights[1], normal(4, seed=1).astype(np.float32))

@@ -31,7 +31,7 @@ class TinyReverse(Problem):
 
 @registry.problems.register
 class TinyPictures(Problem):
-    """Pictures to captions; arrays and bytes in turn."""
+    """Pictures of two shapes to captions."""
 
     inputs = Image(rows=4, columns=6)
     targets = Text(vocab="tiny")
@@ -45,7 +45,7 @@ class TinyPictures(Problem):
 
 @registry.problems.register
 class TinySounds(Problem):
-    """Noises to classes, which are found in the training split."""
+    """Noises to classes, which datagen collects from the training split."""
 
     inputs = Audio(max_seconds=0.5)
     targets = Label()
@@ -67,7 +67,7 @@ class TinySounds(Problem):
 
 @registry.problems.register
 class TinyDeadly(TinyReverse):
-    """Kills the process that converts it."""
+    """Kills the worker process in convert()."""
 
     def convert(self, item):
         os._exit(3)

@@ -1,4 +1,4 @@
-"""One problem of each kind, so small that a network learns it while a test waits; and hparams to match."""
+"""One problem of each kind, small enough to learn within a test, and hparams to match."""
 
 import random
 
@@ -39,7 +39,7 @@ class SessionReverse(_Session):
 
 @registry.problems.register
 class SessionPictures(_Session):
-    """Pictures of one colour with some noise to its name."""
+    """Noisy pictures of one colour to its name."""
 
     random_flip = True
 
@@ -54,7 +54,7 @@ class SessionPictures(_Session):
 
 @registry.problems.register
 class SessionTones(_Session):
-    """Tones to what they are called."""
+    """Tones to their names."""
 
     inputs = Audio(sample_rate=8000, max_seconds=0.2)
     targets = _TEXT
@@ -67,7 +67,7 @@ class SessionTones(_Session):
 
 
 registry.mixtures.register(
-    Mixture({"session_reverse": 1, "session_pictures": 1, "session_tones": 1}, "All of them."), name="session"
+    Mixture({"session_reverse": 1, "session_pictures": 1, "session_tones": 1}, "All session problems."), name="session"
 )
 
 

@@ -215,8 +215,8 @@ def _question(kind: str, clause: Clause) -> Tree:
     if kind == "how many":
         assert clause.object
         return _t("SBARQ", noun_phrase(clause.object), inside)
-    asked = {"where": _t("WHADVP", _w("WRB where")), "what": _t("WHNP", _w("WP what"))}
-    return _t("SBARQ", asked[kind], inside)
+    question_words = {"where": _t("WHADVP", _w("WRB where")), "what": _t("WHNP", _w("WP what"))}
+    return _t("SBARQ", question_words[kind], inside)
 
 
 def _inverted(clause: Clause) -> Tree:

@@ -214,5 +214,5 @@ def _question(kind: str, clause: Clause) -> list[str]:
     if kind == "how many":
         assert clause.object and clause.place
         return [*noun_phrase(clause.object, "accusative"), "gibt", "es", *_place(clause.place)]
-    asked = {"question": [], "who": ["wer"], "where": ["wo"], "what": ["was"]}[kind]
-    return asked + _parts(clause).verb_first()
+    question_word = {"question": [], "who": ["wer"], "where": ["wo"], "what": ["was"]}[kind]
+    return question_word + _parts(clause).verb_first()

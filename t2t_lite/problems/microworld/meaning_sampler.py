@@ -65,7 +65,7 @@ TIMES = {
 }
 
 
-class Drawer:
+class MeaningSampler:
     """Samples the parts of a meaning from a random number generator."""
 
     def __init__(self, rng: random.Random):
@@ -200,7 +200,7 @@ class Drawer:
         return PlacePhrase("with", self.noun_phrase(CARRIED, (), ("two", "three"), plain=True))
 
 
-def unlike(subject: NounPhrase, said: Property) -> NounPhrase:
-    """Returns the subject without adjectives that would contradict or repeat the property said of it."""
-    slots = [SLOT[ADJECTIVES[word].kind] for word in (said.adjective, said.second) if word]
+def without_conflicts(subject: NounPhrase, property_: Property) -> NounPhrase:
+    """Returns the subject without adjectives that would contradict or repeat the property."""
+    slots = [SLOT[ADJECTIVES[word].kind] for word in (property_.adjective, property_.second) if word]
     return replace(subject, adjectives=tuple(a for a in subject.adjectives if SLOT[ADJECTIVES[a].kind] not in slots))
