@@ -1,4 +1,5 @@
 # make demo: the eight problems in miniature, from data to answers.   make test, make lint: what a change must pass.
+# make quick: the tests to run while working, in a minute and a half.
 
 PYTHON ?= python3
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
@@ -7,7 +8,14 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS ?= 4700
 
-.PHONY: demo test test-slow lint install-check clean
+# Below tests/: nothing that trains, searches or serves a whole model.
+QUICK := test_registry.py hparams layers evaluation datagen/test_generate.py runs/test_checkpoints.py
+QUICK += $(addprefix data/,test_vocabulary.py test_inspection.py) media/test_decode_inputs.py
+QUICK += $(addprefix problems/,test_trees.py test_file_problems.py test_odd_files.py)
+QUICK += $(addprefix training/,test_step.py test_schedule.py test_learning_rates.py test_loss_scale.py test_mixture.py)
+QUICK += $(addprefix decoding/,test_decode.py test_decode_hparams.py test_inputs.py test_sampling.py)
+
+.PHONY: demo test quick test-slow mutants lint install-check clean
 
 # Each command is printed before it runs. A second `make demo` goes on where the first one stopped.
 demo: $(VENV)/installed
@@ -26,8 +34,15 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow or chosen"
 
+quick: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(addprefix tests/,$(QUICK))
+
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Whether the tests notice: the code changed in one place at a time. Takes an hour.
+mutants: $(VENV)/installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/mutants.py --workers=2
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

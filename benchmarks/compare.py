@@ -53,7 +53,7 @@ def model_hparams(tiny: bool) -> HParams:
         encoder_blocks=1,
         mixer_blocks=1,
         decoder_blocks=1,
-        attention_conv_blocks=1,
+        attention_conv_blocks=0,
         num_experts=2,
         experts_per_position=1,
         image_width=2,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import conftest
 import pytest
+from checks import eagerly
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -25,7 +26,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 )
 def test_benchmark_runs(name, printed, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    importlib.import_module(name).main(["--tiny"])
+    with eagerly():
+        importlib.import_module(name).main(["--tiny"])
     assert printed in capsys.readouterr().out
 
 

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from t2t_lite.decoding.decode import answer_batch
 from t2t_lite.decoding.search import Decoded
+from t2t_lite.errors import UserError
+from t2t_lite.evaluation import metrics
 from t2t_lite.evaluation.evaluate import evaluate, target_texts
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Label, Problem, Text
@@ -167,3 +169,13 @@ def test_a_decoder_of_two_answers_has_the_second_as_an_alternative():
         ("a", True, [("b", True)]),
         ("c d", False, [("d", True)]),
     ]
+
+
+def test_metrics_are_checked_where_a_problem_names_some():
+    problem = Problem("p")
+    for targets, names in ((Text(), ("wer", "bleu")), (Text(), ()), (Label(("cat", "dog")), ())):
+        problem.targets, problem.metrics = targets, names
+        metrics.check(problem)
+    problem.metrics = ("wer",)
+    with pytest.raises(UserError, match="problem 'p': metrics"):
+        metrics.check(problem)
