@@ -453,7 +453,7 @@ print(threads() - first, len(os.listdir("/proc/self/fd")))
         done = subprocess.run([sys.executable, "-c", code, USR_DIR, str(data_dir)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         threads, files = map(int, done.stdout.split())
-        assert threads <= 100  # two of each
+        assert threads <= 3 * 50
         assert files < 400
 
     def test_too_long_examples_are_logged(self, data_dir, caplog):
