@@ -22,7 +22,7 @@ from t2t_lite.data.manifest import Shard, Split, sync
 from t2t_lite.data.records import DamageError, frame_bytes, read_records, value_sizes
 from t2t_lite.problems.features import Audio, Feature, Text
 from t2t_lite.problems.problem import Problem
-from t2t_lite.progress import print_status
+from t2t_lite.progress import print_status, progress_counter
 
 # The byte in its shard at which a record begins; tokens without the end token, samples, or 1.
 ROW = np.dtype([("offset", "<u8"), ("inputs", "<u4"), ("targets", "<u4")])
@@ -61,7 +61,7 @@ class RecordIndex:
         try:
             return cls.from_rows(problem, split, _read(path, split.shards, split.examples))
         except (_InvalidIndex, FileNotFoundError):
-            print_status(f"{problem.name}, {name}: making the index of the records, {path}; this is done once")
+            print_status(f"{problem.name}, {name}: making {path}, the index of the records, from the shards")
         rows = build(data_dir, problem, split.shards)
         if len(rows) != split.examples:
             raise ValueError(f"{len(rows)} records where the manifest says {split.examples}")
@@ -169,18 +169,22 @@ def build(data_dir: Path, problem: Problem, shards: Sequence[Shard]) -> np.ndarr
     """
     features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
     columns = []
-    for shard in shards:
-        offsets, inputs, targets, offset = array("Q"), array("I"), array("I"), 0
-        try:
-            for record in read_records(data_dir / shard.name):
-                sizes = value_sizes(record)
-                offsets.append(offset)
-                inputs.append(_length(features["inputs"], sizes["inputs"]))
-                targets.append(_length(features["targets"], sizes["targets"]))
-                offset += frame_bytes(len(record))
-        except (DamageError, KeyError, IndexError) as e:
-            raise ValueError(f"{data_dir / shard.name}: damaged: {e}") from e
-        columns.append((offsets, inputs, targets))
+    with progress_counter(f"{problem.name}: index of the records") as add:
+        for shard in shards:
+            offsets, inputs, targets, offset = array("Q"), array("I"), array("I"), 0
+            try:
+                for record in read_records(data_dir / shard.name):
+                    sizes = value_sizes(record)
+                    offsets.append(offset)
+                    inputs.append(_length(features["inputs"], sizes["inputs"]))
+                    targets.append(_length(features["targets"], sizes["targets"]))
+                    offset += frame_bytes(len(record))
+                    if len(offsets) % 10_000 == 0:
+                        add(10_000)
+            except (DamageError, KeyError, IndexError) as e:
+                raise ValueError(f"{data_dir / shard.name}: damaged: {e}") from e
+            columns.append((offsets, inputs, targets))
+            add(len(offsets) % 10_000)
     rows = np.empty(sum(len(offsets) for offsets, _, _ in columns), ROW)
     for number, shard_columns in enumerate(columns):
         for key, column in zip(ROW.names or (), shard_columns, strict=True):

@@ -132,17 +132,19 @@ _CONTINUED = bytes(range(0x80, 0x100))  # all bytes of an integer but its last
 
 
 def value_sizes(record: bytes) -> dict[str, int]:
-    """The sizes of the values of a record: {key: bytes, or the number of integers}. Faster than `parse`."""
+    """The sizes of the values that `serialize` wrote: {key: bytes, or the number of integers}. Faster than `parse`."""
     sizes = {}
-    for features in _fields(record).get(1, []):
-        for entry in _fields(features).get(1, []):
-            fields = _fields(entry)
-            feature = _fields(fields[2][0]) if 2 in fields else {}
-            if 1 in feature:
-                size = len(_fields(feature[1][0]).get(1, [b""])[0])
-            else:
-                size = sum(len(part.translate(None, _CONTINUED)) for part in _fields(feature[3][0]).get(1, []))
-            sizes[fields[1][0].decode()] = size
+    _, offset = _read_varint(record, 1)  # Example.features
+    while offset < len(record):
+        _, offset = _read_varint(record, offset + 1)  # a map entry
+        size, offset = _read_varint(record, offset + 1)
+        key = record[offset : offset + size].decode()
+        size, start = _read_varint(record, offset + size + 1)  # the Feature: a list, which is its only field
+        offset = start + size
+        _, content = _read_varint(record, start + 1)
+        size, content = _read_varint(record, content + 1)
+        is_bytes = record[start] == _FIRST[0]
+        sizes[key] = size if is_bytes else len(record[content : content + size].translate(None, _CONTINUED))
     return sizes
 
 

@@ -56,7 +56,7 @@ class TestFile:
                 open_index(copy, name, split)
         assert indices(copy) == indices(complete)
         assert len(indices(copy)) == 6
-        assert "tiny_sounds, dev: making the index of the records, " in capsys.readouterr().err
+        assert f"tiny_sounds, dev: making {copy}/tiny_sounds-dev.index, the index" in capsys.readouterr().err
         assert open_index(copy, "tiny_sounds") is not None
         assert capsys.readouterr().err == ""  # once
 
