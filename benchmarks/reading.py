@@ -1,6 +1,7 @@
 """Reading of training batches: padding, CPU time of a batch over a training step, and how long training waits.
 
 python benchmarks/reading.py --problem=microworld --data_dir=data [--hparams=fine_buckets=false]
+python benchmarks/reading.py --plan=40000000   # the time to any place of any epoch, and its memory, on a made index
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +56,83 @@ def read(dataset: Any, hparams: Any, batches: int) -> tuple[float, float]:
     return cpu_seconds / batches, statistics.mean(fractions or [0.0])
 
 
-def main() -> None:
+def write_index(path: Path, pairs: int, shards: list[Any]) -> None:
+    """Writes the index of made pairs whose lengths are distributed like those of sentences and their translations."""
+    import numpy as np
+
+    from t2t_lite.data import record_index
+
+    rng, unfinished = np.random.default_rng(0), path.with_name(path.name + ".incomplete")
+    for start in range(0, pairs, record_index.CHUNK):
+        number = min(record_index.CHUNK, pairs - start)
+        rows = np.empty(number, record_index.ROW)
+        rows["offset"] = np.arange(start, start + number) // len(shards) * 100
+        rows["inputs"] = np.clip(rng.lognormal(3.1, 0.6, number), 1, 400)
+        rows["targets"] = np.clip(rows["inputs"] * rng.normal(1.05, 0.15, number), 1, 400)
+        record_index.append_rows(unfinished, start, rows)
+
+
+def read_clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def plan(pairs: int) -> None:
+    """Times the way to a place deep in an epoch, from an index on disk, and prints the memory it takes."""
+    import resource
+
+    from t2t_lite.data import lengths, record_index
+    from t2t_lite.data.epoch_plan import EpochPlans
+    from t2t_lite.data.manifest import Shard, Split
+    from t2t_lite.hparams import HParams
+    from t2t_lite.problems import Problem, Text
+
+    class Pairs(Problem):
+        inputs, targets = Text(max_length=256), Text(max_length=256)
+
+        def examples(self, split: str, raw_dir: Path) -> Any:
+            return []
+
+    problem = Pairs("pairs")
+    shards = [Shard(f"pairs-train-{n:05d}-of-00010", pairs * 10, 0) for n in range(10)]
+    split = Split(pairs, shards)
+    with tempfile.TemporaryDirectory() as folder:
+        path = record_index.index_path(Path(folder), problem.name, "train")
+        write_index(path, pairs, shards)
+        record_index.finish(Path(folder), problem, "train", shards, pairs)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        times = [read_clocks()]
+        index = record_index.RecordIndex.open(Path(folder), problem, "train", split)
+        times.append(read_clocks())
+        plans = EpochPlans(index, lengths.batch_sizes(problem, HParams()), seed=1, drop_long=True, by_difference=True)
+        for epoch, batch in ((7, plans.batches_in_epoch // 2), (8, 0)):
+            plans.batch(epoch, batch)
+            times.append(read_clocks())
+        size = path.stat().st_size
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
+    print(f"{pairs:,} pairs, {plans.batches_in_epoch:,} batches an epoch, an index of {size / 1e6:,.0f} MB")
+    print("seconds (CPU seconds):")
+    steps = ("reading the index", "then to any place of an epoch", "of another epoch")
+    for what, start, end in zip(steps, times, times[1:], strict=False):
+        print(f"  {what:30} {end[0] - start[0]:5.2f} ({end[1] - start[1]:.2f})")
+    print(f"memory for the index and a plan: {memory:.2f} GB, of {before / 1e6 + memory:.2f} GB in all")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--problem", required=True)
-    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--problem")
+    parser.add_argument("--data_dir")
+    parser.add_argument("--plan", type=int, default=0, help="only plan epochs of this many made pairs")
+    parser.add_argument("--tiny", action="store_true", help="only plan an epoch of a few pairs")
     parser.add_argument("--t2t_usr_dir", default="")
     parser.add_argument("--hparams_set", default="multimodel_tiny")
     parser.add_argument("--hparams", default="fine_buckets=true")
     parser.add_argument("--train_steps", type=int, default=300)
     parser.add_argument("--batches", type=int, default=200, help="batches to read of each problem")
-    flags = parser.parse_args()
+    flags = parser.parse_args(arguments)
+    if flags.plan or flags.tiny:
+        return plan(10_000 if flags.tiny else flags.plan)
+    if not flags.problem or not flags.data_dir:
+        parser.error("give --problem and --data_dir, or --plan")
     with tempfile.TemporaryDirectory() as folder:
         steps = train(flags, f"{folder}/run")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, set before TensorFlow counts them

@@ -1,18 +1,23 @@
-"""The input pipeline: reads records as batches, with tf.data and no Python code inside it."""
+"""The input pipeline: reads the batches of a planned epoch by position, and decodes them with tf.data."""
 
 import contextlib
 import logging
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from t2t_lite.data import bucketing, lengths
+from t2t_lite.data import lengths
 from t2t_lite.data.decode_features import decode_audio, pad_text
 from t2t_lite.data.encoding import encode_value, load_vocabularies
+from t2t_lite.data.epoch_plan import EpochPlans
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
+from t2t_lite.data.record_index import RecordIndex
+from t2t_lite.data.shard_reader import ShardReader
 from t2t_lite.data.verify import check_shard
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
@@ -23,10 +28,9 @@ from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import print_status
 
-_CACHE_BYTES = 200_000_000  # splits up to this size stay in memory after the first epoch
-_SHUFFLE_EXAMPLES = 100_000  # the largest shuffle buffer, which also holds at most _CACHE_BYTES
-_THREADS = max(2, min(8, os.cpu_count() or 2))  # per pipeline; each problem has its own pipeline
+_THREADS = max(2, min(8, os.cpu_count() or 2))  # batches that a pipeline reads and decodes at a time
 
+_open_datasets: "weakref.WeakSet[Dataset]" = weakref.WeakSet()
 _logger = logging.getLogger(__name__)
 
 
@@ -44,6 +48,8 @@ class Dataset:
         self.manifest = manifest
         self.vocabularies = vocabularies
         self._data_dir = data_dir
+        self._indexes: dict[str, RecordIndex] = {}
+        _open_datasets.add(self)
 
     @classmethod
     def open(cls, data_dir: str | Path, name: str) -> "Dataset":
@@ -84,8 +90,11 @@ class Dataset:
         seed: int | None = None,
         skip: int = 0,
         references: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
         """Returns the batches of a split. Examples of a batch have similar lengths. Deterministic.
+
+        An epoch is planned as a whole (`EpochPlans`), so any batch of any epoch can come first without reading others.
 
         A batch is a dict:
           inputs: int32 (B, S) ids that end with 1, padded with 0; or float32 (B, rows, columns, 3) in [0, 1]; or
@@ -101,16 +110,20 @@ class Dataset:
         Args:
           split: the split's name.
           hparams: batch_tokens, batch_max_examples, batch_multipliers, fine_buckets and seed are read.
-          shuffle: shuffles each epoch with a seed that depends on (seed, epoch) only.
+          shuffle: shuffles each epoch, over the whole split, with a seed that depends on (seed, epoch) only. Otherwise
+            the examples of each bucket are in the order of the split.
           repeat: for training: repeats forever, leaves out examples that exceed their feature's maximum, and crops and
             flips pictures at random, seeded by (seed, epoch, index). Otherwise there is one epoch, and long examples
             are cut.
           seed: replaces hparams.seed.
           skip: the number of batches to skip at the start.
           references: adds `references`, for targets that are text.
+          part: (number, parts): reads only this part of each batch: of B examples, ceil(B / parts) from number times
+            that on; the last parts may have fewer or none. Padding and crops are those of the whole batch.
 
         Raises:
-          UserError: there is no such split, or all its examples are too long to train on.
+          UserError: there is no such split, all its examples are too long to train on, or a shard is damaged and the
+            split has no index yet.
         """
         stored = self.split(split)
         if repeat and not stored.positions:
@@ -126,34 +139,43 @@ class Dataset:
         sizes = lengths.batch_sizes(self.problem, hparams, stored.positions)
         boundaries = list(sizes)
         texts = all(isinstance(feature, Text) for feature in self._features.values())
-        first_epoch, last_epoch = 0, 1
-        if repeat:
-            first_epoch, skip = divmod(skip, lengths.batches_in_epoch(stored.positions, sizes))
-            last_epoch = tf.int64.max
-        cached = self._records(stored, None, repeat).cache() if stored.bytes <= _CACHE_BYTES else None
+        index = self._index(split)
+        plans = EpochPlans(
+            index,
+            sizes,
+            seed=seed if shuffle else None,
+            drop_long=repeat,
+            by_difference=shuffle and texts and hparams.fine_buckets,
+        )
+        reader = ShardReader(self._data_dir, stored.shards, index.offsets)
+        number, parts = part
 
-        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-            """The batches of serialized examples of one epoch."""
-            epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-            records = self._records(stored, epoch_seed if shuffle else None, repeat) if cached is None else cached
-            if shuffle:
-                order_seed = tf.random.stateless_uniform([], epoch_seed, minval=None, maxval=None, dtype=tf.int64)
-                # A seed from tf.random.set_seed elsewhere in the process would change the order.
-                tf.compat.v1.get_default_graph().seed = None
-                # The seed of each epoch comes from here, so that training can resume at any epoch.
-                records = records.shuffle(_shuffle_buffer(stored), seed=order_seed, reshuffle_each_iteration=False)
-                if texts and hparams.fine_buckets:
-                    return bucketing.batch_by_both_sides(records, sizes, order_seed)
-            batches = bucketing.batch_by_longer_side(records, sizes)
-            return batches.map(lambda batch: batch | {"epoch_seed": epoch_seed}) if repeat else batches
+        def read(batch: np.ndarray) -> tuple[np.ndarray, ...]:
+            """Serialized examples, their indices, the padded lengths of inputs and targets, and the epoch."""
+            epoch, batch_number = divmod(int(batch), plans.batches_in_epoch)
+            records = plans.batch(epoch, batch_number).astype(np.int64)
+            longest = [index.inputs[records].max(), index.targets[records].max()]
+            padded = np.array([boundaries[min(i, len(boundaries) - 1)] for i in np.searchsorted(boundaries, longest)])
+            share = -(-len(records) // parts)
+            records = records[number * share : (number + 1) * share]
+            serialized = np.empty(len(records), object)
+            serialized[:] = reader.read(records)
+            return serialized, records, padded.astype(np.int32), np.int64(epoch)
 
-        batches = tf.data.Dataset.range(first_epoch, last_epoch).flat_map(epoch_batches).skip(skip)
-        batches = batches.map(lambda batch: self._parse(batch, boundaries, references), num_parallel_calls=_THREADS)
+        def load(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+            read_types = [tf.string, tf.int64, tf.int32, tf.int64]
+            record, records, padded, epoch = tf.numpy_function(read, [batch], read_types)
+            crop_seed = tf.stack([tf.constant(seed, tf.int64), tf.ensure_shape(epoch, [])]) if repeat else None
+            record, records = tf.ensure_shape(record, [None]), tf.ensure_shape(records, [None])
+            return self._parse(record, records, tf.ensure_shape(padded, [2]), crop_seed, references)
+
+        threads = max(1, min(_THREADS, max(2, 4 * _THREADS // len(_open_datasets)))) if repeat else _THREADS
+        batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else plans.batches_in_epoch)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
-        options.threading.private_threadpool_size = _THREADS
-        return batches.prefetch(2).with_options(options)
+        # The map reads ahead by itself. No private pool of threads: a run may read fifty problems at once.
+        return batches.map(load, num_parallel_calls=threads).with_options(options)
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
         """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
@@ -176,7 +198,12 @@ class Dataset:
             if isinstance(feature, Text)
             else tf.constant(stored)
         }
-        return self._assemble(values, self._sizes(values))
+        sizes = self._sizes(values)
+        padded = {}
+        for key, size in sizes.items():
+            longest = tf.reduce_max(tf.minimum(size, lengths.max_length(self._features[key])))
+            padded[key] = lengths.positions(self._features[key], longest)
+        return self._assemble(values, sizes, padded)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -188,16 +215,20 @@ class Dataset:
         try:
             yield
         except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as e:
-            generate = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
-            for split in self.manifest.splits.values():
-                for shard in split.shards:
-                    fault = check_shard(self._data_dir / shard.name, shard)
-                    if fault:
-                        raise UserError(f"{fault}: delete it and run {generate}") from e
-            if isinstance(e, tf.errors.InvalidArgumentError) and (fault := self._find_broken_picture()):
-                path = manifest_path(self._data_dir, self.problem.name)
-                raise UserError(f"{fault}: delete {path} and run {generate}") from e
+            self._raise_damage(e)
             raise
+
+    def _raise_damage(self, error: Exception) -> None:
+        """Raises a UserError that names the damaged record, if that is the cause of an error."""
+        generate = f"t2t-datagen --problem={self.problem.name} --data_dir={self._data_dir}"
+        for split in self.manifest.splits.values():
+            for shard in split.shards:
+                fault = check_shard(self._data_dir / shard.name, shard)
+                if fault:
+                    raise UserError(f"{fault}: delete it and run {generate}") from error
+        if isinstance(error, tf.errors.InvalidArgumentError) and (fault := self._find_broken_picture()):
+            path = manifest_path(self._data_dir, self.problem.name)
+            raise UserError(f"{fault}: delete {path} and run {generate}") from error
 
     def _find_broken_picture(self) -> str:
         """Returns a line that names the first stored picture that cannot be decoded; "" if there is none."""
@@ -221,37 +252,16 @@ class Dataset:
                     )
         return ""
 
-    def _records(self, stored: Split, shard_seed: tf.Tensor | None, drop_long: bool) -> tf.data.Dataset:
-        """Reads the shards, in an order that depends on a seed if there is one: dicts as `_measure` returns them."""
-        number = len(stored.shards)
-        # As bytes: the name of a folder need not be UTF-8.
-        files = tf.constant([os.fsencode(self._data_dir / shard.name) for shard in stored.shards])
-        order = tf.range(number, dtype=tf.int64)
-        if shard_seed is not None:
-            order = tf.random.experimental.stateless_shuffle(order, shard_seed)
-
-        def read_shard(shard: tf.Tensor) -> tf.data.Dataset:
-            numbered = tf.data.TFRecordDataset(files[shard], buffer_size=1 << 20).enumerate()
-            return numbered.map(lambda n, record: self._measure(record, n * number + shard))
-
-        records = tf.data.Dataset.from_tensor_slices(order).flat_map(read_shard)
-        return records.filter(lambda record: record["fits"]) if drop_long else records
-
-    def _measure(self, record: tf.Tensor, index: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns a serialized example with its lengths, as `bucketing` needs them, and whether it is not too long."""
-        sizes = self._sizes(self._values(record[None]))
-        fits, longest = tf.constant(True), tf.constant(1)
-        for key, feature in self._features.items():
-            most = lengths.max_length(feature)
-            fits = fits & (sizes[key][0] <= most)
-            longest = tf.maximum(longest, lengths.positions(feature, tf.minimum(sizes[key][0], most)))
-        return {
-            "record": record,
-            "index": index,
-            "positions": longest,
-            "length_difference": sizes["inputs"][0] - sizes["targets"][0],
-            "fits": fits,
-        }
+    def _index(self, split: str) -> RecordIndex:
+        """The index of a split's records, read once."""
+        if split not in self._indexes:
+            try:
+                index = RecordIndex.open(self._data_dir, self.problem, split, self.split(split))
+            except (ValueError, OSError) as e:
+                self._raise_damage(e)
+                raise
+            self._indexes[split] = index
+        return self._indexes[split]
 
     @property
     def _features(self) -> dict[str, Feature]:
@@ -280,15 +290,22 @@ class Dataset:
                 sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
         return sizes
 
-    def _parse(self, batch: dict[str, tf.Tensor], boundaries: list[int], references: bool) -> dict[str, tf.Tensor]:
-        """Makes the batch that `batches` describes from serialized examples (B,)."""
-        values, crop_seed = self._values(batch["record"]), None
+    def _parse(
+        self,
+        records: tf.Tensor,
+        index: tf.Tensor,
+        padded: tf.Tensor,
+        crop_seed: tf.Tensor | None,
+        references: bool,
+    ) -> dict[str, tf.Tensor]:
+        """Makes the batch that `batches` describes from serialized examples (B,), padded to lengths int32 (2,)."""
+        values = self._values(records)
         sizes = self._sizes(values)
-        if "epoch_seed" in batch:
-            crop_seed = CropSeed(batch["epoch_seed"], batch["index"], self.problem.random_flip)
-        parsed = {"index": batch["index"]} | self._assemble(values, sizes, boundaries, crop_seed)
+        crops = None if crop_seed is None else CropSeed(crop_seed, index, self.problem.random_flip)
+        lengths_of = {"inputs": padded[0], "targets": padded[1]}
+        parsed = {"index": index} | self._assemble(values, sizes, lengths_of, crops)
         if references:
-            longest = tf.reduce_max(sizes["targets"])
+            longest = tf.maximum(0, tf.reduce_max(sizes["targets"]))  # 0 for a part without examples
             parsed["references"] = pad_text(values["targets"], longest, longest + 1)
         return parsed
 
@@ -296,21 +313,18 @@ class Dataset:
         self,
         values: dict[str, Any],
         sizes: dict[str, tf.Tensor],
-        boundaries: list[int] | None = None,
+        padded: dict[str, tf.Tensor],
         crop_seed: CropSeed | None = None,
     ) -> dict[str, tf.Tensor]:
-        """Decodes stored values (B,) to tensors, cut to the maximum and padded to the longest.
+        """Decodes stored values (B,) to tensors, cut to the maximum and padded to lengths in positions.
 
-        With boundaries, they are padded to the first boundary that holds the longest. Pictures are cropped in the
-        middle; with a seed, they are cropped and flipped at random.
+        Pictures are cropped in the middle; with a seed, they are cropped and flipped at random.
         """
         parsed = {}
         for key, value in values.items():
             feature = self._features[key]
             size = tf.minimum(sizes[key], lengths.max_length(feature))
-            length = lengths.positions(feature, tf.reduce_max(size))
-            if boundaries is not None:
-                length = tf.constant(boundaries)[tf.searchsorted(boundaries, tf.reshape(length, [1]))[0]]
+            length = padded[key]
             if isinstance(feature, Text):
                 parsed[key] = pad_text(value, lengths.max_length(feature), length)
             elif isinstance(feature, Image):
@@ -321,8 +335,3 @@ class Dataset:
             else:
                 parsed[key] = tf.cast(value, tf.int32)
         return parsed
-
-
-def _shuffle_buffer(stored: Split) -> int:
-    """The number of examples in the shuffle buffer: all, or as many as the limits allow."""
-    return max(1, min(stored.examples, _SHUFFLE_EXAMPLES, _CACHE_BYTES * stored.examples // max(1, stored.bytes)))

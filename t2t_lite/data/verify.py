@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.manifest import Manifest, Shard, Split, file_crc32, manifest_path
+from t2t_lite.data.record_index import check, index_path
 from t2t_lite.data.records import DamageError, parse, read_records
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.media.picture_files import PNG, image_bytes
 from t2t_lite.progress import print_status
 
-_SHARD = re.compile(r"(.+)-\w+-\d{5}-of-\d{5}")
+_FILE = re.compile(r"(.+)-\w+(?:-\d{5}-of-\d{5}|\.index)")  # a shard or an index
 
 
 def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
@@ -42,9 +43,7 @@ def verify(data_dir: Path, names: Sequence[str] = ()) -> list[str]:
             reports.append(f"{name}: complete: {files} files, {examples:,} examples")
     if not names:
         orphans = {
-            path.name
-            for path in data_dir.iterdir()
-            if (shard := _SHARD.fullmatch(path.name)) and shard[1] not in checked
+            path.name for path in data_dir.iterdir() if (file := _FILE.fullmatch(path.name)) and file[1] not in checked
         }
         faults += [f"{data_dir / orphan}: extra: no manifest names it" for orphan in sorted(orphans)]
     for fault in faults[1:]:
@@ -64,11 +63,14 @@ def _check_problem(data_dir: Path, name: str) -> Iterator[str]:
         return
     named = set()
     for split_name, split in manifest.splits.items():
-        named |= {shard.name for shard in split.shards}
+        index = index_path(data_dir, name, split_name)
+        named |= {index.name, *(shard.name for shard in split.shards)}
+        if index.exists() and (fault := check(index, split.shards, split.examples)):
+            yield fault
         yield from _check_split(data_dir, split_name, split, manifest)
     for path in sorted(data_dir.iterdir()):
-        shard = _SHARD.fullmatch(path.name)
-        if shard and shard[1] == name and path.name not in named:
+        file = _FILE.fullmatch(path.name)
+        if file and file[1] == name and path.name not in named:
             yield f"{path}: extra: the manifest does not name it"
     for vocab, checksum in manifest.vocabularies.items():
         path = vocabulary_path(data_dir, vocab)

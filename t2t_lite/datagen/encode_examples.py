@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,14 @@ class EncodedPart:
       records: the framed records of the examples, in order.
       broken: (the item's number in the split, reason) of the items that cannot be stored.
       stats: the statistics of the records.
+      lengths: the lengths of inputs and targets of the records.
     """
 
     items: int
     records: list[bytes]
     broken: list[tuple[int, str]]
     stats: SplitStats
+    lengths: list[tuple[int, int]] = field(default_factory=list)
 
 
 def extract(
@@ -108,6 +110,7 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
         else:
             record = frame_record(serialize(stored))
             part.records.append(record)
+            part.lengths.append((sizes["inputs"], sizes["targets"]))
             part.stats.add_example(features, sizes, len(record))
     part.broken.sort()
     return part

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import t2t_lite
+from t2t_lite.data import record_index
 from t2t_lite.data.encoding import load_vocabularies
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
 from t2t_lite.datagen import build_vocabularies, encode_examples, error_budget
@@ -142,6 +143,9 @@ def _store(job: Job, store: ShardStore, engine: Engine) -> None:
     report = error_budget.report_path(job.data_dir, job.name)
     error_budget.write_report(report, {name: progress.broken for name, progress in store.splits.items()})
     store.finalize()
+    for split in job.problem.splits:
+        progress = store.splits[split]
+        record_index.finish(job.data_dir, job.problem, split, progress.shards, progress.stats.examples)
     Manifest(
         problem=job.name,
         declared=job.declared,

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from t2t_lite.data.manifest import Shard, manifest_path, sync, write_atomically
+from t2t_lite.data.record_index import append_rows, index_path, make_rows
 from t2t_lite.datagen.encode_examples import EncodedPart
 from t2t_lite.datagen.split_stats import SplitStats
 
@@ -121,11 +124,16 @@ class ShardStore:
         for path in shard_files(self._data_dir, self._problem):
             if path.name not in names:
                 path.unlink()
+        for path in index_files(self._data_dir, self._problem):
+            if path not in [index_path(self._data_dir, self._problem, split) for split in self.splits]:
+                path.unlink()
         sync(self._data_dir)
 
     def discard(self) -> None:
-        """Deletes the incomplete shards and the progress file."""
-        for path in [self._path, *shard_files(self._data_dir, self._problem, r"(\.\w+)?\.incomplete")]:
+        """Deletes the incomplete shards and indexes, and the progress file."""
+        ending = r"(\.\w+)?\.incomplete"
+        files = shard_files(self._data_dir, self._problem, ending) + index_files(self._data_dir, self._problem, ending)
+        for path in [self._path, *files]:
             path.unlink(missing_ok=True)
 
     @property
@@ -156,7 +164,9 @@ class SplitWriter:
         self._data_dir, self._store, self._shards = data_dir, store, shards
         self._stem = f"{problem}-{split}"
         self.progress = store.splits.setdefault(split, SplitProgress())
+        self._index = incomplete(index_path(data_dir, problem, split))
         self._buffer: list[bytes] = []
+        self._lengths: list[tuple[int, int]] = []
         self._bytes, self._flushed = 0, time.monotonic()
 
     def add(self, part: EncodedPart) -> None:
@@ -166,6 +176,7 @@ class SplitWriter:
         progress.stats.merge(part.stats)
         progress.broken += part.broken
         self._buffer += part.records
+        self._lengths += part.lengths
         self._bytes += sum(map(len, part.records))
         if not progress.shards:
             if number_of_shards(progress.stats, self._shards) < self._shards:
@@ -186,18 +197,23 @@ class SplitWriter:
         self.progress.shards = [Shard(shard_name(self._stem, n, number), 0, 0) for n in range(number)]
 
     def _flush(self) -> None:
-        """Appends the buffer to the shards, syncs them to the disk, then saves the progress."""
+        """Appends the buffer to the shards and the index, syncs them to the disk, then saves the progress."""
         shards = self.progress.shards
         start = self.progress.stats.examples - len(self._buffer)
+        offsets = np.empty(len(self._buffer), np.int64)
         for n, shard in enumerate(shards):
-            content = b"".join(self._buffer[(n - start) % len(shards) :: len(shards)])
+            own = slice((n - start) % len(shards), None, len(shards))
+            content = b"".join(self._buffer[own])
+            sizes = np.array([len(record) for record in self._buffer[own]], np.int64)
+            offsets[own] = shard.bytes + np.cumsum(sizes) - sizes
             with incomplete(self._data_dir / shard.name).open("ab") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             shard.bytes += len(content)
             shard.crc32 = zlib.crc32(content, shard.crc32)
-        self._buffer, self._bytes, self._flushed = [], 0, time.monotonic()
+        append_rows(self._index, start, make_rows(offsets, self._lengths))
+        self._buffer, self._lengths, self._bytes, self._flushed = [], [], 0, time.monotonic()
         self._store.save_progress()
 
 
@@ -220,4 +236,10 @@ def incomplete(path: Path) -> Path:
 def shard_files(data_dir: Path, problem: str, ending: str = "") -> list[Path]:
     """The files in a folder that are named like shards of a problem, followed by a regular expression."""
     pattern = re.compile(rf"{re.escape(problem)}-\w+-\d{{5}}-of-\d{{5}}{ending}")
+    return [path for path in data_dir.iterdir() if pattern.fullmatch(path.name)]
+
+
+def index_files(data_dir: Path, problem: str, ending: str = "") -> list[Path]:
+    """The files in a folder that are named like indexes of a problem, followed by a regular expression."""
+    pattern = re.compile(rf"{re.escape(problem)}-\w+\.index{ending}")
     return [path for path in data_dir.iterdir() if pattern.fullmatch(path.name)]

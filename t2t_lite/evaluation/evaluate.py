@@ -17,6 +17,7 @@ from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
 
 GREEDY = DecodeHParams()
+_SAMPLE_SEED = 0  # draws the batches that eval_steps evaluates
 TEACHER_FORCED = ("loss", "log_perplexity", "accuracy", "accuracy_top5", "accuracy_per_sequence")
 
 
@@ -36,7 +37,7 @@ def evaluate_run(
       data_dir: the folder of their data.
       output_dir: the run's folder.
       split: the split to score.
-      eval_steps: batches of each problem; None for the whole split.
+      eval_steps: batches of each problem, drawn evenly from the split; None for the whole split.
       checkpoint: "latest", "best" or a step.
       decode_hparams: the settings of the search for answers.
 
@@ -82,7 +83,7 @@ def evaluate(
       datasets: {name: dataset} of the problems.
       hparams: the run's hparams.
       split: the split to score.
-      eval_steps: batches of each problem; None for the whole split.
+      eval_steps: batches of each problem, drawn evenly from the split; None for the whole split.
       decoder: decodes the answers; None: only teacher-forced metrics.
       max_length: tokens of an answer at most; 0: the maximum of the problem's targets.
       before_batch: called before each batch; an exception from it ends the evaluation.
@@ -122,7 +123,8 @@ def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:
 def _batches(
     dataset: Dataset, split: str, hparams: HParams, steps: int | None, *, references: bool
 ) -> Iterator[dict[str, tf.Tensor]]:
-    batches = dataset.batches(split, hparams, references=references)
+    # The first batches of a shuffled epoch are an even sample of the split, the same in every evaluation.
+    batches = dataset.batches(split, hparams, shuffle=steps is not None, seed=_SAMPLE_SEED, references=references)
     with dataset.reading():
         yield from batches if steps is None else batches.take(steps)
 

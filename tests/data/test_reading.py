@@ -17,6 +17,7 @@ from t2t_lite import registry
 from t2t_lite.data.encoding import pcm16
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import read_records
+from t2t_lite.data.shard_reader import ShardReader
 from t2t_lite.data.verify import verify
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
@@ -309,12 +310,9 @@ class TestBatches:
         assert {len(b["index"]) for b in batches} == {1}
         assert len(batches) == 90
 
-    @pytest.mark.parametrize("cached", [True, False])
-    def test_an_epoch_of_training_has_every_example_that_fits_once(self, data_dir, monkeypatch, cached):
+    def test_an_epoch_of_training_has_every_example_that_fits_once(self, data_dir):
         dataset = Dataset.open(data_dir, "tiny_reverse")
         stored = dataset.split("train")
-        if not cached:
-            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", stored.bytes // 2)
         decode = dataset.vocabularies["tiny"].decode
         epochs = []
         whole = {i: decode(ids) for i, ids in in_order(read(dataset, "train"), "inputs").items()}
@@ -331,11 +329,8 @@ class TestBatches:
         assert set(epochs[0]) <= set(whole.values())
         assert epochs[0] != epochs[1]
 
-    @pytest.mark.parametrize("cached", [True, False])
-    def test_order_depends_on_the_seed_only_and_skip_is_exact(self, data_dir, monkeypatch, cached):
+    def test_order_depends_on_the_seed_only_and_skip_is_exact(self, data_dir):
         dataset = Dataset.open(data_dir, "tiny_reverse")
-        if not cached:
-            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
 
         def first(number, **kwargs):
             batches = dataset.batches("train", HPARAMS, shuffle=True, repeat=True, **kwargs).take(number)
@@ -354,11 +349,8 @@ class TestBatches:
         assert [b["index"].tolist() for b in read(dataset, "dev", skip=3)] == every[3:]
 
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("cached", [True, False])
-    def test_batches_do_not_depend_on_the_number_of_threads(self, data_dir, monkeypatch, name, cached):
+    def test_batches_do_not_depend_on_the_number_of_threads(self, data_dir, monkeypatch, name):
         dataset = Dataset.open(data_dir, name)
-        if not cached:
-            monkeypatch.setattr("t2t_lite.data.reading._CACHE_BYTES", dataset.split("train").bytes // 2)
         found = []
         for threads in (1, 2, 16):
             monkeypatch.setattr("t2t_lite.data.reading._THREADS", threads)
@@ -384,7 +376,7 @@ class TestBatches:
         assert found[0] == found[1] == found[2]
 
     def test_skipping_decodes_no_pictures(self, data_dir, monkeypatch):
-        """So resuming takes only the time to read records."""
+        """Nor does it read records: the plan of an epoch says which ones a batch has."""
         decoded = []
 
         def decode(pictures, rows, columns, crop_seed):
@@ -399,6 +391,70 @@ class TestBatches:
         for _ in dataset.batches("train", hparams, shuffle=True, repeat=True, skip=28).take(1):
             pass
         assert 1 <= len(decoded) <= 6  # of 29; some are read ahead
+
+    def test_skipping_reads_no_records(self, data_dir, monkeypatch):
+        read_records = []
+        original = ShardReader.read
+
+        def counted(self, records):
+            read_records.extend(records)
+            return original(self, records)
+
+        monkeypatch.setattr(ShardReader, "read", counted)
+        monkeypatch.setattr("t2t_lite.data.reading._THREADS", 1)
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        for _ in dataset.batches("train", HPARAMS, shuffle=True, repeat=True, skip=10**9).take(1):
+            pass
+        assert 1 <= len(read_records) <= 5 * 16  # some batches are read ahead
+
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("parts", [2, 3, 20])
+    def test_the_parts_of_a_batch_make_the_batch(self, data_dir, name, parts):
+        dataset = Dataset.open(data_dir, name)
+        arguments = {"shuffle": True, "repeat": True, "seed": 4, "skip": 3}
+        whole = list(dataset.batches("train", HPARAMS, **arguments).take(12).as_numpy_iterator())
+        shares = [
+            list(dataset.batches("train", HPARAMS, **arguments, part=(n, parts)).take(12).as_numpy_iterator())
+            for n in range(parts)
+        ]
+        for n, batch in enumerate(whole):
+            for key, value in batch.items():
+                np.testing.assert_array_equal(np.concatenate([share[n][key] for share in shares]), value)
+
+    def test_the_first_batches_of_a_shuffled_epoch_are_an_even_sample(self, data_dir):
+        """Evaluations of some batches use them; the first in the order of the split are the shortest."""
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        means = []
+        for seed in range(20):
+            first = dataset.batches("train", HPARAMS, shuffle=True, seed=seed).take(8)
+            means.append(np.mean(np.concatenate([batch["index"] for batch in first])))
+        assert 170 < np.mean(means) < 230  # of 400
+        assert max(means) - min(means) > 10
+
+    def test_fifty_problems_at_once_have_few_threads(self, data_dir):
+        code = """
+import os, sys
+from t2t_lite import registry
+from t2t_lite.data.reading import Dataset
+from t2t_lite.hparams import HParams
+registry.import_usr_dirs([sys.argv[1]])
+datasets = [Dataset.open(sys.argv[2], "tiny_reverse") for _ in range(50)]
+hparams = HParams(batch_tokens=200, batch_max_examples=16)
+def threads():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("Threads")).split()[1])
+iterators = [iter(datasets[0].batches("train", hparams, shuffle=True, repeat=True))]
+next(iterators[0])
+first = threads()
+iterators += [iter(dataset.batches("train", hparams, shuffle=True, repeat=True)) for dataset in datasets[1:]]
+for iterator in iterators:
+    next(iterator)
+print(threads() - first, len(os.listdir("/proc/self/fd")))
+"""
+        done = subprocess.run([sys.executable, "-c", code, USR_DIR, str(data_dir)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        threads, files = map(int, done.stdout.split())
+        assert threads <= 3 * 50
+        assert files < 400
 
     def test_too_long_examples_are_logged(self, data_dir, caplog):
         dataset = Dataset.open(data_dir, "tiny_reverse")

@@ -39,6 +39,7 @@ class FakeDataset:
         self.problem.inputs, self.problem.targets, self.problem.metrics = Text(), targets or Text("words"), metrics
         self.vocabularies = {"words": FakeVocabulary()}
         self.made, self.too_long, self.asked = batches, too_long, []
+        self.orders = []
 
     @contextlib.contextmanager
     def reading(self):
@@ -47,8 +48,9 @@ class FakeDataset:
     def split(self, name):
         return SimpleNamespace(too_long=self.too_long if name == "dev" else 0)
 
-    def batches(self, split, hparams, references=False):
+    def batches(self, split, hparams, *, references=False, shuffle=False, seed=None):
         self.asked.append((split, references))
+        self.orders.append((shuffle, seed))
         batches = [dict(batch) for batch in self.made]
         for batch in batches:
             if not references:
@@ -119,6 +121,7 @@ def test_eval_steps_bound_the_batches_and_each_is_announced():
     assert found["examples"] == 2 and found["accuracy"] == pytest.approx(4 / 5)
     assert announced == [0]
     assert dataset.asked == [("dev", False)]
+    assert dataset.orders == [(True, 0)]  # an even sample, the same for every run
     assert found["too_long"] == 3
     assert "too_long" not in evaluate(FakeModel(), {"fake": dataset}, HParams(), "train")["fake"]
 
