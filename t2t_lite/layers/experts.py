@@ -3,8 +3,7 @@
 The layer returns each expert's importance and load, not the balancing losses: these losses are not linear, so a batch
 split over replicas must sum importance and load over all slices first (`balancing_loss`).
 
-Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, C capacity (positions of the
-busiest expert), F filter size.
+Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, F filter size.
 """
 
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from t2t_lite.layers.full_precision import product
+from t2t_lite.layers.grouped_feed_forward import grouped_feed_forward
 from t2t_lite.layers.noise import layer_seed
 
 
@@ -22,7 +23,7 @@ class MixtureOfExperts(keras.layers.Layer):
         gates = softmax over the k largest of h(x), zero elsewhere
         y = sum over the k experts of gate * (ReLU(x W1) W2)
 
-    No position is dropped: C is the busiest expert's. Padding is sent to no expert; its output is zero.
+    No position is dropped, however many choose the same expert. Padding is sent to no expert; its output is zero.
 
     Args:
       hidden_size: D.
@@ -52,11 +53,18 @@ class MixtureOfExperts(keras.layers.Layer):
         # The router is float32: in bfloat16 training diverges (Switch Transformer, section 2.4).
         self.gate = self.add_weight(name="gate", shape=shape, initializer=normal(hidden_size, 0.01), autocast=False)
         self.noise_scale = self.add_weight(name="noise_scale", shape=shape, initializer="zeros", autocast=False)
+        # Not cast as a whole to the compute type: that would copy all experts for the few that a small batch chooses.
         self.expand = self.add_weight(
-            name="expand", shape=(num_experts, hidden_size, filter_size), initializer=normal(hidden_size, 2.0)
+            name="expand",
+            shape=(num_experts, hidden_size, filter_size),
+            initializer=normal(hidden_size, 2.0),
+            autocast=False,
         )
         self.contract = self.add_weight(
-            name="contract", shape=(num_experts, filter_size, hidden_size), initializer=normal(filter_size)
+            name="contract",
+            shape=(num_experts, filter_size, hidden_size),
+            initializer=normal(filter_size),
+            autocast=False,
         )
 
     def call(
@@ -82,17 +90,16 @@ class MixtureOfExperts(keras.layers.Layer):
 
     def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         """Noisy top-k gating: (N, D) -> chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""
-        clean = tf.matmul(x, self.gate)
+        clean = product(x, tf.convert_to_tensor(self.gate))
         scores = clean
         if noise is not None:
-            deviation = tf.nn.softplus(tf.matmul(x, self.noise_scale)) + 1e-2
+            deviation = tf.nn.softplus(product(x, tf.convert_to_tensor(self.noise_scale))) + 1e-2
             normal = tf.random.stateless_normal(tf.shape(clean), layer_seed(noise, self.name))
             scores = clean + normal * deviation
         top_scores, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
         chosen = experts[:, : self.k]
         gates = tf.nn.softmax(top_scores[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
-        dense_gates = tf.einsum("nk,nke->ne", gates, tf.one_hot(chosen, self.num_experts))
-        importance = tf.reduce_sum(dense_gates, axis=0)
+        importance = tf.reduce_sum(gates[:, :, None] * tf.one_hot(chosen, self.num_experts), axis=[0, 1])
         load = tf.zeros_like(importance)  # without noise: equal loads, whose loss is zero
         if noise is not None and self.k < self.num_experts:
             # P(x, i), the probability that expert i is among the k largest if only its own noise is drawn again.
@@ -105,30 +112,21 @@ class MixtureOfExperts(keras.layers.Layer):
     def _run_experts(
         self, x: tf.Tensor, chosen: tf.Tensor, gates: tf.Tensor, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Gathers each expert's positions into (E, C, D), runs all experts as two batched products, gathers back.
+        """Sorts the positions by expert, runs each expert over its own, adds the results up by position.
 
         Returns:
           The output (N, D), and the number of positions that each expert processed (E,).
         """
         experts = self.num_experts
-        # Padding is assigned to an extra expert, number E, whose slot is cut off below.
+        # Padding is assigned to an extra expert, number E, whose positions come last and are cut off.
         assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
-        order = tf.argsort(assigned, stable=True)
-        counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)
-        starts = tf.cumsum(counts, exclusive=True)
-        rank = tf.range(tf.size(assigned)) - tf.gather(starts, tf.gather(assigned, order))
-        capacity = tf.maximum(tf.reduce_max(counts[:experts]), 1)
-        sorted_slots = tf.minimum(tf.gather(assigned, order) * capacity + rank, experts * capacity)
-        # Empty slots gather row 0, which is zero; position n is row n + 1.
-        rows = tf.scatter_nd(sorted_slots[:, None], order // self.k + 1, [experts * capacity + 1])[:-1]
-        padded = tf.concat([tf.zeros_like(x[:1]), x], axis=0)
-        dispatched = tf.reshape(tf.gather(padded, rows), [experts, capacity, x.shape[-1]])  # (E, C, D)
-        hidden = tf.nn.relu(tf.matmul(dispatched, tf.cast(self.expand, x.dtype)))  # (E, C, F)
-        outputs = tf.reshape(tf.matmul(hidden, tf.cast(self.contract, x.dtype)), [experts * capacity, x.shape[-1]])
-        slots = tf.scatter_nd(order[:, None], tf.minimum(sorted_slots, experts * capacity - 1), [tf.size(assigned)])
-        combined = tf.reshape(tf.gather(outputs, slots), [-1, self.k, x.shape[-1]])
-        served = tf.math.count_nonzero(tf.reshape(rows, [experts, capacity]), axis=1, dtype=tf.float32)
-        return tf.reduce_sum(combined * gates[:, :, None], axis=1), served
+        counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)[:experts]
+        order = tf.argsort(assigned, stable=True)[: tf.reduce_sum(counts)]  # (M,), M = valid positions times k
+        positions = order // self.k
+        weights = tf.convert_to_tensor(self.expand), tf.convert_to_tensor(self.contract)
+        outputs = grouped_feed_forward(tf.gather(x, positions), *weights, counts)  # (M, D)
+        weighted = outputs * tf.gather(tf.reshape(gates, [-1]), order)[:, None]
+        return tf.math.unsorted_segment_sum(weighted, positions, tf.shape(x)[0]), tf.cast(counts, tf.float32)
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:

@@ -34,7 +34,7 @@ class Categorical(Modality):
         self.step4 = ConvStep(size, width, (3, 3), name=f"{self.name}.step4")
         self.step5 = ConvStep(width, width * 4 // 3, (3, 3), name=f"{self.name}.step5")
         shape = (width * 4 // 3, len(feature.classes))
-        self.softmax = self.add_weight(name="softmax", shape=shape, initializer="glorot_uniform")
+        self.softmax = self.add_weight(name="softmax", shape=shape, initializer="glorot_uniform", autocast=False)
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
@@ -55,5 +55,4 @@ class Categorical(Modality):
         weight = tf.cast(valid, tf.float32)[:, :, None, None] * tf.ones_like(h5[:1, :1, :, :1])
         # At least 1: an example that only fills up a batch has no valid row.
         h6 = tf.reduce_sum(tf.nn.relu(h5) * weight, axis=[1, 2]) / tf.maximum(tf.reduce_sum(weight, axis=[1, 2]), 1.0)
-        h6 = tf.cast(h6, self.compute_dtype)
-        return tf.cast(tf.matmul(h6, tf.cast(self.softmax, h6.dtype)), tf.float32)
+        return tf.matmul(h6, self.softmax)

@@ -23,9 +23,13 @@ class Language(Modality):
             # A new initializer for each weight: a Keras initializer used twice draws the same numbers.
             return keras.initializers.RandomNormal(stddev=size**-0.5)
 
-        self.embedding = self.add_weight(name="embedding", shape=(vocab_size, size), initializer=normal())
+        self.embedding = self.add_weight(
+            name="embedding", shape=(vocab_size, size), initializer=normal(), autocast=False
+        )
         if not hparams.share_embeddings:
-            self.softmax = self.add_weight(name="softmax", shape=(size, vocab_size), initializer=normal())
+            self.softmax = self.add_weight(
+                name="softmax", shape=(size, vocab_size), initializer=normal(), autocast=False
+            )
 
     @classmethod
     def net_name(cls, feature: Feature) -> str:
@@ -43,10 +47,11 @@ class Language(Modality):
         return x * self.hparams.hidden_size**0.5 if self.hparams.scale_embeddings else x
 
     def logits(self, x: tf.Tensor) -> tf.Tensor:
-        """(B, T, D) -> (B, T, V) in float32."""
+        """(B, T, D) -> (B, T, V), a float32 product whatever the compute dtype: losses compare logits of close size."""
+        x = tf.cast(x, tf.float32)
         if self.hparams.share_embeddings:
-            return tf.cast(tf.einsum("btd,vd->btv", x, tf.cast(self.embedding, x.dtype)), tf.float32)
-        return tf.cast(tf.einsum("btd,dv->btv", x, tf.cast(self.softmax, x.dtype)), tf.float32)
+            return tf.einsum("btd,vd->btv", x, self.embedding)
+        return tf.einsum("btd,dv->btv", x, self.softmax)
 
     def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
         """0 at padding (id 0), 1 otherwise: (B, T) -> (B, T)."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from t2t_lite.hparams import HParams
 from t2t_lite.training.moving_average import MovingAverage
+
+_UPDATED_BY_ROW = ("commands",)  # names of variables of which a step updates only the rows that its problem uses
 
 
 def make_optimizer(hparams: HParams, variables: Sequence[keras.Variable]) -> "Optimizer":
@@ -74,8 +76,9 @@ class Optimizer(tf.Module):
         def apply() -> tf.Tensor:
             updated = tf.scatter_nd([[i] for i in present], [1] * len(present), self.updates.shape)
             counts = tf.gather(self.updates.assign_add(tf.cast(updated, tf.int64)), present)
-            self._decay(present, rate)
-            self._update(present, [gradient * scale for gradient in gradients], rate, tf.cast(counts, tf.float32))
+            with self._unused_rows_kept(present, gradients):
+                self._decay(present, rate)
+                self._update(present, [gradient * scale for gradient in gradients], rate, tf.cast(counts, tf.float32))
             return tf.constant(True)
 
         tf.cond(finite & tf.math.is_finite(norm), apply, lambda: tf.constant(False))
@@ -83,6 +86,25 @@ class Optimizer(tf.Module):
         if self.average:
             self.average.update()
         return norm
+
+    @contextlib.contextmanager
+    def _unused_rows_kept(self, present: Sequence[int], gradients: Sequence[tf.Tensor]) -> Iterator[None]:
+        """Keeps rows whose gradient is zero, and their moments, in the variables that hold a row for each command.
+
+        Without this, Adam's moments would move the commands of all other problems at each step.
+        """
+        kept = []
+        for i, gradient in zip(present, gradients, strict=True):
+            if self._variables[i].name in _UPDATED_BY_ROW:
+                used = tf.reduce_any(gradient != 0, axis=1)
+                kept += [(used, v, tf.identity(v)) for v in (self._variables[i].value, *self._row_moments(i))]
+        yield
+        for used, variable, old in kept:
+            variable.assign(tf.where(tf.reshape(used, [-1] + [1] * (variable.shape.rank - 1)), variable, old))
+
+    def _row_moments(self, i: int) -> list[tf.Variable]:
+        """The moments of variable i that have its rows."""
+        raise NotImplementedError
 
     def _decay(self, present: Sequence[int], rate: tf.Tensor) -> None:
         """Decoupled weight decay (Loshchilov & Hutter 2017): weight -= rate * weight_decay * weight.
@@ -111,6 +133,9 @@ class Adam(Optimizer):
         super().__init__(hparams, variables)
         self.first = [tf.Variable(tf.zeros(v.shape), trainable=False, name="first") for v in variables]
         self.second = [tf.Variable(tf.zeros(v.shape), trainable=False, name="second") for v in variables]
+
+    def _row_moments(self, i: int) -> list[tf.Variable]:
+        return [self.first[i], self.second[i]]
 
     def _update(
         self, present: Sequence[int], gradients: Sequence[tf.Tensor], rate: tf.Tensor, counts: tf.Tensor
@@ -150,6 +175,9 @@ class Adafactor(Optimizer):
             [tf.Variable(tf.zeros(shape), trainable=False, name="second") for shape in second_shapes(v.shape)]
             for v in variables
         ]
+
+    def _row_moments(self, i: int) -> list[tf.Variable]:
+        return self.second[i][:1]  # the second are means over all rows
 
     def _update(
         self, present: Sequence[int], gradients: Sequence[tf.Tensor], rate: tf.Tensor, counts: tf.Tensor

@@ -1,5 +1,6 @@
 """ConvStep, ConvBlock and ConvRes against the paper's equations."""
 
+import keras
 import numpy as np
 import pytest
 import reference
@@ -165,3 +166,25 @@ def test_custom_gradient_of_layer_norm_equals_the_automatic_one():
         custom, automatic = tf.reduce_sum(layer(x) * upstream), tf.reduce_sum(plain * upstream)
     for weight in (x, layer.scale.value):
         close(tape.gradient(custom, weight), tape.gradient(automatic, weight))
+
+
+@pytest.mark.parametrize("place", ["branches", "output"])
+def test_recomputing_a_block_gives_the_same_gradients(place):
+    x, valid = floats(normal(3, 9, 8)), tf.constant(lengths_mask([9, 4, 1], 9))
+
+    def run(recompute):
+        keras.utils.set_random_seed(1)
+        block = ConvBlock(8, dropout=0.3, dropout_place=place, recompute=recompute, name="block")
+
+        @tf.function
+        def value_and_gradients(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = block(x, valid=valid, noise=NOISE)
+                loss = tf.reduce_sum(y**2)
+            return [y, *tape.gradient(loss, [x, *(v.value for v in block.trainable_variables)])]
+
+        return [value.numpy() for value in value_and_gradients(x)]
+
+    for kept, recomputed in zip(run(False), run(True), strict=True):
+        np.testing.assert_array_equal(kept, recomputed)

@@ -158,6 +158,24 @@ def test_skips_a_step_that_is_not_finite(hparams, wrong):
         np.testing.assert_array_equal(one, two)
 
 
+@each
+def test_a_step_leaves_the_rows_of_other_commands_alone(hparams):
+    commands = keras.Variable(floats(normal(3, 4)), name="commands")
+    optimizer = make_optimizer(hparams, [commands])
+    alone = keras.Variable(floats(normal(3, 4)[1:2]), name="one_row")
+    alone_optimizer = make_optimizer(hparams, [alone])
+    before = commands.numpy()
+    for step in range(4):
+        row = normal(1, 4, seed=step)
+        optimizer.apply([floats(np.concatenate([0 * row, row, 0 * row]))], 0.1)
+        alone_optimizer.apply([floats(row)], 0.1)
+    after = commands.numpy()
+    np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
+    if hparams.optimizer != "adafactor":  # whose means over the rows count those of the others as zero
+        close(after[1:2], alone.numpy(), 1e-5)
+    assert np.abs(after[1] - before[1]).min() > 0
+
+
 def test_weight_decay_excludes_variables_of_rank_one():
     weights, decayed = Weights(), Weights()
     row = given(some_gradients(1)[0])
