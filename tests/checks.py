@@ -22,7 +22,9 @@ SMALL = HParams().replace(
     experts_per_position=2,
     image_width=4,
     image_strides=2,
+    audio_form="waveform",
     audio_blocks=3,
+    audio_width=2,
     audio_mels=5,
     categorical_width=12,
 )

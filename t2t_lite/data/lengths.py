@@ -4,7 +4,7 @@ import bisect
 from collections.abc import Mapping
 
 from t2t_lite.hparams.hparams import HParams
-from t2t_lite.problems.features import Audio, Feature, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Text
 from t2t_lite.problems.problem import Problem
 
 # Samples of a waveform that count as one position: the audio net shortens time, and this number relates its cost to
@@ -17,17 +17,42 @@ _FINE = (*range(4, 16), *(step * 2**doubling for doubling in range(1, 10) for st
 
 
 def positions(feature: Feature, length: int) -> int:
-    """The number of positions that a stored value takes in a batch.
+    """The length in positions by which a stored value is put into a bucket.
 
     Args:
       feature: the value's feature.
-      length: tokens without the end token, or samples; ignored for other features, which take one position.
+      length: tokens without the end token, or samples; ignored for other features, which count as 1: all pictures of a
+        problem have the same size (`picture_positions`), so that they do not need buckets.
     """
     if isinstance(feature, Text):
         return length + 1
     if isinstance(feature, Audio):
         return -(-length // SAMPLES_PER_POSITION)
     return 1
+
+
+def picture_positions(problem: Problem, hparams: HParams) -> int:
+    """The positions that the image net makes of a picture of the problem: 1 if it has no pictures.
+
+    The net halves each side `hparams.image_strides` times, rounding up.
+    """
+    factor = 2**hparams.image_strides
+    pictures = [feature for feature in (problem.inputs, problem.targets) if isinstance(feature, Image)]
+    return max((-(-picture.rows // factor) * -(-picture.columns // factor) for picture in pictures), default=1)
+
+
+def with_pictures(positions: Mapping[int, int], problem: Problem, hparams: HParams) -> dict[int, int]:
+    """Returns {positions of the longer side: number of examples}, in which pictures count as in `picture_positions`.
+
+    Args:
+      positions: the same from a manifest, where a picture counts as 1 position.
+      problem: the problem.
+      hparams: image_strides is read.
+    """
+    picture, counts = picture_positions(problem, hparams), dict[int, int]()
+    for length, count in positions.items():
+        counts[max(picture, length)] = counts.get(max(picture, length), 0) + count
+    return counts
 
 
 def max_length(feature: Feature) -> int:
@@ -46,25 +71,27 @@ def bucket_boundaries(inputs: Feature, targets: Feature, fine: bool = True) -> l
 
 
 def batch_size(boundary: int, batch_tokens: int, batch_max_examples: int) -> int:
-    """The number of examples in a batch whose longer side is padded to `boundary` positions."""
+    """The number of examples in a batch whose longer side takes `boundary` positions."""
     return max(1, min(batch_max_examples, batch_tokens // boundary))
 
 
 def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int] | None = None) -> dict[int, int]:
     """Returns {bucket boundary: examples in a batch} of a problem, boundaries ascending.
 
-    `hparams.batch_multipliers` scales the batches of the problems that it names.
+    A batch has as many examples as `hparams.batch_tokens` allows if each takes the boundary's positions, or those of
+    its picture if these are more. `hparams.batch_multipliers` scales the batches of the problems that it names.
 
     Args:
       problem: the problem.
-      hparams: fine_buckets, batch_tokens, batch_max_examples and batch_multipliers are read.
+      hparams: fine_buckets, batch_tokens, batch_max_examples, batch_multipliers and image_strides are read.
       positions: {positions of the longer side: number of examples} of the split, from its manifest. Fine boundaries
         whose bucket would not fill one batch per epoch are left out; otherwise a small split has only small batches.
     """
     multiplier = hparams.per_problem("batch_multipliers").get(problem.name, 1.0)
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
     boundaries = bucket_boundaries(problem.inputs, problem.targets, hparams.fine_buckets)
-    sizes = {boundary: batch_size(boundary, tokens, examples) for boundary in boundaries}
+    picture = picture_positions(problem, hparams)
+    sizes = {boundary: batch_size(max(boundary, picture), tokens, examples) for boundary in boundaries}
     if positions is None or not hparams.fine_buckets:
         return sizes
     counts, pending, kept = count_in_buckets(positions, boundaries), 0, {}

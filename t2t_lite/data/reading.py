@@ -103,13 +103,14 @@ class Dataset:
           inputs_length: int32 (B,) samples; for audio only.
           index: int64 (B,) the example's position in the split.
           references: int32 (B, R) ids of the targets, never cut; only if requested.
-        S, T and N are bucket boundaries (`lengths.bucket_boundaries`). B times the longer of them is at most
-        `hparams.batch_tokens`, and B is at most `hparams.batch_max_examples`, both scaled by the problem's multiplier.
+        S, T and N are bucket boundaries (`lengths.bucket_boundaries`). B times the longer of them, or the positions of
+        a picture, is at most `hparams.batch_tokens`, and B is at most `hparams.batch_max_examples`, both scaled by the
+        problem's multiplier.
         At the end of an epoch the rest of each bucket makes a smaller batch, so an epoch has every example once.
 
         Args:
           split: the split's name.
-          hparams: batch_tokens, batch_max_examples, batch_multipliers, fine_buckets and seed are read.
+          hparams: batch_tokens, batch_max_examples, batch_multipliers, fine_buckets, image_strides and seed are read.
           shuffle: shuffles each epoch, over the whole split, with a seed that depends on (seed, epoch) only. Otherwise
             the examples of each bucket are in the order of the split.
           repeat: for training: repeats forever, leaves out examples that exceed their feature's maximum, and crops and

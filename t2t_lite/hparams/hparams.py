@@ -46,9 +46,9 @@ class HParams:
     image_width: int = 32  # filters of the image net's first convolution; each next one doubles them
     image_strides: int = 4  # how often the image net halves each side: 4 times is 16x smaller
     image_patches: bool = False  # True: the first halving turns 2x2 pixels into channels; the paper's has strides
-    audio_form: str = "waveform"  # "waveform" or "spectrogram"
-    audio_blocks: int = 8  # ConvRes blocks of the audio net; each halves the length
-    audio_width: int = 2  # filters of its first block; each next block doubles them
+    audio_form: str = "spectrogram"  # "waveform" or "spectrogram"
+    audio_blocks: int = 3  # ConvRes blocks of the audio net; each halves the length; 8 for the paper's waveform
+    audio_width: int = 8  # filters of its first block; each next block doubles them; 2 for the paper's waveform
     audio_mels: int = 80  # mel bands of a spectrogram
     audio_frame_ms: float = 10.0  # hop of a spectrogram in milliseconds
     categorical_width: int = 1536  # filters of the categorical net's next to last convolution; the last has 4/3 of them
@@ -62,9 +62,12 @@ class HParams:
     batch_multipliers: str = ""  # "problem:0.5": that problem's batches have half of batch_tokens and max_examples
 
     # Training
-    batch_tokens: int = 4096  # positions in a batch at most: of the longer side, with padding, over all devices
+    # Positions in a batch at most: of the longer side, with padding, over all devices. A picture has as many as the
+    # image net leaves of it: 14 x 14 of 224 x 224 pixels halved four times.
+    batch_tokens: int = 4096
     batch_max_examples: int = 256  # examples in a batch at most
     fine_buckets: bool = True  # many bucket boundaries on both sides of a text, for less padding; False: fewer
+    recompute: bool = False  # ConvBlocks are computed again in the backward pass: less memory, a third more time
     accumulate_steps: int = 1  # micro-batches of a replica's part of a batch: less memory, the same update
     precision: str = "float32"  # of the layers' computation: "float32", "bfloat16" or "float16"; weights are float32
     max_bad_steps: int = 10  # training stops after as many steps in a row with a loss or gradient that is not finite

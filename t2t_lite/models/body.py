@@ -25,6 +25,7 @@ def _conv_options(hparams: HParams) -> dict[str, Any]:
         "dropout": hparams.dropout,
         "dropout_place": hparams.dropout_place,
         "residual_scale": hparams.residual_scale,
+        "recompute": hparams.recompute,
     }
 
 

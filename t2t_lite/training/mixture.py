@@ -20,7 +20,7 @@ class MixtureRow:
     examples: int  # in the training split, without those that are too long
     rate: float  # fraction of steps; the rates sum to 1
     batches: int  # in an epoch
-    tokens: float  # positions of the longer side in a batch, on average, without padding
+    tokens: float  # positions of the longer side in a batch, on average, without padding; 196 for 224 x 224 pixels
 
     def epochs(self, steps: int) -> float:
         """Returns the expected number of epochs of this problem in `steps` steps of all problems together."""
@@ -56,7 +56,8 @@ class TrainingMixture:
         for name, positions in stored.items():
             sizes = lengths.batch_sizes(datasets[name].problem, hparams, positions)
             batches[name] = lengths.batches_in_epoch(positions, sizes)
-            tokens[name] = sum(length * count for length, count in positions.items()) / max(1, batches[name])
+            trained = lengths.with_pictures(positions, datasets[name].problem, hparams)
+            tokens[name] = sum(length * count for length, count in trained.items()) / max(1, batches[name])
         if self.kind in ("rates", "adaptive"):
             rates = registered_rates(names, hparams)
         else:

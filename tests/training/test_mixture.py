@@ -168,12 +168,26 @@ class TestBySize:
         assert rates == pytest.approx({"session_reverse": 0.75, "session_tones": 0.25})
 
     def test_rates_of_tokens_become_rates_of_steps(self, mixtures):
-        """Classes of pictures have one position per example, so that as many tokens take more steps."""
-        hparams = HParams(batch_tokens=64, batch_max_examples=16, mixture_unit="tokens")
-        datasets = {"a": stored({8: 800}, name="a"), "b": stored({1: 160}, Image(), Label(("x",)), name="b")}
+        """A batch of eight small pictures has fewer positions than one of texts: as many tokens take more steps."""
+        hparams = HParams(batch_tokens=64, batch_max_examples=8, mixture_unit="tokens")
+        datasets = {"a": stored({8: 800}, name="a"), "b": stored({1: 160}, Image(24, 20), Label(("x",)), name="b")}
         mixture = TrainingMixture("ab", datasets, hparams)
-        assert [mixture.rows[name].tokens for name in "ab"] == [64.0, 16.0]
-        assert mixture.rates == pytest.approx({"a": 0.2, "b": 0.8})
+        assert [mixture.rows[name].tokens for name in "ab"] == [64.0, 32.0]  # 2 x 2 positions a picture
+        assert mixture.rates == pytest.approx({"a": 1 / 3, "b": 2 / 3})
+
+    def test_a_picture_counts_as_the_positions_that_its_net_leaves(self, mixtures):
+        large = Image(rows=224, columns=224)
+        datasets = {
+            "a": stored({1: 4000}, large, Label(("x",)), name="a"),
+            "b": stored({10: 1000, 250: 200}, large, Text(max_length=256), name="b"),
+        }
+        mixture = TrainingMixture("ab", datasets, HParams(mixture_unit="tokens"))
+        assert mixture.rows["a"].tokens == 20 * 196
+        assert mixture.rows["a"].batches == 200
+        # 50 batches of captions, 13 of them (12.5) with captions of more than 196 tokens.
+        assert mixture.rows["b"].tokens == pytest.approx((1000 * 196 + 200 * 250) / (50 + 13))
+        rates = mixture.rates
+        assert rates["a"] * mixture.rows["a"].tokens == pytest.approx(rates["b"] * mixture.rows["b"].tokens)
 
 
 class TestTable:
