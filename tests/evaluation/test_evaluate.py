@@ -148,8 +148,8 @@ def test_decoded_answers_are_scored_against_the_whole_references_and_their_fault
 
 def test_nothing_is_decoded_without_a_decoder_or_a_metric():
     batch = batch_of([[2, 1]], [[0, 0]], answers=[[2, 1]], references=[[2, 1]])
-    for metrics, decoder in (((), FakeDecoder()), (("wer",), None)):
-        dataset = FakeDataset([batch], metrics=metrics)
+    for names, decoder in (((), FakeDecoder()), (("wer",), None)):
+        dataset = FakeDataset([batch], metrics=names)
         found = evaluate(FakeModel(), {"fake": dataset}, HParams(), decoder=decoder)["fake"]
         assert found.keys().isdisjoint({"wer", "answers_cut", "answers_empty"})
         assert dataset.asked == [("dev", False)]
