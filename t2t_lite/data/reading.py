@@ -1,10 +1,11 @@
 """The input pipeline: reads the batches of a planned epoch by position, and decodes them with tf.data."""
 
 import contextlib
+import itertools
 import logging
 import os
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from t2t_lite.progress import print_status
 _THREADS = max(2, min(8, os.cpu_count() or 2))  # batches that a pipeline reads and decodes at a time
 
 _open_datasets: "weakref.WeakSet[Dataset]" = weakref.WeakSet()
+_readers: "weakref.WeakValueDictionary[int, _BatchReader]" = weakref.WeakValueDictionary()
+_reader_keys = itertools.count()
+
 _logger = logging.getLogger(__name__)
 
 
@@ -138,7 +142,6 @@ class Dataset:
             )
         seed = hparams.seed if seed is None else seed
         sizes = lengths.batch_sizes(self.problem, hparams, stored.positions)
-        boundaries = list(sizes)
         texts = all(isinstance(feature, Text) for feature in self._features.values())
         index = self._index(split)
         plans = EpochPlans(
@@ -148,27 +151,15 @@ class Dataset:
             drop_long=repeat,
             by_difference=shuffle and texts and hparams.fine_buckets,
         )
-        reader = ShardReader(self._data_dir, stored.shards, index.offsets)
-        number, parts = part
-
-        def read(batch: np.ndarray) -> tuple[np.ndarray, ...]:
-            """Serialized examples, their indices, the padded lengths of inputs and targets, and the epoch."""
-            epoch, batch_number = divmod(int(batch), plans.batches_in_epoch)
-            records = plans.batch(epoch, batch_number).astype(np.int64)
-            longest = [index.inputs[records].max(), index.targets[records].max()]
-            padded = np.array([boundaries[min(i, len(boundaries) - 1)] for i in np.searchsorted(boundaries, longest)])
-            share = -(-len(records) // parts)
-            records = records[number * share : (number + 1) * share]
-            serialized = np.empty(len(records), object)
-            serialized[:] = reader.read(records)
-            return serialized, records, padded.astype(np.int32), np.int64(epoch)
+        reader = _BatchReader(plans, index, ShardReader(self._data_dir, stored.shards, index.offsets), sizes, part)
+        key = reader.key
 
         def load(batch: tf.Tensor) -> dict[str, tf.Tensor]:
             read_types = [tf.string, tf.int64, tf.int32, tf.int64]
-            record, records, padded, epoch = tf.numpy_function(read, [batch], read_types)
-            crop_seed = tf.stack([tf.constant(seed, tf.int64), tf.ensure_shape(epoch, [])]) if repeat else None
-            record, records = tf.ensure_shape(record, [None]), tf.ensure_shape(records, [None])
-            return self._parse(record, records, tf.ensure_shape(padded, [2]), crop_seed, references)
+            read = tf.numpy_function(_read_batch, [key, batch], read_types)
+            records, numbers, padded, epoch = map(tf.ensure_shape, read, ([None], [None], [2], []))
+            crop_seed = tf.stack([tf.constant(seed, tf.int64), epoch]) if repeat else None
+            return self._parse(records, numbers, padded, crop_seed, references)
 
         threads = max(1, min(_THREADS, max(2, 4 * _THREADS // len(_open_datasets)))) if repeat else _THREADS
         batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else plans.batches_in_epoch)
@@ -176,7 +167,9 @@ class Dataset:
         options.deterministic = True
         options.autotune.enabled = False
         # The map reads ahead by itself. No private pool of threads: a run may read fifty problems at once.
-        return batches.map(load, num_parallel_calls=threads).with_options(options)
+        batches = batches.map(load, num_parallel_calls=threads).with_options(options)
+        batches.reader = reader  # lives as long as the dataset and its iterators
+        return batches
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
         """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
@@ -336,3 +329,42 @@ class Dataset:
             else:
                 parsed[key] = tf.cast(value, tf.int32)
         return parsed
+
+
+class _BatchReader:
+    """Reads the batches of `Dataset.batches`, from several threads.
+
+    TensorFlow keeps each Python function that a graph calls until the process ends, so there is one, `_read_batch`,
+    which finds the readers that are in use by their keys.
+    """
+
+    def __init__(
+        self,
+        plans: EpochPlans,
+        index: RecordIndex,
+        reader: ShardReader,
+        sizes: Mapping[int, int],
+        part: tuple[int, int],
+    ):
+        self._plans, self._index, self._reader, self._part = plans, index, reader, part
+        self._boundaries = np.array(list(sizes), np.int32)
+        self.key = next(_reader_keys)
+        _readers[self.key] = self
+
+    def read(self, batch: int) -> tuple[np.ndarray, ...]:
+        """Returns serialized examples, their indices, the padded lengths of inputs and targets, and the epoch."""
+        epoch, number = divmod(batch, self._plans.batches_in_epoch)
+        records = self._plans.batch(epoch, number).astype(np.int64)
+        longest = [self._index.inputs[records].max(), self._index.targets[records].max()]
+        padded = self._boundaries[np.searchsorted(self._boundaries, longest).clip(max=len(self._boundaries) - 1)]
+        part, parts = self._part
+        share = -(-len(records) // parts)
+        records = records[part * share : (part + 1) * share]
+        serialized = np.empty(len(records), object)
+        serialized[:] = self._reader.read(records)
+        return serialized, records, padded, np.array(epoch, np.int64)
+
+
+def _read_batch(key: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Reads a batch with the reader that has this key."""
+    return _readers[int(key)].read(int(batch))

@@ -1,6 +1,7 @@
 """Reading records as batches: round trips from datagen, bucketing, padding, order, resuming, damaged files."""
 
 import dataclasses
+import gc
 import io
 import random
 import subprocess
@@ -15,7 +16,7 @@ from PIL import Image as PilImage
 
 from t2t_lite import registry
 from t2t_lite.data.encoding import pcm16
-from t2t_lite.data.reading import Dataset
+from t2t_lite.data.reading import Dataset, _readers
 from t2t_lite.data.records import read_records
 from t2t_lite.data.shard_reader import ShardReader
 from t2t_lite.data.verify import verify
@@ -435,7 +436,7 @@ class TestBatches:
         code = """
 import os, sys
 from t2t_lite import registry
-from t2t_lite.data.reading import Dataset
+from t2t_lite.data.reading import Dataset, _readers
 from t2t_lite.hparams import HParams
 registry.import_usr_dirs([sys.argv[1]])
 datasets = [Dataset.open(sys.argv[2], "tiny_reverse") for _ in range(50)]
@@ -455,6 +456,14 @@ print(threads() - first, len(os.listdir("/proc/self/fd")))
         threads, files = map(int, done.stdout.split())
         assert threads <= 3 * 50
         assert files < 400
+
+    def test_reading_again_and_again_keeps_no_plans(self, data_dir):
+        dataset = Dataset.open(data_dir, "tiny_reverse")
+        before = len(_readers)
+        for _ in range(3):
+            next(iter(dataset.batches("dev", HPARAMS).take(1)))
+        gc.collect()
+        assert len(_readers) <= before
 
     def test_too_long_examples_are_logged(self, data_dir, caplog):
         dataset = Dataset.open(data_dir, "tiny_reverse")
