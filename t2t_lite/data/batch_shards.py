@@ -1,14 +1,12 @@
-"""Splits a batch into equal shards for replicas and micro-batches, and makes the largest batch of a problem."""
+"""Splits a batch into equal shards for replicas and micro-batches, and makes blank batches of any shape."""
 
-import bisect
 from collections.abc import Mapping
 
 import tensorflow as tf
 
 from t2t_lite.data import lengths
-from t2t_lite.data.reading import Dataset
-from t2t_lite.hparams.hparams import HParams
 from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.problem import Problem
 
 
 def shard_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict[str, tf.Tensor]:
@@ -29,14 +27,8 @@ def shard_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict
     return shard
 
 
-def largest_batch(dataset: Dataset, hparams: HParams) -> dict[str, tf.Tensor]:
-    """Returns blank data in the shape of the largest training batch: a full batch of the longest bucket in use."""
-    problem = dataset.problem
-    positions = dataset.split("train").positions
-    sizes = lengths.batch_sizes(problem, hparams, positions)
-    boundaries = list(sizes)
-    boundary = boundaries[bisect.bisect_left(boundaries, max(positions, default=boundaries[-1]))]
-    examples = sizes[boundary]
+def blank_batch(problem: Problem, examples: int, boundary: int) -> dict[str, tf.Tensor]:
+    """Returns blank data in the shape of a training batch whose examples are padded to `boundary` positions."""
     features = {"targets": problem.targets, "inputs": problem.inputs}
     batch = {key: _blank(feature, examples, boundary) for key, feature in features.items()}
     if isinstance(problem.inputs, Audio):

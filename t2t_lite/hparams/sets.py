@@ -13,7 +13,7 @@ from t2t_lite.hparams.hparams import HParams
 def multimodel_base() -> HParams:
     """The paper's MultiModel for eight problems together: D 512, filter 2048, 240 experts, a billion weights.
 
-    For one or more GPUs of 80 GB: `--dry_run` estimates the memory, docs/gpus.md the time. This project has not trained
+    For one or more GPUs of 40 GB: `--dry_run` estimates the memory, docs/gpus.md the time. This project has not trained
     it to the end.
 
     Sound enters as a spectrogram through three ConvRes blocks, one of the two forms that the paper allows. The other,

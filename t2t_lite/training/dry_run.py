@@ -1,5 +1,6 @@
 """Prints a run's parameters, FLOPs, memory and mixture without training it (`--dry_run`)."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -8,11 +9,22 @@ from typing import Any
 import keras
 
 from t2t_lite import registry
-from t2t_lite.data import lengths
 from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
+from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Text
+from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.runs.memory import smaller_model
+from t2t_lite.training.memory_estimate import (
+    GPU_SIZES,
+    BatchShape,
+    Estimate,
+    Trained,
+    estimate,
+    grid,
+    shapes,
+    smallest_gpu,
+)
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import second_shapes
 
@@ -28,7 +40,7 @@ def dry_run(
     data_dir: Path,
     train_steps: int | None = None,
 ) -> None:
-    """Prints parameters by part, FLOPs per position, memory at the largest batch, and the mixture.
+    """Prints parameters by part, FLOPs, the peak memory and the GPUs that hold it, and the mixture.
 
     Allocates no weights.
 
@@ -56,9 +68,14 @@ def dry_run(
     print("\nforward FLOPs per position (a product and a sum are two), without attention scores, image and audio nets")
     for part, count in flops_per_position(net, hparams).items():
         print(f"  {part:32} {count:>15,}")
-    print("\nmemory, an estimate, without the activations of image and audio nets")
-    for part, count in memory_bytes(net, hparams, datasets).items():
-        print(f"  {part:32} {count / 2**20:>11,.1f} MiB")
+    print("\nFLOPs of a training step with the longest batch, padding and all nets included")
+    for name, dataset in datasets.items():
+        shape = shapes(dataset.problem, hparams, dataset.split("train").positions)[-1]
+        print(f"  {name:32} {step_flops(net, name, shape):>19,}")
+    print("\npeak memory of one replica, an estimate, for the batch of each problem that needs most")
+    print(describe_memory(memory_estimates(net, hparams, datasets)))
+    print("\nGPUs that hold it, by the GB they are sold with")
+    print("\n".join(fitting_changes(net, hparams, datasets)))
     print("\nmixture")
     print(TrainingMixture(names, datasets, hparams).table(train_steps))
 
@@ -94,28 +111,130 @@ def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
     return flops
 
 
-def memory_bytes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> dict[str, int]:
-    """Returns the bytes of weights, optimizer state, gradients, and the activations that the backward pass needs."""
-    computed = _BYTES if hparams.precision == "float32" else _BYTES // 2
-    positions, longest = 0, 0
-    for dataset in datasets.values():
-        for boundary, batch in lengths.batch_sizes(dataset.problem, hparams).items():
-            positions, longest = max(positions, batch * boundary), max(longest, boundary)
-    size = hparams.hidden_size
-    step = 6 * size  # a ConvStep keeps ReLU, depthwise, pointwise, and three tensors of the layer norm
-    attentions = (1 + hparams.decoder_blocks) if hparams.use_attention else 0
-    mixing = hparams.attention_conv_blocks * (1 + hparams.decoder_blocks)
-    conv_blocks = hparams.encoder_blocks + hparams.mixer_blocks + hparams.decoder_blocks + mixing
-    expert_layers = 2 if hparams.use_experts else 0
-    kept = conv_blocks * (4 * step + 2 * size)
-    kept += attentions * 2 * (7 * size + 2 * hparams.num_heads * longest)
-    kept += expert_layers * hparams.experts_per_position * (3 * size + 2 * hparams.filter_size)
-    kept += 2 * max((net.vocab_size for net in model.nets.values()), default=0)
-    return {
-        **persistent_bytes(model, hparams),
-        "gradients": weight_bytes(model),
-        f"activations, {positions:,} positions": computed * positions * kept // hparams.accumulate_steps,
-    }
+def step_flops(model: Any, problem: str, shape: BatchShape) -> int:
+    """Returns the FLOPs of a training step: three times those of a forward pass, four with hparams.recompute.
+
+    Counts padding, and the nets' convolutions and attention scores too.
+    """
+    hparams, declared = model.hparams, model.problems[problem]
+    flops = flops_per_position(model, hparams)
+    rows, columns = grid(declared.inputs, shape, hparams)
+    source = rows * columns
+    forward = flops["encoder"] * source + input_net_flops(declared.inputs, shape, hparams)
+    net = model.net(declared.targets)
+    if isinstance(declared.targets, Text):
+        target = shape.length(declared.targets)
+        forward += (flops["mixer"] + flops["decoder"] + flops[f"softmax of {net.name}"]) * target
+        if hparams.use_attention:
+            blocks = 1 + hparams.decoder_blocks
+            forward += blocks * 4 * hparams.hidden_size * target * (target + source)  # scores and mixed values
+            # Keys and values of the source are products of its positions, not the target's.
+            forward += blocks * 4 * hparams.hidden_size**2 * (source - target)
+    else:
+        # Two of its steps and the skip step see all positions or a quarter, the two wide ones a quarter.
+        forward += 2 * (_size(net) * source // 4 + 2 * hparams.hidden_size**2 * source * 3 // 4)
+    return (4 if hparams.recompute else 3) * forward * shape.examples
+
+
+def input_net_flops(feature: Feature, shape: BatchShape, hparams: HParams) -> int:
+    """Returns the forward FLOPs of the image or audio net for one example; 0 for text."""
+    if isinstance(feature, Image):
+        strides = [2 if i < hparams.image_strides else 1 for i in range(4)]
+        rows, columns, width = -(-feature.rows // strides[0]), -(-feature.columns // strides[0]), hparams.image_width
+        channels = 24 if hparams.image_patches and strides[0] == 2 else 6
+        flops = _conv_flops(rows * columns, channels, width, 9) + _conv_flops(rows * columns, width, 2 * width, 9)
+        widths, blocks = [2 * width, 4 * width, 8 * width, hparams.hidden_size], [(s, s) for s in strides[1:]]
+    elif isinstance(feature, Audio):
+        rows, columns = grid(feature, shape, hparams)[0] * 2**hparams.audio_blocks, 1
+        if hparams.audio_form == "spectrogram":
+            columns = hparams.audio_mels
+        widths = [2, *(hparams.audio_width * 2**i for i in range(hparams.audio_blocks))]
+        flops, blocks = 0, [(2, 1)] * hparams.audio_blocks
+        flops += 2 * rows // 2**hparams.audio_blocks * columns * widths[-1] * hparams.hidden_size  # the last product
+    else:
+        return 0
+    taps = 3 if columns == 1 else 9
+    for before, after, (down, right) in zip(widths, widths[1:], blocks, strict=False):
+        full, out = rows * columns, -(-rows // down) * -(-columns // right)
+        flops += _conv_flops(full, before, after, taps) + _conv_flops(full, after, after, taps)
+        flops += _conv_flops(out, before, after, 1)
+        rows, columns = -(-rows // down), -(-columns // right)
+    return flops
+
+
+def _conv_flops(positions: int, channels: int, filters: int, taps: int) -> int:
+    """The FLOPs of a ConvStep: `taps` for each channel, then a product."""
+    return 2 * positions * channels * (taps + filters)
+
+
+def memory_estimates(
+    model: Any, hparams: HParams, datasets: Mapping[str, Dataset], trained: Mapping[str, Trained] | None = None
+) -> list[Estimate]:
+    """Returns for each problem the estimate of the batch shape that needs most, the largest first.
+
+    Args:
+      model: the model; its variables may lack memory.
+      hparams: its hparams, or others in what does not change its weights.
+      datasets: the problems' data.
+      trained: what the problems train, if it is counted already.
+    """
+    trained = trained or {name: Trained.of(model, name) for name in datasets}
+    weights, found = persistent_bytes(model, hparams), []
+    for name, dataset in datasets.items():
+        full = shapes(dataset.problem, hparams, dataset.split("train").positions)
+        estimates = [estimate(trained[name], hparams, shape, weights) for shape in full]
+        found.append(max(estimates, key=lambda one: one.total))
+    return sorted(found, key=lambda one: -one.total)
+
+
+def describe_memory(estimates: Sequence[Estimate]) -> str:
+    """Returns a table of the estimates, one line a problem, and the parts of the largest one."""
+    lines = [["problem", "batch", "longest", "weights", "gradients", "activations", "peak"]]
+    for one in estimates:
+        sizes = (sum(one.weights.values()), one.gradients, sum(one.activations.values()), one.total)
+        lines.append([one.problem, str(one.shape.examples), str(one.shape.boundary), *map(_gib, sizes)])
+    largest = estimates[0]
+    parts = ", ".join(f"{part} {_gib(size)}" for part, size in (*largest.weights.items(), *largest.activations.items()))
+    return f"{format_table(lines)}\n{largest.problem}: {parts}, workspace {_gib(largest.workspace)}"
+
+
+def fitting_changes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> list[str]:
+    """Returns a line for each size of GPU: whether it holds the run, or what makes it fit.
+
+    Tries more micro-batches first, which do not change the update, then smaller batches as well.
+    """
+    lines = []
+    accumulate = [hparams.accumulate_steps * 2**i for i in range(6)]
+    tokens = [max(1, hparams.batch_tokens // 2**i) for i in range(4)]
+
+    tries: list[dict[str, Any]] = [{}, *({"accumulate_steps": steps} for steps in accumulate[1:])]
+    for count in tokens[1:]:
+        tries += [
+            {"batch_tokens": count},
+            *({"batch_tokens": count, **change} for change in tries[1 : len(accumulate)]),
+        ]
+    trained = {name: Trained.of(model, name) for name in datasets}
+
+    @functools.cache
+    def smallest(number: int) -> int | None:
+        """The least GPU that holds the run with the changes of a try."""
+        changed = hparams.replace(**tries[number])
+        return smallest_gpu(memory_estimates(model, changed, datasets, trained)[0].total)
+
+    for size in GPU_SIZES:
+        fitting = (tries[i] for i in range(len(tries)) if (smallest(i) or size + 1) <= size)
+        change = next(fitting, None)
+        if change is None:
+            lines.append(f"{size} GB: does not fit; {smaller_model(hparams)}, or set optimizer=adafactor")
+        elif not change:
+            lines.append(f"{size} GB: fits")
+        else:
+            lines.append(f"{size} GB: with " + ",".join(f"{name}={value}" for name, value in change.items()))
+    return lines
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:,.2f} GiB"
 
 
 def persistent_bytes(model: Any, hparams: HParams) -> dict[str, int]:

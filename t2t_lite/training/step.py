@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from t2t_lite.data.batch_shards import largest_batch, shard_batch
+from t2t_lite.data.batch_shards import blank_batch, shard_batch
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
@@ -15,6 +15,7 @@ from t2t_lite.progress import print_status
 from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.loss_scale import LossScale
+from t2t_lite.training.memory_estimate import Trained, heaviest_shapes, shapes
 from t2t_lite.training.schedule import learning_rate
 
 Batch = Mapping[str, tf.Tensor]
@@ -120,18 +121,22 @@ class TrainStep:
         return figures
 
     def try_largest_batch(self, dataset: Dataset) -> None:
-        """Computes the gradients of a problem's largest batch and discards them: builds graphs and tests memory.
+        """Computes the gradients of a problem's heaviest batches and discards them: builds graphs and tests memory.
 
         Raises:
           UserError: memory does not suffice, or another worker has ended.
         """
         problem = dataset.problem.name
-        with explain_out_of_memory(
-            f"the largest batch of problem '{problem}'",
-            f"lower batch_tokens={self._hparams.batch_tokens} or batch_max_examples={self._hparams.batch_max_examples}",
-        ):
-            batch = largest_batch(dataset, self._hparams)
-        self._gradients(problem, batch, 0)
+        full = shapes(dataset.problem, self._hparams, dataset.split("train").positions)
+        trained = Trained.of(self._models[0], problem)
+        for shape in heaviest_shapes(trained, self._hparams, full, self.devices.replicas):
+            with explain_out_of_memory(
+                f"the largest batch of problem '{problem}'",
+                f"lower batch_tokens={self._hparams.batch_tokens} or "
+                f"batch_max_examples={self._hparams.batch_max_examples}",
+            ):
+                batch = blank_batch(dataset.problem, shape.examples, shape.boundary)
+            self._gradients(problem, batch, 0)
 
     def _gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[Any]], float]:
         """Computes the gradients of the whole batch, times the loss scale.

@@ -213,7 +213,7 @@ def test_a_batch_too_large_for_memory_is_an_error_that_names_hparams(session_dat
         message = r"memory .* problem 'session_pictures' with inputs \(256, 8, 8, 3\) and targets .* batch_tokens=4096"
         with pytest.raises(UserError, match=message):
             step.try_largest_batch(dataset)
-        monkeypatch.setattr("t2t_lite.training.step.largest_batch", score)
+        monkeypatch.setattr("t2t_lite.training.step.blank_batch", score)
         with pytest.raises(UserError, match=r"memory .* largest batch of problem 'session_pictures'; lower batch_tok"):
             step.try_largest_batch(dataset)
 
