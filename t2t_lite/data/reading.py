@@ -1,9 +1,12 @@
 """The input pipeline: reads the batches of a planned epoch by position, and decodes them with tf.data."""
 
+import atexit
+import collections
 import contextlib
 import itertools
 import logging
 import os
+import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +37,8 @@ _THREADS = max(2, min(8, os.cpu_count() or 2))  # batches that a pipeline reads 
 _open_datasets: "weakref.WeakSet[Dataset]" = weakref.WeakSet()
 _readers: "weakref.WeakValueDictionary[int, _BatchReader]" = weakref.WeakValueDictionary()
 _reader_keys = itertools.count()
+_reads: "collections.deque[float]" = collections.deque(maxlen=1)  # when the last read began or ended
+_QUIET_SECONDS, _EXIT_SECONDS = 0.3, 10.0  # reads have stopped after such a pause; how long to wait for it at exit
 
 _logger = logging.getLogger(__name__)
 
@@ -367,4 +372,16 @@ class _BatchReader:
 
 def _read_batch(key: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     """Reads a batch with the reader that has this key."""
-    return _readers[int(key)].read(int(batch))
+    _reads.append(time.monotonic())
+    try:
+        return _readers[int(key)].read(int(batch))
+    finally:
+        _reads.append(time.monotonic())
+
+
+@atexit.register
+def _wait_for_reads() -> None:
+    """Waits until no batch is being read ahead: a call into an interpreter that is shutting down may never return."""
+    end = time.monotonic() + _EXIT_SECONDS
+    while _readers and _reads and _reads[-1] + _QUIET_SECONDS > time.monotonic() < end:
+        time.sleep(0.05)
