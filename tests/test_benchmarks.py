@@ -23,7 +23,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("optimizers", "a training step with the moving average, over one without: "),
         ("reading", "memory for the index and a plan: "),
         ("generation", "speed over that of sentencepiece alone: "),
-        ("base", "parsing_wsj                  1 x   4: "),
+        pytest.param("base", "parsing_wsj                  1 x   4: ", marks=pytest.mark.slow),
     ],
 )
 def test_benchmark_runs(name, printed, monkeypatch, capsys):

@@ -195,7 +195,7 @@ def describe_memory(estimates: Sequence[Estimate]) -> str:
         lines.append([one.problem, str(one.shape.examples), str(one.shape.boundary), *map(_gib, sizes)])
     largest = estimates[0]
     parts = ", ".join(f"{part} {_gib(size)}" for part, size in (*largest.weights.items(), *largest.activations.items()))
-    return f"{format_table(lines)}\n{largest.problem}: {parts}, workspace {_gib(largest.workspace)}"
+    return f"{format_table(lines)}\n{largest.problem}, whose peak is in the {largest.worst}: {parts}"
 
 
 def fitting_changes(model: Any, hparams: HParams, datasets: Mapping[str, Dataset]) -> list[str]:

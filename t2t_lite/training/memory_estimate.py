@@ -278,16 +278,18 @@ class Estimate:
     shape: BatchShape
     weights: Mapping[str, int]  # weights, optimizer state and moving average
     activations: Mapping[str, int]  # what the backward pass keeps, by part of the model
-    workspace: int  # what it holds besides for a moment
     gradients: int  # of the weights that the problem uses
-    backward_copies: int  # gradients alive during the backward pass, in units of `gradients`
-    update_copies: int  # the same during all-reduce and update
+    moments: Mapping[str, int]  # bytes beside the weights at the moments that may be the peak
+
+    @property
+    def worst(self) -> str:
+        """The moment of the peak."""
+        return max(self.moments, key=self.moments.__getitem__)
 
     @property
     def step(self) -> int:
-        """The bytes beside the weights at the worse of two moments: the end of the backward pass, and the update."""
-        backward = sum(self.activations.values()) + self.workspace + self.backward_copies * self.gradients
-        return max(backward, self.update_copies * self.gradients)
+        """The bytes beside the weights at the peak."""
+        return self.moments[self.worst]
 
     @property
     def total(self) -> int:
@@ -300,6 +302,7 @@ class Trained(NamedTuple):
 
     problem: Problem
     elements: int  # of the weights that it uses
+    first: int  # of those among them whose gradients come first: of mixer, decoder and the targets' net
     cast: int  # of those among them that are cast to the compute type as a whole
     vocab_size: int  # V of a text as loaded
 
@@ -307,9 +310,13 @@ class Trained(NamedTuple):
     def of(cls, model: Any, name: str) -> "Trained":
         """Counts the weights that a problem uses in a MultiModel, whose variables may lack memory."""
         problem = model.problems[name]
-        used = [variable for variables in model.parts(name).values() for variable in variables]
+        parts, targets = model.parts(name), model.net(problem.targets)
+        sizes = {part: sum(prod(v.shape) for v in variables) for part, variables in parts.items()}
+        later = {model.body.encoder.name, model.net(problem.inputs).name} - {targets.name}
+        first = sum(size for part, size in sizes.items() if part not in later)
+        used = [variable for variables in parts.values() for variable in variables]
         cast = sum(prod(variable.shape) for variable in used if getattr(variable, "autocast", True))
-        return cls(problem, sum(prod(variable.shape) for variable in used), cast, model.net(problem.targets).vocab_size)
+        return cls(problem, sum(sizes.values()), first, cast, targets.vocab_size)
 
 
 def estimate(
@@ -324,51 +331,76 @@ def estimate(
       weights: from dry_run.persistent_bytes.
       replicas: the number of replicas.
     """
-    parts = hparams.accumulate_steps
-    shape = BatchShape(ceil(shape.examples / (replicas * parts)), shape.boundary)
+    micro = hparams.accumulate_steps
+    shape = BatchShape(ceil(shape.examples / (replicas * micro)), shape.boundary)
     kept = activations(trained.problem, shape, trained.vocab_size, hparams)
-    bytes_kept = {part: one.bytes(hparams) for part, one in kept.items()}
+    activated = {part: one.bytes(hparams) for part, one in kept.items()}
     if hparams.precision != "float32":
-        bytes_kept["cast weights"] = 2 * trained.cast
-    # Gradients alive at a time. The update holds them and clipped copies; an all-reduce holds sums beside summands;
-    # adding up micro-batches holds the sum so far, the summand and the new sum.
+        activated["cast weights"] = 2 * trained.cast
     return Estimate(
         problem=trained.problem.name,
         shape=shape,
         weights=weights,
-        activations=bytes_kept,
-        workspace=_workspace(trained, shape, kept, hparams),
+        activations=activated,
         gradients=4 * trained.elements,
-        backward_copies=1 if parts == 1 else 2,
-        update_copies=2 if parts == 1 else 3,
+        moments=_moments(trained, shape, kept, activated, hparams),
     )
 
 
-def _workspace(trained: Trained, shape: BatchShape, kept: Mapping[str, Kept], hparams: HParams) -> int:
-    """Bytes that the backward pass holds for a moment: the most of norms, softmax, recomputed blocks, experts."""
-    problem = trained.problem
-    norms = 4 * _NORM_TENSORS * shape.examples * max(one.largest for one in kept.values())
-    source = grid(problem.inputs, shape, hparams)[0] * grid(problem.inputs, shape, hparams)[1]
-    again = recomputed_block(source, hparams, causal=False).bytes(hparams)
-    softmax = 0
+def _moments(
+    trained: Trained, shape: BatchShape, kept: Mapping[str, Kept], activated: Mapping[str, int], hparams: HParams
+) -> dict[str, int]:
+    """The bytes beside the weights at each moment that may be the peak.
+
+    The backward pass goes from the targets' net to the inputs' net; each part frees what it kept when it is done.
+    """
+    problem, every, first = trained.problem, 4 * trained.elements, 4 * trained.first
+    micro = hparams.accumulate_steps
+    source, length = prod(grid(problem.inputs, shape, hparams)), shape.length(problem.targets)
+    parts = ("softmax", "categorical net"), ("mixer", "decoder"), ("encoder",), ("image net", "audio net", "text")
+    held = {names: sum(activated.get(name, 0) for name in names) for names in parts}
+    after = [sum(list(held.values())[i:]) + activated.get("cast weights", 0) for i in range(len(parts))]
+
+    def norms(names: tuple[str, ...]) -> int:
+        largest = max((kept[name].largest for name in names if name in kept), default=0)
+        return 4 * _NORM_TENSORS * shape.examples * largest
+
+    def body(positions: int, causal: bool) -> int:
+        """What an expert layer's or a recomputed block's backward pass holds."""
+        again = recomputed_block(positions, hparams, causal=causal).bytes(hparams) * shape.examples
+        if not hparams.use_experts:
+            return again
+        # The gradients of the experts' weights are lists of tensors, one for each expert that served, then stacked.
+        served = min(hparams.num_experts, shape.examples * positions * hparams.experts_per_position)
+        return max(again, 4 * served * 2 * hparams.hidden_size * hparams.filter_size)
+
+    softmax = 4 * _LOGIT_TENSORS * shape.examples * length * trained.vocab_size
+    sums = every if micro > 1 else 0  # the sum of the micro-batches before
+    moments = {
+        "backward pass, targets": after[0] + max(softmax, norms(parts[0])) + sums,
+        "backward pass, encoder": after[2] + max(norms(parts[2]), body(source, False)) + every + sums,
+        "backward pass, inputs": after[3] + norms(parts[3]) + every + sums,
+        # Gradients and clipped copies; in an all-reduce, sums and summands. Adding up micro-batches: the sum so far,
+        # the summand and the new sum.
+        "update": (2 if micro == 1 else 3) * every,
+    }
     if isinstance(problem.targets, Text):
-        length = shape.length(problem.targets)
-        softmax = 4 * _LOGIT_TENSORS * shape.examples * length * trained.vocab_size
-        again = max(again, recomputed_block(length, hparams, causal=True).bytes(hparams))
-    lists = 0
-    if hparams.use_experts:
-        # The gradients of the experts' weights are lists of one tensor each before they are stacked.
-        rows = shape.examples * source * hparams.experts_per_position
-        served = min(hparams.num_experts, rows)
-        lists = 4 * served * 2 * hparams.hidden_size * hparams.filter_size
-    return max(norms, softmax, again * shape.examples, lists)
+        moments["backward pass, decoder"] = after[1] + max(norms(parts[1]), body(length, True)) + first + sums
+    return moments
 
 
 def shapes(problem: Problem, hparams: HParams, positions: Mapping[int, int] | None = None) -> list[BatchShape]:
-    """The shapes of full batches of a problem: one for each bucket that has examples."""
+    """The shapes of full batches of a problem: one for each bucket that has examples, the longest if none has.
+
+    Args:
+      problem: the problem.
+      hparams: read by lengths.batch_sizes.
+      positions: {positions of the longer side: number of examples}, from a manifest; None for all buckets.
+    """
     sizes = lengths.batch_sizes(problem, hparams, positions)
-    used = sizes if positions is None else {b for b, n in lengths.count_in_buckets(positions, list(sizes)).items() if n}
-    return [BatchShape(examples, boundary) for boundary, examples in sizes.items() if boundary in used]
+    counts = dict.fromkeys(sizes, 1) if positions is None else lengths.count_in_buckets(positions, list(sizes))
+    full = [BatchShape(examples, boundary) for boundary, examples in sizes.items()]
+    return [shape for shape in full if counts[shape.boundary]] or full[-1:]
 
 
 def heaviest_shapes(

@@ -77,7 +77,7 @@ def measure(kind: str, hparams: str, examples: int, boundary: int, size: int = 6
     mib = {part: round(n / 2**20) for part, n in guess.activations.items()} | {
         "weights": round(sum(weights.values()) / 2**20),
         "gradients": round(guess.gradients / 2**20),
-        "workspace": round(guess.workspace / 2**20),
+        guess.worst: round(guess.step / 2**20),
         "own": round(own / 2**20),
     }
     return {"measured": measured, "estimated": guess.total, "ratio": guess.total / measured, "MiB": mib}

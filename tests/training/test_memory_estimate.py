@@ -13,6 +13,7 @@ import tensorflow as tf
 from checks import NOISE, SMALL, problem
 from tensorflow.python.eager.polymorphic_function import concrete_function
 
+from t2t_lite.data import lengths
 from t2t_lite.data.batch_shards import blank_batch
 from t2t_lite.hparams.sets import multimodel_base
 from t2t_lite.models.multi_model import MultiModel
@@ -109,6 +110,8 @@ def test_only_buckets_with_examples_have_shapes():
     texts = problem("x", Text(max_length=100), Text(max_length=100), "say")
     hparams = SMALL.replace(fine_buckets=False, batch_tokens=960)
     assert shapes(texts, hparams, {3: 7, 40: 1}) == [BatchShape(120, 8), BatchShape(20, 48)]
+    assert shapes(texts, hparams, {}) == [BatchShape(9, 100)]
+    assert len(shapes(texts, hparams)) == len(lengths.batch_sizes(texts, hparams))
 
 
 def test_settings_that_save_memory():
