@@ -128,8 +128,12 @@ class TrainStep:
         """
         problem = dataset.problem.name
         full = shapes(dataset.problem, self._hparams, dataset.split("train").positions)
-        trained = Trained.of(self._models[0], problem)
-        for shape in heaviest_shapes(trained, self._hparams, full, self.devices.replicas):
+        model = self._models[0]
+        if hasattr(model, "body"):  # the memory of a user's own model is unknown: its longest batch is tried
+            full = heaviest_shapes(Trained.of(model, problem), self._hparams, full, self.devices.replicas)
+        else:
+            full = full[-1:]
+        for shape in full:
             with explain_out_of_memory(
                 f"the largest batch of problem '{problem}'",
                 f"lower batch_tokens={self._hparams.batch_tokens} or "

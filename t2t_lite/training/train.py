@@ -136,7 +136,7 @@ def train(
             monitor.message(devices.describe())
         if start:
             monitor.message(f"going on from step {start}")
-        monitor.message("building graphs and testing memory with the longest batch of each problem")
+        monitor.message("building graphs and testing memory with the largest batches of each problem")
         for dataset in datasets.values():
             train_step.try_largest_batch(dataset)
         stop.defer()
