@@ -84,3 +84,13 @@ def test_the_picture_shows_the_imports():
     )
     drawn = set(re.findall(r"^ *(\w+) --> (\w+)$", picture, re.MULTILINE))
     assert drawn == expected, (sorted(expected - drawn), sorted(drawn - expected))
+
+
+def test_the_files_named_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
+    named = set(re.findall(r"`([\w/]+\.py)`", page))
+    assert len(named) > 20
+    missing = {
+        name for name in named if not any((base / name).exists() for base in (PACKAGE, ROOT, PACKAGE / "training"))
+    }
+    assert not missing
