@@ -76,6 +76,7 @@ EQUIVALENT = {
     "training/step.py:TrainStep.try_largest_batch:0 -> 1:0": "a seed of noise in gradients that are dropped",
     "training/optimizer.py:Optimizer._step.move:True -> False:0": "tf.cond wants a value; nothing reads it",
     "training/optimizer.py:Optimizer._step:False -> True:0": "tf.cond wants a value; nothing reads it",
+    "training/schedule.py:learning_rate:Lt -> LtE:0": "where the warm-up ends, both formulas give the peak",
     "decoding/beam_search.py:BeamDecoder._close:Gt -> GtE:0": "log-probabilities are far from NEVER / 2",
     "decoding/beam_search.py:BeamDecoder._close:2 -> 3:0": "log-probabilities are far from NEVER / 2",
     "decoding/beam_search.py:BeamDecoder._answers:True -> False:0": _STABLE,
