@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from compare import add_tiny, model_hparams, seconds
@@ -31,6 +30,7 @@ from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import describe_memory, fitting_changes, memory_estimates, step_flops
 from t2t_lite.training.memory_estimate import BatchShape, shapes
 from t2t_lite.training.optimizer import make_optimizer
+from t2t_lite.training.shapes_only import shapes_only
 from t2t_lite.training.step import TrainStep
 
 VOCAB_SIZE = 8192
@@ -72,7 +72,7 @@ def vocabularies(problems: Mapping[str, Problem]) -> dict[str, int]:
 
 def count(label: str, hparams: HParams, problems: Mapping[str, Problem]) -> None:
     """Prints FLOPs and memory; allocates no weights."""
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_only():
         model = MultiModel(hparams, problems, vocabularies(problems))
     print(f"\n{label}: FLOPs of a step with the longest batch")
     lines = [["problem", "batch", "longest", "GFLOP"]]

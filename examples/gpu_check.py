@@ -37,6 +37,7 @@ from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import persistent_bytes, step_flops
 from t2t_lite.training.memory_estimate import BatchShape, Trained, estimate, shapes
 from t2t_lite.training.optimizer import make_optimizer
+from t2t_lite.training.shapes_only import shapes_only
 from t2t_lite.training.step import TrainStep
 
 EXPERTS = (240, 120, 60, 30, 16, 8, 4)  # tried for base, the largest number first
@@ -147,7 +148,7 @@ def affordable(hparams: HParams, sizes: Sizes, memory: int | None) -> HParams:
         return hparams
     for number in EXPERTS:
         tried = hparams.replace(num_experts=number)
-        with keras.StatelessScope(initialize_variables=False):
+        with shapes_only():
             model = MultiModel(tried, sizes.problems(), {"words": sizes.vocab_size})
         weights = persistent_bytes(model, tried)
         needed = [

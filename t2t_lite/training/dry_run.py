@@ -6,8 +6,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from t2t_lite import registry
 from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
@@ -27,6 +25,7 @@ from t2t_lite.training.memory_estimate import (
 )
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import second_shapes
+from t2t_lite.training.shapes_only import shapes_only
 
 _BYTES = 4  # of a float32
 
@@ -58,7 +57,7 @@ def dry_run(
     datasets = {name: Dataset.open(data_dir, name) for name in problems}
     sizes = {name: v.size for dataset in datasets.values() for name, v in dataset.vocabularies.items()}
     declared = {name: dataset.problem for name, dataset in datasets.items()}
-    with keras.StatelessScope(initialize_variables=False):  # variables get shapes but no memory
+    with shapes_only():
         net = registry.models.get(model)(hparams, declared, sizes)
     parts = count_parameters(net)
     print("parameters")

@@ -11,7 +11,6 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
@@ -21,6 +20,7 @@ from t2t_lite.runs.memory import smaller_model
 from t2t_lite.runs.run import Run
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import persistent_bytes, weight_bytes
+from t2t_lite.training.shapes_only import shapes_only
 
 # Files that hold the memory limit of a container (cgroup v2 and v1).
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -37,7 +37,7 @@ def check_memory(run: Run, devices: Devices) -> None:
     if tf.config.list_logical_devices("GPU"):
         return
     try:
-        with keras.StatelessScope(initialize_variables=False):  # variables get shapes but no memory
+        with shapes_only():
             model = run.build_model()
     except UserError:
         raise

@@ -241,7 +241,8 @@ class TestDecoder:
         found = []
         for search in ("beam_size=3,return_beams=2", "sampling=true,return_beams=2,temperature=2,seed=1"):
             call(decoder, run_dir, *letters, *flags, f"--decode_hparams={search},max_length=4")
-            lines = [line.split("\t") for line in (tmp_path / "out").read_text().splitlines()]
+            # Not splitlines: an answer of this network may hold characters that Python takes for the end of a line.
+            lines = [line.split("\t") for line in (tmp_path / "out").read_text().split("\n")[:-1]]
             assert [len(line) for line in lines] == [4] * 3
             assert all(float(line[1]) < 0 and float(line[3]) < 0 for line in lines)
             assert "1 of an input that was too long and cut" in capsys.readouterr().out
@@ -263,7 +264,8 @@ class TestDecoder:
             if sentence:
                 assert answers == [trees.bracketed(text, sentence) for text in texts]
                 words = ["".join(trees.parse(answer).words()) for answer in answers]
-                assert words == 2 * [sentence.replace(" ", "").replace("(", "-LRB-")]
+                assert words == 2 * [sentence.replace(" ", "")]
+                assert all(("-LRB-d)" in answer) == ("(d" in sentence) for answer in answers)
 
 
 class TestLearning:

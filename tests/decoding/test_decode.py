@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from t2t_lite.decoding import decode
 from t2t_lite.decoding.beam_search import BeamDecoder
-from t2t_lite.decoding.decode import Answerer, answer_batch, make_decoder, show, show_examples
+from t2t_lite.decoding.decode import Answerer, answer_batch, feature_text, make_decoder, show_examples
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.decoding.sampling import SamplingDecoder
@@ -210,8 +210,8 @@ def test_examples_are_shown_in_the_order_of_the_split(answerer, capsys):
 def test_what_is_shown_of_each_kind_of_data():
     dataset = FakeDataset(Image(2, 2), Label(("cat", "dog")))
     batch = {"inputs": tf.zeros([2, 3, 4, 3]), "targets": tf.constant([0, 1])}
-    assert show(dataset, "inputs", batch, 1, 7) == "(picture 7 of the dev split, 3 x 4)"
-    assert [show(dataset, "targets", batch, row, 0) for row in (0, 1)] == ["cat", "dog"]
+    assert feature_text(dataset, "inputs", batch, 1, 7) == "(picture 7 of the dev split, 3 x 4)"
+    assert [feature_text(dataset, "targets", batch, row, 0) for row in (0, 1)] == ["cat", "dog"]
     sounds = FakeDataset(Audio(100), LETTERS)
     batch = {"inputs": tf.zeros([2, 90]), "inputs_length": tf.constant([90, 50])}
-    assert show(sounds, "inputs", batch, 1, 3) == "(sound 3 of the dev split, 0.5 s)"
+    assert feature_text(sounds, "inputs", batch, 1, 3) == "(sound 3 of the dev split, 0.5 s)"

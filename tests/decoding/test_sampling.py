@@ -8,14 +8,14 @@ import tensorflow as tf
 
 from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.decoding.sampling import SamplingDecoder, draw
+from t2t_lite.decoding.sampling import SamplingDecoder, sample_tokens
 
 
 def drawn(chances, **cut):
     """How often each token is drawn over an even grid of numbers in [0, 1)."""
     uniform = tf.constant((np.arange(1000) + 0.5) / 1000, tf.float32)
     rows = tf.tile(tf.math.log(tf.constant([chances], tf.float32)), [1000, 1])
-    return (np.bincount(draw(rows, uniform, **cut), minlength=len(chances)) / 1000).tolist()
+    return (np.bincount(sample_tokens(rows, uniform, **cut), minlength=len(chances)) / 1000).tolist()
 
 
 def test_top_p_takes_no_token_more_than_it_needs():
@@ -28,10 +28,10 @@ def test_top_p_takes_no_token_more_than_it_needs():
 def test_the_first_and_the_last_of_all_numbers():
     likelihoods = tf.math.log(tf.constant([[0.25, 0.5, 0.25]]))
     for number, token in ((0.0, 1), (0.5, 0), (0.75, 2), (float(np.nextafter(np.float32(1), np.float32(0))), 2)):
-        assert draw(likelihoods, tf.constant([number])).numpy().tolist() == [token]
+        assert sample_tokens(likelihoods, tf.constant([number])).numpy().tolist() == [token]
     # A number of 1 would be past all of them; the last token is drawn, never one that was cut.
-    assert draw(likelihoods, tf.constant([1.0])).numpy().tolist() == [2]
-    assert draw(likelihoods, tf.constant([1.0]), top_p=0.5).numpy().tolist() == [1]
+    assert sample_tokens(likelihoods, tf.constant([1.0])).numpy().tolist() == [2]
+    assert sample_tokens(likelihoods, tf.constant([1.0]), top_p=0.5).numpy().tolist() == [1]
 
 
 def test_more_tokens_than_there_are_is_all_of_them():
@@ -48,7 +48,7 @@ def test_by_default_tokens_are_drawn_as_likely_as_they_are():
     "function,names",
     [
         (SamplingDecoder, ("temperature", "top_k", "top_p", "seed")),
-        (draw, ("temperature", "top_k", "top_p")),
+        (sample_tokens, ("temperature", "top_k", "top_p")),
         (BeamDecoder, ("alpha",)),
     ],
 )

@@ -71,7 +71,7 @@ class TestTranslateFiles:
             ({"train_de": "a\n\nc\nd\n"}, r"train.de:2: empty, but line 2 of .*train.en is not"),
             ({"train_en": "a\nb\nc\n \n"}, r"train.en:4: empty, but line 4 of .*train.de is not"),
             ({"train_de": b"a\nb\xe4\nc\nd\n"}, r"train.de:2: not UTF-8 .*byte 2"),
-            ({"train_de": "a\nb\nc\nd".encode("utf-16")}, r"train.de: a text in UTF-16; save it as UTF-8"),
+            ({"train_de": "a\nb\nc\nd".encode("utf-16")}, r"train.de: looks like UTF-16: convert it to UTF-8"),
             ({"train_fr": "a\n"}, r"found train.de, train.en, train.fr: .*keep one pair of languages in a folder"),
         ],
     )

@@ -303,7 +303,7 @@ class TestExport:
             "inputs": "image",
             "outputs": "class",
             "command": "",
-            "description": "Pictures of one colour with some noise to its name.",
+            "description": "Noisy pictures of one colour to its name.",
             "from": None,
             "to": None,
             "sample_rate": None,

@@ -337,7 +337,7 @@ def test_errors_are_shown_in_one_line(page, tmp_path):
     page.until(lambda: page.trouble() == text)
     page.one("#problem").send_keys("all that")
     page.type("x" * 2001)
-    page.until(lambda: "the text has 2,001 characters; at most 2,000 are read" in page.trouble())
+    page.until(lambda: "the text has 2,001 characters; at most 2,000 are allowed" in page.trouble())
     page.type("a cat")
     assert len(page.answered()) == 5
     assert not page.one("#alert").is_displayed()

@@ -52,7 +52,7 @@ def check_alike(found, first):
     for weights, others in found.values():
         for a, b in zip(weights, expected, strict=True):
             # The absolute term is for float32 rounding: Adam makes large steps from gradients that are nearly zero.
-            assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 1e-7 * b.size**0.5
+            assert np.linalg.norm(a - b) <= 1e-5 * np.linalg.norm(b) + 2e-6 * b.size**0.5
         for mine, theirs in zip(others, figures, strict=True):
             assert set(mine) == set(theirs)
             for key, value in mine.items():

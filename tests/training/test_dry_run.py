@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 import pytest
 import tensorflow as tf
 from checks import SMALL, problem
@@ -14,6 +13,7 @@ from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Audio, Image, Text
 from t2t_lite.training.dry_run import flops_per_position, input_net_flops, step_flops
 from t2t_lite.training.memory_estimate import BatchShape
+from t2t_lite.training.shapes_only import shapes_only
 
 
 def graph_flops(net, *arguments):
@@ -49,7 +49,7 @@ def test_flops_of_input_nets_are_those_of_their_graphs(feature, changes):
 
 def test_flops_of_a_step():
     texts = problem("x", Text(max_length=16), Text(max_length=12), "say")
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_only():
         models = [MultiModel(SMALL.replace(recompute=x), {"x": texts}, {"subwords": 50}) for x in (False, True)]
     part = flops_per_position(models[0], SMALL)
     forward = 16 * part["encoder"] + 12 * (part["mixer"] + part["decoder"] + 2 * 16 * 50)

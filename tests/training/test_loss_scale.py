@@ -21,12 +21,12 @@ def test_starts_at_two_to_the_fifteenth_in_float16_and_at_one_otherwise():
 def test_doubles_after_two_thousand_good_steps_in_a_row():
     scale = LossScale(FLOAT16)
     scale.good_steps.assign(1998)
-    scale.good()
+    scale.record_applied()
     assert counts(scale) == (32768.0, 0, 0, 1999)
-    scale.good()
+    scale.record_applied()
     assert counts(scale) == (65536.0, 0, 0, 0)
-    scale.good()
-    scale.bad(loss_is_finite=True)
+    scale.record_applied()
+    scale.record_skipped(loss_is_finite=True)
     assert counts(scale) == (32768.0, 1, 0, 0)
 
 
@@ -34,12 +34,12 @@ def test_stays_between_one_and_two_to_the_twenty_fourth():
     scale = LossScale(FLOAT16)
     scale.scale.assign(2.0**24)
     scale.good_steps.assign(1999)
-    scale.good()
+    scale.record_applied()
     assert float(scale.scale) == 2.0**24
     scale.scale.assign(1.5)
-    scale.bad(loss_is_finite=True)
+    scale.record_skipped(loss_is_finite=True)
     assert counts(scale) == (1.0, 1, 0, 0)
-    scale.bad(loss_is_finite=True)  # a smaller scale no longer helps: the step counts as bad
+    scale.record_skipped(loss_is_finite=True)  # a smaller scale no longer helps: the step counts as bad
     assert counts(scale) == (1.0, 2, 1, 0)
 
 
@@ -47,8 +47,8 @@ def test_stays_between_one_and_two_to_the_twenty_fourth():
 def test_counts_the_bad_steps_that_a_smaller_scale_does_not_mend(precision, loss_is_finite):
     scale = LossScale(SMALL.replace(precision=precision))
     before = float(scale.scale)
-    scale.bad(loss_is_finite)
-    scale.bad(loss_is_finite)
+    scale.record_skipped(loss_is_finite)
+    scale.record_skipped(loss_is_finite)
     assert counts(scale)[:3] == (before, 2, 2)
-    scale.good()
+    scale.record_applied()
     assert counts(scale)[:3] == (before, 2, 0)

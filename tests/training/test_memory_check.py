@@ -2,11 +2,13 @@
 
 import resource
 
+import keras
 import pytest
 from conftest import USR_SESSION
 
 from t2t_lite.bin import trainer
 from t2t_lite.training import memory_check
+from t2t_lite.training.shapes_only import shapes_only
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
@@ -78,3 +80,11 @@ def test_out_of_memory_anywhere_in_training_is_one_line(train, monkeypatch):
             patch.setattr(place, fail)
             status, line = train("dropout=0.0")
         assert status == 1 and line.startswith(f"t2t-trainer: error: memory does not suffice for {what}"), line
+
+
+def test_a_model_of_shapes_only_never_gets_memory():
+    with shapes_only():
+        weight = keras.layers.Layer().add_weight(shape=(1 << 20, 1 << 20), name="four_terabytes")
+    with keras.StatelessScope():  # on leaving, Keras allocates the variables that it finds pending
+        pass
+    assert tuple(weight.shape) == (1 << 20, 1 << 20) and weight._value is None

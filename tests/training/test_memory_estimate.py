@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -27,6 +26,7 @@ from t2t_lite.training.memory_estimate import (
     shapes,
     smallest_gpu,
 )
+from t2t_lite.training.shapes_only import shapes_only
 
 TEXT = Text(max_length=20)
 PROBLEMS = {
@@ -88,7 +88,7 @@ def test_activations_are_those_that_the_graphs_keep(name, changes, kept_tensors)
 
 
 def stateless(hparams, declared):
-    with keras.StatelessScope(initialize_variables=False):
+    with shapes_only():
         return Trained.of(MultiModel(hparams, {declared.name: declared}, {"subwords": 8192}), declared.name)
 
 

@@ -28,7 +28,7 @@ class InOneProcess(Devices):
         super().__init__()
         self.local, self.replicas = ("",) * replicas, replicas
 
-    def sum(self, values):
+    def all_reduce(self, values):
         return [[tf.add_n(list(column)) for column in zip(*values, strict=True)]] * self.replicas
 
 
@@ -139,7 +139,7 @@ def recorded(**changes):
     """A step whose optimizer moves nothing; the optimizer, and the messages to the user."""
     optimizer, messages = RecordingOptimizer(), []
     step = TrainStep(Devices(), [(Classifier(HPARAMS.replace(**changes)), optimizer)])
-    step.tell = messages.append
+    step.log = messages.append
     return step, optimizer, messages
 
 
@@ -167,7 +167,7 @@ def test_the_run_ends_at_the_last_of_so_many_bad_steps_in_a_row(most):
     assert step("p", good, 7)["skipped"] == 0.0
     for number in range(most - 1):
         step("p", bad, number)
-    with pytest.raises(UserError, match=r"step 10: .*max_bad_steps.* 100, 101, 102\. "):
+    with pytest.raises(UserError, match=r"step 10: .*max_bad_steps.* examples 100, 101, 102 of "):
         step("p", bad, 9)
     assert len(messages) == 2 * (most - 1)
     assert [call.finite for call in optimizer.calls] == [*[False] * (most - 1), True, *[False] * most]
@@ -188,10 +188,10 @@ def test_a_gradient_that_overflows_skips_the_step_and_halves_the_loss_scale(prec
 def test_of_many_bad_examples_the_first_twenty_are_named():
     step, _, _ = recorded(max_bad_steps=1)
     bad = {"inputs": tf.fill([21, 2], np.nan), "targets": tf.zeros([21], tf.int32), "index": tf.range(21)}
-    with pytest.raises(UserError, match=r" 0, 1, .*, 18, 19, \.\.\.\. "):
+    with pytest.raises(UserError, match=r" 0, 1, .*, 18, 19, \.\.\. of "):
         step("p", bad, 0)
     del bad["index"]
-    with pytest.raises(UserError, match="the examples unknown"):
+    with pytest.raises(UserError, match="examples unknown"):
         step("p", bad, 1)
 
 

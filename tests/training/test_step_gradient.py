@@ -82,7 +82,7 @@ def norm(gradients):
 def check_step(devices, name, accumulate_steps):
     """Takes one step, with an optimizer that records its gradients in place of an update."""
     hparams = HPARAMS.replace(accumulate_steps=accumulate_steps)
-    copies = devices.build(lambda: (model_of(name, hparams), make_optimizer(hparams, [])))
+    copies = devices.build_replicas(lambda: (model_of(name, hparams), make_optimizer(hparams, [])))
     recorded = []
 
     def record(gradients, rate, finite):
@@ -146,7 +146,7 @@ def test_smoothed_loss_equals_numpy(name):
 
 def main():
     devices = open_devices("mirrored", 2)
-    all_reduce = devices.sum
+    all_reduce = devices.all_reduce
 
     def all_reduce_in_graph(values):
         tf.config.run_functions_eagerly(
@@ -157,7 +157,7 @@ def main():
         finally:
             tf.config.run_functions_eagerly(True)
 
-    devices.sum = all_reduce_in_graph
+    devices.all_reduce = all_reduce_in_graph
     with eagerly():
         check_step(devices, "translate", 1)
 
