@@ -71,7 +71,10 @@ def fails(tmp_path, capsys, monkeypatch):
         assert re.match(r"t2t-\w+: error: ", line), output.err
         # Before it there are only status lines, none of TensorFlow or Python.
         assert all(
-            re.match(r"[\w.]+(, \w+)?: |vocabulary '|problem +examples |\w+ +[\d,]+ +[\d.]+% |building graphs ", said)
+            re.match(
+                r"[\w.]+(, \w+)?: |vocabulary '|problem +examples |\w+ +[\d,]+ +[\d.]+% |building graphs |step \d+ of ",
+                said,
+            )
             and "rror" not in said
             for said in progress
         ), output
