@@ -28,11 +28,11 @@ def test_a_problem_counts_as_one_example_at_least(counts, expected):
 
 
 def test_a_problem_without_examples_has_no_epochs_and_no_tokens():
-    shares = mixture({"a": 0, "b": 8}, batch_tokens=64, batch_max_examples=8).shares
-    assert (shares["a"].batches, shares["a"].tokens, shares["b"].batches, shares["b"].tokens) == (0, 0, 1, 64)
-    assert shares["a"].epochs(10) == 5.0 and shares["b"].epochs(10) == 5.0
+    rows = mixture({"a": 0, "b": 8}, batch_tokens=64, batch_max_examples=8).rows
+    assert (rows["a"].batches, rows["a"].tokens, rows["b"].batches, rows["b"].tokens) == (0, 0, 1, 64)
+    assert rows["a"].epochs(10) == 5.0 and rows["b"].epochs(10) == 5.0
 
 
 def test_shares_of_tokens_of_a_problem_of_one_position_a_batch():
-    shares = mixture({"a": 1, "b": 1}, mixture_unit="tokens").shares
-    assert shares["a"].rate == shares["b"].rate == 0.5
+    rows = mixture({"a": 1, "b": 1}, mixture_unit="tokens").rows
+    assert rows["a"].rate == rows["b"].rate == 0.5
