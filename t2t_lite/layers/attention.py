@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
+from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.timing import timing_signal
 
 
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(Layer):
     """Multi-head dot-product attention from a query sequence to a memory sequence (paper, section 2.3).
 
     Args:
@@ -65,7 +66,7 @@ class MultiHeadAttention(keras.layers.Layer):
         return tf.reshape(tf.matmul(x, tf.cast(weight, x.dtype)), [batch, length, self.num_heads, self.head_size])
 
 
-class AttentionBlock(keras.layers.Layer):
+class AttentionBlock(Layer):
     """Causal self-attention over the target, then attention to the source (paper, section 2.3).
 
         mixed = ConvBlocks(target + timing signal)

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from t2t_lite.layers.full_precision import mean_of_rows, sum_of_columns, weighted_sum_of_rows
+from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.noise import dropout
 
 
-class LayerNorm(keras.layers.Layer):
+class LayerNorm(Layer):
     """Layer normalisation over channels; mean and variance are computed in float32 whatever the compute dtype.
 
     Args:
@@ -71,7 +72,7 @@ def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: fl
     return layer_norm(rows, scale, shift)
 
 
-class ConvStep(keras.layers.Layer):
+class ConvStep(Layer):
     """`LN(SepConv_{d,s,f}(W, ReLU(x)))`: depthwise convolution, pointwise convolution, layer norm (paper, section 2.2).
 
     Args:
@@ -196,7 +197,7 @@ def _near_identity(causal: bool) -> Callable[..., tf.Tensor]:
     return initialize
 
 
-class ConvBlock(keras.layers.Layer):
+class ConvBlock(Layer):
     """Four ConvSteps with two residual connections and dropout (paper, section 2.2).
 
         hidden1 = ConvStep(3x1, x)
@@ -274,7 +275,7 @@ class ConvBlock(keras.layers.Layer):
         return x + branch, [window1, window2, window3, window4]
 
 
-class ConvRes(keras.layers.Layer):
+class ConvRes(Layer):
     """`MaxPool_{3x3, stride 2}(ConvStep(3x3, ConvStep(3x3, x))) + ConvStep_{stride 2}(1x1, x)` (paper, section 2.5.2).
 
     Args:

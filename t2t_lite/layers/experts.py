@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from t2t_lite.layers.full_precision import product
 from t2t_lite.layers.grouped_feed_forward import grouped_feed_forward
+from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.noise import layer_seed
 
 
-class MixtureOfExperts(keras.layers.Layer):
+class MixtureOfExperts(Layer):
     """E feed-forward experts; noisy top-k gating sends each position to k of them (paper, section 2.4).
 
         h(x) = x Wg + standard normal * (softplus(x Wnoise) + 0.01)  (noise in training only)

@@ -5,11 +5,11 @@ Shapes: B batch, S input positions, T target positions, D hidden, V vocabulary o
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
+from t2t_lite.layers.layer import Layer
 from t2t_lite.problems.features import Feature
 
 
@@ -21,7 +21,7 @@ class Embedded(NamedTuple):
     grid: tf.Tensor  # (2,): rows and columns of the S positions; a sequence has 1 column
 
 
-class Modality(keras.layers.Layer):
+class Modality(Layer):
     """A modality net (paper, section 2.5). Subclasses implement the methods for input, output or both.
 
     Args:

@@ -10,13 +10,13 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.attention import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
+from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -29,7 +29,7 @@ def _conv_options(hparams: HParams) -> dict[str, Any]:
     }
 
 
-class Experts(keras.layers.Layer):
+class Experts(Layer):
     """`x + MixtureOfExperts(LN(x))`; the paper does not specify the residual connection and its norm."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
@@ -52,7 +52,7 @@ class Experts(keras.layers.Layer):
         return x + y, sums
 
 
-class Encoder(keras.layers.Layer):
+class Encoder(Layer):
     """Adds the timing signal, then runs ConvBlocks with a mixture of experts in the middle."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
@@ -76,7 +76,7 @@ class Encoder(keras.layers.Layer):
         return x, sums
 
 
-class Mixer(keras.layers.Layer):
+class Mixer(Layer):
     """The I/O mixer: an attention block from the previous outputs to the encoded input, then causal ConvBlocks."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
@@ -119,7 +119,7 @@ class Mixer(keras.layers.Layer):
         return x, {"attention": attention, "blocks": windows}
 
 
-class Decoder(keras.layers.Layer):
+class Decoder(Layer):
     """Pairs of a causal ConvBlock and an attention block over the encoded input, a mixture of experts in the middle."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
@@ -180,7 +180,7 @@ class Decoder(keras.layers.Layer):
         return (self.norm(x) if self.norm else x), {"blocks": windows, "attentions": attended}
 
 
-class Body(keras.layers.Layer):
+class Body(Layer):
     """Encoder, mixer and decoder: the part of the network that all problems share."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
