@@ -4,16 +4,19 @@ Convolutions take (B, rows, columns, channels); a sequence is an image one colum
 Shapes: B batch, S input positions, D hidden.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from t2t_lite.layers.full_precision import mean_of_rows, sum_of_columns, weighted_sum_of_rows
-from t2t_lite.layers.layer import Layer
-from t2t_lite.layers.noise import dropout
+from t2t_lite.layers.layer import Layer, call_shared
+from t2t_lite.layers.noise import dropout, layer_seed
+
+_EPSILON = 1e-6  # of a layer norm
+_BLOCK = ((3, 1), (3, 1), (15, 1), (15, 8))  # the kernel height and dilation of a ConvBlock's steps
 
 
 class LayerNorm(Layer):
@@ -23,8 +26,6 @@ class LayerNorm(Layer):
       channels: the size of the last axis.
       scale: the initial value of the learned scale (gamma).
     """
-
-    epsilon = 1e-6
 
     def __init__(self, channels: int, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -36,40 +37,33 @@ class LayerNorm(Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """(..., channels) -> (..., channels)."""
         rows = tf.reshape(x, [-1, x.shape[-1]])
-        normal = _layer_norm(rows, tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift), self.epsilon)
+        normal = _layer_norm(rows, tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.shift))
         return tf.reshape(normal, tf.shape(x))
 
 
-def _layer_norm(rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) -> tf.Tensor:
+@tf.custom_gradient
+def _layer_norm(
+    rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
     """scale * (rows - mean) / sqrt(variance + epsilon) + shift, with each row's mean and variance: (N, channels).
 
     A custom gradient: the automatic one stores and computes twice as much, and norms take most of a ConvStep's time on
     a CPU. It keeps the rows in their own dtype and two numbers a row, and computes the normalised rows again.
     """
+    mean = mean_of_rows(tf.cast(rows, tf.float32))  # (N, 1)
+    centred = tf.cast(rows, tf.float32) - mean
+    inverse = tf.math.rsqrt(mean_of_rows(tf.square(centred)) + _EPSILON)  # (N, 1)
 
-    @tf.custom_gradient
-    def layer_norm(
-        rows: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
-    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]]:
-        mean = mean_of_rows(tf.cast(rows, tf.float32))  # (N, 1)
-        centred = tf.cast(rows, tf.float32) - mean
-        inverse = tf.math.rsqrt(mean_of_rows(tf.square(centred)) + epsilon)  # (N, 1)
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        upstream = tf.cast(upstream, tf.float32)
+        normal = (tf.cast(rows, tf.float32) - mean) * inverse
+        product = upstream * normal
+        weights = scale / rows.shape[-1]
+        upstream_mean, product_mean = weighted_sum_of_rows(upstream, weights), weighted_sum_of_rows(product, weights)
+        to_rows = (upstream * scale - upstream_mean - normal * product_mean) * inverse
+        return tf.cast(to_rows, rows.dtype), sum_of_columns(product), sum_of_columns(upstream)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            upstream = tf.cast(upstream, tf.float32)
-            normal = (tf.cast(rows, tf.float32) - mean) * inverse
-            product = upstream * normal
-            weights = scale / rows.shape[-1]
-            upstream_mean, product_mean = (
-                weighted_sum_of_rows(upstream, weights),
-                weighted_sum_of_rows(product, weights),
-            )
-            to_rows = (upstream * scale - upstream_mean - normal * product_mean) * inverse
-            return tf.cast(to_rows, rows.dtype), sum_of_columns(product), sum_of_columns(upstream)
-
-        return tf.cast(centred * inverse * scale + shift, rows.dtype), gradient
-
-    return layer_norm(rows, scale, shift)
+    return tf.cast(centred * inverse * scale + shift, rows.dtype), gradient
 
 
 class ConvStep(Layer):
@@ -100,57 +94,26 @@ class ConvStep(Layer):
         super().__init__(**kwargs)
         if dilation > 1 and kernel[1] > 1:
             raise ValueError(f"a dilated kernel must be one column wide, not {kernel}")
-        self.kernel_size, self.strides, self.dilation, self.causal = kernel, strides, dilation, causal
+        self.kernel_size, self.dilation = kernel, dilation
+        self._convolution = _Convolution(kernel, strides, dilation, causal)
         self.depthwise = self.add_weight(
             name="depthwise", shape=(*kernel, channels, 1), initializer=_near_identity(causal)
         )
         self.pointwise = self.add_weight(name="pointwise", shape=(channels, filters), initializer=_centred_he_normal)
         self.norm = LayerNorm(filters, scale, name=f"{self.name}.norm")
 
+    def weight_values(self) -> list[tf.Tensor]:
+        """The weights that `conv_step` takes, those of products in the compute dtype."""
+        weights = (self.depthwise, self.pointwise, self.norm.scale, self.norm.shift)
+        return [tf.convert_to_tensor(weight) for weight in weights]
+
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None) -> tf.Tensor:
         """(B, rows, columns, channels), valid (B, rows) -> (B, ceil(rows / stride), ceil(columns / stride), filters).
 
         Padded rows (valid False) are zeroed before the convolution.
         """
-        x = tf.nn.relu(x)
-        if valid is not None:
-            x = x * tf.cast(valid, x.dtype)[:, :, None, None]
-        return self.norm(tf.einsum("brcd,df->brcf", self._convolve(x), self.pointwise))
-
-    def _convolve(self, x: tf.Tensor) -> tf.Tensor:
-        """The depthwise convolution; output row r is centred on input row r * stride, or ends there if causal."""
-        if self.dilation > 1:
-            return self._convolve_dilated(x)
-        height, width = self.kernel_size
-        if not self.causal and self.strides == (1, 1):
-            return tf.nn.depthwise_conv2d(x, self.depthwise, [1, 1, 1, 1], "SAME")
-        above = height - 1 if self.causal else (height - 1) // 2
-        left = (width - 1) // 2
-        x = tf.pad(x, [[0, 0], [above, height - 1 - above], [left, width - 1 - left], [0, 0]])
-        if self.strides[0] == self.strides[1] or self.kernel_size == (1, 1):
-            x = x if self.kernel_size != (1, 1) else x[:, :: self.strides[0], :: self.strides[1]]
-            stride = 1 if self.kernel_size == (1, 1) else self.strides[0]
-            return tf.nn.depthwise_conv2d(x, self.depthwise, [1, stride, stride, 1], "VALID")
-        # tf.nn.depthwise_conv2d refuses unequal strides.
-        return tf.nn.depthwise_conv2d(x, self.depthwise, [1, 1, 1, 1], "VALID")[
-            :, :: self.strides[0], :: self.strides[1]
-        ]
-
-    def _convolve_dilated(self, x: tf.Tensor) -> tf.Tensor:
-        """Folds row s = r * dilation + q into row r, column q, so that dilated taps become neighbours.
-
-        Leaves out the taps that could only meet padding: 16 positions use 2 (causal) or 3 of 15 taps dilated by 8.
-        """
-        batch, rows, columns, channels = tf.unstack(tf.shape(x))
-        folded = -(-rows // self.dilation)
-        x = tf.pad(x, [[0, 0], [0, folded * self.dilation - rows], [0, 0], [0, 0]])
-        x = tf.reshape(x, [batch, folded, self.dilation * columns, channels])
-        taps = self.kernel_size[0]
-        before = taps - 1 if self.causal else (taps - 1) // 2
-        above, below = tf.minimum(before, folded - 1), tf.minimum(taps - 1 - before, folded - 1)
-        x = tf.pad(x, [[0, 0], [above, below], [0, 0], [0, 0]])
-        x = tf.nn.depthwise_conv2d(x, self.depthwise[before - above : before + below + 1], [1, 1, 1, 1], "VALID")
-        return tf.reshape(x, [batch, folded * self.dilation, columns, channels])[:, :rows]
+        mask = None if valid is None else tf.cast(valid, x.dtype)[:, :, None, None]
+        return _conv_step(x, mask, self.weight_values(), self._convolution)
 
     def initial_state(self, batch: tf.Tensor) -> tf.Tensor:
         """The empty window of past inputs of a causal step over a sequence: (B, (h - 1) * dilation, channels)."""
@@ -163,6 +126,64 @@ class ConvStep(Layer):
         depthwise = tf.cast(self.depthwise[:, 0, :, 0], x.dtype)
         x = tf.einsum("bhd,hd->bd", inputs[:, :: self.dilation], depthwise)
         return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), inputs[:, 1:]
+
+
+class _Convolution(NamedTuple):
+    """The form of a ConvStep's depthwise convolution."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilation: int
+    causal: bool
+
+
+def _conv_step(
+    x: tf.Tensor, mask: tf.Tensor | None, weights: Sequence[tf.Tensor], convolution: _Convolution
+) -> tf.Tensor:
+    """A ConvStep as a function of its weights; mask (B, rows, 1, 1) is 0 at padded rows and 1 elsewhere."""
+    depthwise, pointwise, scale, shift = weights
+    x = tf.nn.relu(x)
+    if mask is not None:
+        x = x * mask
+    x = _convolve(x, depthwise, convolution)
+    rows = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), pointwise)
+    return tf.reshape(_layer_norm(rows, scale, shift), tf.concat([tf.shape(x)[:3], [pointwise.shape[1]]], 0))
+
+
+def _convolve(x: tf.Tensor, depthwise: tf.Tensor, convolution: _Convolution) -> tf.Tensor:
+    """The depthwise convolution; output row r is centred on input row r * stride, or ends there if causal."""
+    (height, width), strides, dilation, causal = convolution
+    if dilation > 1:
+        return _convolve_dilated(x, depthwise, dilation, causal)
+    if not causal and strides == (1, 1):
+        return tf.nn.depthwise_conv2d(x, depthwise, [1, 1, 1, 1], "SAME")
+    above = height - 1 if causal else (height - 1) // 2
+    left = (width - 1) // 2
+    x = tf.pad(x, [[0, 0], [above, height - 1 - above], [left, width - 1 - left], [0, 0]])
+    if (height, width) == (1, 1):
+        return tf.nn.depthwise_conv2d(x[:, :: strides[0], :: strides[1]], depthwise, [1, 1, 1, 1], "VALID")
+    if strides[0] == strides[1]:
+        return tf.nn.depthwise_conv2d(x, depthwise, [1, *strides, 1], "VALID")
+    # tf.nn.depthwise_conv2d refuses unequal strides.
+    return tf.nn.depthwise_conv2d(x, depthwise, [1, 1, 1, 1], "VALID")[:, :: strides[0], :: strides[1]]
+
+
+def _convolve_dilated(x: tf.Tensor, depthwise: tf.Tensor, dilation: int, causal: bool) -> tf.Tensor:
+    """Folds row s = r * dilation + q into row r, column q, so that dilated taps become neighbours.
+
+    Leaves out the taps that could only meet padding: 16 positions use 2 (causal) or 3 of 15 taps dilated by 8.
+    """
+    batch, rows, columns, _ = tf.unstack(tf.shape(x))
+    channels = depthwise.shape[2]
+    folded = -(-rows // dilation)
+    x = tf.pad(x, [[0, 0], [0, folded * dilation - rows], [0, 0], [0, 0]])
+    x = tf.reshape(x, [batch, folded, dilation * columns, channels])
+    taps = depthwise.shape[0]
+    before = taps - 1 if causal else (taps - 1) // 2
+    above, below = tf.minimum(before, folded - 1), tf.minimum(taps - 1 - before, folded - 1)
+    x = tf.pad(x, [[0, 0], [above, below], [0, 0], [0, 0]])
+    x = tf.nn.depthwise_conv2d(x, depthwise[before - above : before + below + 1], [1, 1, 1, 1], "VALID")
+    return tf.reshape(x, [batch, folded * dilation, columns, channels])[:, :rows]
 
 
 def _centred_he_normal(shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
@@ -228,39 +249,27 @@ class ConvBlock(Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.recompute = recompute
 
-        def conv_step(number: int, height: int, dilation: int = 1, scale: float = 1.0) -> ConvStep:
-            return ConvStep(
-                hidden_size,
-                hidden_size,
-                (height, 1),
-                dilation=dilation,
-                causal=causal,
-                scale=scale,
-                name=f"{self.name}.step{number}",
-            )
+        def conv_step(number: int, scale: float = 1.0) -> ConvStep:
+            height, dilation = _BLOCK[number - 1]
+            name = f"{self.name}.step{number}"
+            kernel = (height, 1)
+            return ConvStep(hidden_size, hidden_size, kernel, dilation=dilation, causal=causal, scale=scale, name=name)
 
-        self.step1 = conv_step(1, 3)
-        self.step2 = conv_step(2, 3, scale=residual_scale)
-        self.step3 = conv_step(3, 15)
-        self.step4 = conv_step(4, 15, dilation=8, scale=residual_scale)
-        self.branch_dropout = dropout if dropout_place == "branches" else 0.0
-        self.output_dropout = dropout if dropout_place == "output" else 0.0
+        self.step1, self.step2 = conv_step(1), conv_step(2, residual_scale)
+        self.step3, self.step4 = conv_step(3), conv_step(4, residual_scale)
+        rates = {place: dropout if dropout_place == place else 0.0 for place in ("branches", "output")}
+        self._form = _BlockForm(causal, rates["branches"], rates["output"], recompute)
 
     def call(self, x: tf.Tensor, valid: tf.Tensor | None = None, noise: tf.Tensor | None = None) -> tf.Tensor:
         """(B, S, D), valid (B, S) -> (B, S, D)."""
-        if self.recompute and noise is not None:
-            return tf.recompute_grad(lambda x: self._transform(x, valid, noise))(x)
-        return self._transform(x, valid, noise)
-
-    def _transform(self, x: tf.Tensor, valid: tf.Tensor | None, noise: tf.Tensor | None) -> tf.Tensor:
-        x = tf.expand_dims(x, 2)  # the gradient of x[:, :, None] would copy
-        hidden1 = self.step1(x, valid=valid)
-        hidden2 = x + dropout(self.step2(hidden1, valid=valid), self.branch_dropout, noise, self.name + "/2")
-        hidden3 = self.step3(hidden2, valid=valid)
-        hidden4 = x + dropout(self.step4(hidden3, valid=valid), self.branch_dropout, noise, self.name + "/4")
-        return tf.squeeze(dropout(hidden4, self.output_dropout, noise, self.name), 2)
+        tensors = {"x": x}
+        if valid is not None:
+            tensors["valid"] = valid
+        if noise is not None:
+            tensors["seed"] = layer_seed(noise, self.name)
+        weights = [w for step in (self.step1, self.step2, self.step3, self.step4) for w in step.weight_values()]
+        return call_shared(_block, self._form, tensors, weights)
 
     def initial_state(self, batch: tf.Tensor) -> list[tf.Tensor]:
         """The empty windows of the four steps."""
@@ -273,6 +282,39 @@ class ConvBlock(Layer):
         hidden3, window3 = self.step3.step(x + branch, state[2])
         branch, window4 = self.step4.step(hidden3, state[3])
         return x + branch, [window1, window2, window3, window4]
+
+
+class _BlockForm(NamedTuple):
+    """The settings of a ConvBlock."""
+
+    causal: bool
+    branch_dropout: float
+    output_dropout: float
+    recompute: bool
+
+
+def _block(form: _BlockForm, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
+    """A ConvBlock as a function of its weights; tensors: x, and optionally valid and the seed of dropout."""
+    mask, seed = None, tensors.get("seed")
+    if "valid" in tensors:
+        mask = tf.cast(tensors["valid"], tensors["x"].dtype)[:, :, None, None]
+
+    def transform(x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
+        def step(number: int, x: tf.Tensor) -> tf.Tensor:
+            height, dilation = _BLOCK[number]
+            convolution = _Convolution((height, 1), (1, 1), dilation, form.causal)
+            return _conv_step(x, mask, weights[4 * number : 4 * number + 4], convolution)
+
+        hidden1 = step(0, x)
+        hidden2 = x + dropout(step(1, hidden1), form.branch_dropout, seed, "2")
+        hidden3 = step(2, hidden2)
+        hidden4 = x + dropout(step(3, hidden3), form.branch_dropout, seed, "4")
+        return dropout(hidden4, form.output_dropout, seed, "output")
+
+    if form.recompute and seed is not None:
+        transform = tf.recompute_grad(transform)
+    x = tf.expand_dims(tensors["x"], 2)  # the gradient of x[:, :, None] would copy
+    return tf.squeeze(transform(x, *weights), 2)
 
 
 class ConvRes(Layer):

@@ -1,8 +1,13 @@
-"""The base class of this project's Keras layers."""
+"""The base class of this project's Keras layers, and calls that layers of equal form trace only once."""
 
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
+
+Computation = Callable[[Any, Mapping[str, tf.Tensor], Sequence[tf.Tensor]], Any]
 
 
 class Layer(keras.layers.Layer):
@@ -14,3 +19,36 @@ class Layer(keras.layers.Layer):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.built = True
+
+
+def call_shared(
+    computation: Computation, form: Hashable, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]
+) -> Any:
+    """Returns computation(form, tensors, weights), traced once for all layers of equal form and sizes.
+
+    A deep model has dozens of equal layers. Tracing each would take most of the time before the first step.
+
+    Args:
+      computation: a function at the top level of a module; its results depend on its arguments alone.
+      form: the settings of the layer.
+      tensors: named inputs. The first two dimensions of those of rank 2 and more (batch, length) are traced as None.
+      weights: the values of the layer's weights.
+    """
+    inputs = tuple((name, tf.TensorSpec(_any_length(x.shape), x.dtype)) for name, x in tensors.items())
+    function = _traced(computation, form, inputs, tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights))
+    return function(dict(tensors), list(weights))
+
+
+@functools.lru_cache(maxsize=256)
+def _traced(
+    computation: Computation, form: Hashable, inputs: tuple[tuple[str, tf.TensorSpec], ...], weights: tuple[Any, ...]
+) -> Any:
+    return tf.function(
+        lambda tensors, weights: computation(form, tensors, weights),
+        autograph=False,
+        input_signature=[dict(inputs), list(weights)],
+    )
+
+
+def _any_length(shape: tf.TensorShape) -> list[int | None]:
+    return [None, None, *shape[2:]] if shape.rank >= 2 else list(shape)
