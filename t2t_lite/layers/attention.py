@@ -3,14 +3,14 @@
 Shapes: B batch, S input (source) positions, T target positions, D hidden, H heads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
-from t2t_lite.layers.layer import Layer
+from t2t_lite.layers.layer import Layer, call_shared
 from t2t_lite.layers.timing import timing_signal
 
 
@@ -35,7 +35,8 @@ class MultiHeadAttention(Layer):
 
     def project_memory(self, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Memory (B, S, D) -> keys and values, each (B, S, H, D / H), by two pointwise convolutions."""
-        return self._heads(memory, self.key), self._heads(memory, self.value)
+        key, value = self._values(self.key, self.value)
+        return _heads(memory, key, self.num_heads), _heads(memory, value, self.num_heads)
 
     def attend(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """Attends with keys and values already projected.
@@ -49,21 +50,51 @@ class MultiHeadAttention(Layer):
         Returns:
           (B, T, D).
         """
-        queries = self._heads(x, self.query) * self.head_size**-0.5
-        scores = tf.cast(tf.einsum("bthc,bshc->bhts", queries, keys), tf.float32)
-        weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
-        if self.watch:
-            self.watch(weights)
-        mixed = tf.einsum("bhts,bshc->bthc", tf.cast(weights, x.dtype), values)
-        return tf.matmul(tf.reshape(mixed, tf.shape(x)), tf.cast(self.out, x.dtype))
+        return _attend(x, keys, values, allowed, *self._values(self.query, self.out), watch=self.watch)
 
     def call(self, x: tf.Tensor, memory: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """Queries (B, T, D), memory (B, S, D), allowed as in `attend` -> (B, T, D)."""
-        return self.attend(x, *self.project_memory(memory), allowed)
+        if self.watch:
+            return self.attend(x, *self.project_memory(memory), allowed)
+        weights = self._values(self.query, self.key, self.value, self.out)
+        return call_shared(_attention, self.num_heads, {"x": x, "memory": memory, "allowed": allowed}, weights)
 
-    def _heads(self, x: tf.Tensor, weight: keras.Variable) -> tf.Tensor:
-        batch, length, _ = tf.unstack(tf.shape(x))
-        return tf.reshape(tf.matmul(x, tf.cast(weight, x.dtype)), [batch, length, self.num_heads, self.head_size])
+    def _values(self, *weights: keras.Variable) -> list[tf.Tensor]:
+        return [tf.cast(weight, self.compute_dtype) for weight in weights]
+
+
+def _attention(num_heads: int, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
+    """MultiHeadAttention as a function of its weights; tensors: x, memory and allowed."""
+    query, key, value, output = weights
+    keys, values = (_heads(tensors["memory"], weight, num_heads) for weight in (key, value))
+    return _attend(tensors["x"], keys, values, tensors["allowed"], query, output)
+
+
+def _attend(
+    x: tf.Tensor,
+    keys: tf.Tensor,
+    values: tf.Tensor,
+    allowed: tf.Tensor,
+    query: tf.Tensor,
+    output: tf.Tensor,
+    watch: Callable[[tf.Tensor], None] | None = None,
+) -> tf.Tensor:
+    num_heads, head_size = keys.shape[2:]
+    queries = _heads(x, query, num_heads) * head_size**-0.5
+    scores = tf.cast(tf.einsum("bthc,bshc->bhts", queries, keys), tf.float32)
+    weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
+    if watch:
+        watch(weights)
+    mixed = tf.einsum("bhts,bshc->bthc", tf.cast(weights, x.dtype), values)
+    return tf.reshape(tf.matmul(tf.reshape(mixed, [-1, num_heads * head_size]), output), tf.shape(x))
+
+
+def _heads(x: tf.Tensor, weight: tf.Tensor, num_heads: int) -> tf.Tensor:
+    """(B, S, D) by (D, D) -> (B, S, H, D / H)."""
+    # A product of rows: the gradient of a batched product by one matrix would be a batch of matrices, then their sum.
+    size = weight.shape[0]
+    projected = tf.matmul(tf.reshape(x, [-1, size]), weight)
+    return tf.reshape(projected, tf.concat([tf.shape(x)[:2], [num_heads, size // num_heads]], 0))
 
 
 class AttentionBlock(Layer):

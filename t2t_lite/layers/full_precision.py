@@ -17,7 +17,7 @@ def mean_of_rows(x: tf.Tensor) -> tf.Tensor:
     """float32 (N, channels) -> (N, 1). On a CPU a product with a constant vector is faster than a reduction."""
     if has_gpu():
         return tf.reduce_mean(x, axis=1, keepdims=True)
-    return tf.matmul(x, tf.fill([x.shape[1], 1], 1.0 / x.shape[1]))
+    return tf.matmul(x, tf.constant(1.0 / x.shape[1], shape=[x.shape[1], 1]))
 
 
 def weighted_sum_of_rows(x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

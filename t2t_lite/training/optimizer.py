@@ -140,7 +140,10 @@ class Adam(Optimizer):
     def _update(
         self, present: Sequence[int], gradients: Sequence[tf.Tensor], rate: tf.Tensor, counts: tf.Tensor
     ) -> None:
-        beta1, beta2 = self.hparams.adam_beta1, self.hparams.adam_beta2
+        # Each constant is made once: a hundred weights would each trace their own.
+        beta1, beta2 = tf.constant(self.hparams.adam_beta1), tf.constant(self.hparams.adam_beta2)
+        epsilon = tf.constant(self.hparams.adam_epsilon)
+        rates = {relative: rate * relative for relative in set(self._relative_rates)}
         powers = zip(tf.unstack(beta1**counts), tf.unstack(beta2**counts), strict=True)
         for i, gradient, (power1, power2) in zip(present, gradients, powers, strict=True):
             tf.raw_ops.ResourceApplyAdam(
@@ -149,10 +152,10 @@ class Adam(Optimizer):
                 v=self.second[i].handle,
                 beta1_power=power1,
                 beta2_power=power2,
-                lr=rate * self._relative_rates[i],
+                lr=rates[self._relative_rates[i]],
                 beta1=beta1,
                 beta2=beta2,
-                epsilon=self.hparams.adam_epsilon,
+                epsilon=epsilon,
                 grad=gradient,
             )
 
