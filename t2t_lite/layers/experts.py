@@ -122,6 +122,8 @@ class MixtureOfExperts(Layer):
         # Padding is assigned to an extra expert, number E, whose positions come last and are cut off.
         assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
         counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)[:experts]
+        with tf.device("CPU:0"):
+            counts = tf.identity(counts)  # the one copy from a GPU: loops and slices read their bounds on the host
         order = tf.argsort(assigned, stable=True)[: tf.reduce_sum(counts)]  # (M,), M = valid positions times k
         positions = order // self.k
         weights = tf.convert_to_tensor(self.expand), tf.convert_to_tensor(self.contract)

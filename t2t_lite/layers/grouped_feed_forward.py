@@ -24,14 +24,15 @@ def grouped_feed_forward(rows: tf.Tensor, expand: tf.Tensor, contract: tf.Tensor
       rows: (M, D).
       expand: (E, D, F), W1.
       contract: (E, F, D), W2.
-      counts: int32 (E,), which sum to M.
+      counts: int32 (E,), which sum to M; on the host.
 
     Returns:
       (M, D).
     """
-    ends = tf.cumsum(counts)
-    starts = ends - counts
-    active = tf.cast(tf.where(counts > 0)[:, 0], tf.int32)  # the experts that have rows
+    with tf.device("CPU:0"):
+        ends = tf.cumsum(counts)
+        starts = ends - counts
+        active = tf.cast(tf.where(counts > 0)[:, 0], tf.int32)  # the experts that have rows
 
     def loop(work: Callable[..., tuple[tf.Tensor, ...]], *arrays: tf.TensorArray) -> tuple[tf.TensorArray, ...]:
         """Calls work(i, *arrays) for each i below the number of active experts."""

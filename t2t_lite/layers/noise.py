@@ -2,16 +2,32 @@
 
 Layers take `noise`, an int32 seed (2,) derived from (seed, step, replica), or None outside training. No random state is
 kept, so a resumed run draws the same noise as an uninterrupted one.
+
+Seeds are derived by addition: TensorFlow adds int32 on the host, where its random operations read their seeds. A
+hash by `stateless_fold_in` would be computed on the GPU and copied back for each layer.
 """
 
 import zlib
 
+import numpy as np
 import tensorflow as tf
+
+_SHARD_STRIDE = 0x9E3779B9  # odd and large: the seeds of neighbouring shards and run seeds do not meet
+
+
+def step_seed(seed: int, step: int, shard: int = 0) -> tf.Tensor:
+    """The seed (2,) of the noise of one shard of a step's batch."""
+    return tf.constant([_wrap(seed + shard * _SHARD_STRIDE), _wrap(step)], tf.int32)
 
 
 def layer_seed(noise: tf.Tensor, path: str) -> tf.Tensor:
     """The seed (2,) of the layer at `path` in this step; it differs from layer to layer."""
-    return tf.random.experimental.stateless_fold_in(noise, zlib.crc32(path.encode()) & 0x7FFFFFFF)
+    return noise + tf.constant([_wrap(zlib.crc32(path.encode())), 0])
+
+
+def _wrap(number: int) -> int:
+    """The int32 of the same lowest 32 bits."""
+    return int(np.uint32(number & 0xFFFFFFFF).view(np.int32))
 
 
 def dropout(x: tf.Tensor, rate: float, noise: tf.Tensor | None, path: str) -> tf.Tensor:

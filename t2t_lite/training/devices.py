@@ -7,6 +7,7 @@ sums, so the copies stay equal.
 
 import functools
 import json
+import math
 import os
 import tempfile
 import threading
@@ -136,14 +137,14 @@ class Devices:
         large = [i for i in range(len(values[0])) if i not in set(small)]
 
         def pack(_: int, row: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-            flat = [tf.concat([tf.reshape(row[i], [-1]) for i in small], axis=0)] if small else []
+            flat = [_concatenate([row[i] for i in small])] if small else []
             return flat + [row[i] for i in large]
 
         def unpack(_: int, row: Sequence[tf.Tensor], like: Sequence[tf.Tensor]) -> list[tf.Tensor]:
             tensors: dict[int, tf.Tensor] = dict(zip(large, row[1:] if small else row, strict=True))
             if small:
-                parts = tf.split(row[0], [like[i].shape.num_elements() for i in small])
-                tensors |= {i: tf.reshape(part, like[i].shape) for i, part in zip(small, parts, strict=True)}
+                parts = _split(row[0], tuple(tuple(like[i].shape) for i in small))
+                tensors |= dict(zip(small, parts, strict=True))
             return [tensors[i] for i in range(len(like))]
 
         return self.run(unpack, self._batch_reduce(self.run(pack, values)), values)
@@ -284,6 +285,19 @@ def open_devices(distribute: str = "auto", worker_gpu: int = 0) -> Devices:
     if not gpus:
         _divide_cpu(replicas)
     return Devices(tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(replicas)]))
+
+
+@functools.partial(tf.function, autograph=False)
+def _concatenate(tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+    """One vector of all elements. In a graph: hundreds of operations called from Python would delay each replica."""
+    return tf.concat([tf.reshape(x, [-1]) for x in tensors], axis=0)
+
+
+@functools.partial(tf.function, autograph=False)
+def _split(vector: tf.Tensor, shapes: tuple[tuple[int, ...], ...]) -> list[tf.Tensor]:
+    """The inverse of `_concatenate`."""
+    parts = tf.split(vector, [math.prod(shape) for shape in shapes])
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _as_floats(x: tf.Variable) -> list[tf.Tensor]:

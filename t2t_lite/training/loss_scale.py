@@ -28,8 +28,9 @@ class LossScale(tf.Module):
         def count(name: str) -> tf.Variable:
             return tf.Variable(0, dtype=tf.int64, trainable=False, name=name)
 
-        self.skipped, self.in_row, self.good_steps = count("skipped"), count("in_row"), count("good_steps")
-        self.scale = tf.Variable(_FIRST_SCALE if self._scales else 1.0, trainable=False, name="scale")
+        with tf.device("CPU:0"):  # each step reads them
+            self.skipped, self.in_row, self.good_steps = count("skipped"), count("in_row"), count("good_steps")
+            self.scale = tf.Variable(_FIRST_SCALE if self._scales else 1.0, trainable=False, name="scale")
         self.unscalable = 0
 
     def record_applied(self) -> None:

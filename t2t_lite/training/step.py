@@ -10,6 +10,7 @@ from t2t_lite.data.batch_shards import blank_batch, shard_batch
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
+from t2t_lite.layers.noise import step_seed
 from t2t_lite.modalities.modality import cross_entropy
 from t2t_lite.progress import print_status
 from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_model
@@ -88,16 +89,23 @@ class TrainStep:
         Raises:
           UserError: memory does not suffice, another worker has ended, or max_bad_steps steps in a row were skipped.
         """
-        rows, tokens = self._gradients(problem, batch, step)
-        loss, log_perplexity, right = (float(x) / tokens for x in rows[0][-1])
+        with tf.device("CPU:0"):  # where batches are
+            tokens = float(tf.reduce_sum(self._models[0].target_weights(problem, batch)))
         rate, scale = learning_rate(self._hparams, step), float(self._loss_scale.scale)
 
-        def update(local: int, row: Sequence[tf.Tensor | None]) -> tf.Tensor:
-            gradients = row[:-1] if scale == 1.0 else [g if g is None else g / scale for g in row[:-1]]
-            return self._optimizers[local].apply(gradients, rate, finite=bool(np.isfinite(loss)))
+        def update(local: int, row: Sequence[Any]) -> tf.Tensor:
+            *gradients, sums, expert_sums = row
+            if scale != 1.0:
+                gradients = [g if g is None else g / scale for g in gradients]
+            norm = self._optimizers[local].apply(gradients, rate, finite=tf.math.is_finite(sums[0]))
+            return tf.concat([[norm], sums, tf.reshape(expert_sums, [-1])], 0)
 
+        rows = self._gradients(problem, batch, step, tokens)
         with explain_out_of_memory(f"the update of a step of problem '{problem}'", smaller_model(self._hparams)):
-            norm = float(self.devices.run(update, rows)[0])
+            # All that the host reads of a step, in one transfer.
+            norm, *sums = self.devices.run(update, rows)[0].numpy().tolist()
+        loss, log_perplexity, right = (x / tokens for x in sums[:3])
+        self.expert_sums = np.reshape(np.array(sums[3:], np.float32), rows[0][-1].shape)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             self._skip(problem, batch, step, "gradient" if np.isfinite(loss) else "loss")
             return {"tokens": tokens, "skipped": 1.0}
@@ -140,23 +148,22 @@ class TrainStep:
                 f"batch_max_examples={self._hparams.batch_max_examples}",
             ):
                 batch = blank_batch(dataset.problem, shape.examples, shape.boundary)
-            self._gradients(problem, batch, 0)
+            self._gradients(problem, batch, 0, tokens=1.0)
 
-    def _gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[Any]], float]:
-        """Computes the gradients of the whole batch, times the loss scale.
+    def _gradients(self, problem: str, batch: Batch, step: int, tokens: float) -> list[list[Any]]:
+        """Computes the gradients of the whole batch, times the loss scale; tokens: the number of its targets.
 
         Returns:
-          For each local replica a list: the gradient of each weight (None if the problem does not use it), and last the
-          sums (3,) of loss, log-perplexity and right targets. And the number of targets in the batch.
+          For each local replica a list: the gradient of each weight (None if the problem does not use it), the sums
+          (3,) of loss, log-perplexity and right targets, and the sums of the experts (layers, 3, E).
         """
         with explain_out_of_memory(
             f"a batch of problem '{problem}' with {_shapes(batch)}", smaller_batch(self._hparams)
         ):
-            return self._sharded_gradients(problem, batch, step)
+            return self._sharded_gradients(problem, batch, step, tokens)
 
-    def _sharded_gradients(self, problem: str, batch: Batch, step: int) -> tuple[list[list[Any]], float]:
+    def _sharded_gradients(self, problem: str, batch: Batch, step: int, tokens: float) -> list[list[Any]]:
         parts = self._hparams.accumulate_steps
-        tokens = float(tf.reduce_sum(self._models[0].target_weights(problem, batch)))
         scale = float(self._loss_scale.scale)
         loss_gradient = scale * self._hparams.loss_weight(problem) / tokens
 
@@ -164,38 +171,41 @@ class TrainStep:
             shard = (self.devices.first + local) * parts + part
             return self._forward(self._models[local], problem, batch, step, shard)
 
-        def backward(local: int, kept: _Forward | None, sums: tf.Tensor) -> list[tf.Tensor | None]:
+        def backward(local: int, kept: _Forward | None, sums_gradient: tf.Tensor | None) -> list[tf.Tensor | None]:
             weights = self._models[local].trainable_variables
-            sums_gradient = scale * self._balance_gradient(sums)
             total: list[tf.Tensor | None] = []
             for part in range(parts):
                 row = _backward(kept or forward(local, part), weights, loss_gradient, sums_gradient)
                 total = [x if x is None else x + y for x, y in zip(total, row, strict=True)] if total else row
             return total
 
-        # The gradient of the balancing losses depends on the sums over all shards. With one shard per replica, the
-        # forward pass is kept until they are known; with more, an extra round of forward passes computes them.
         kept: list[Any] = [None] * len(self._models)
+        sums_gradients: list[Any] = [None] * len(self._models)
         if parts == 1:
             kept = self.devices.run(lambda i: forward(i, 0))
-        local_sums = self.devices.run(
-            lambda i, done: done.expert_sums if done else tf.add_n([forward(i, p).expert_sums for p in range(parts)]),
-            kept,
-        )
-        sums = [row[0] for row in self.devices.all_reduce([[x] for x in local_sums])]
-        self.expert_sums = sums[0].numpy()
-        rows = self.devices.run(backward, kept, sums)
+        if self._hparams.use_experts and self._hparams.balance_loss:
+            # The gradient of the balancing losses depends on the sums over all shards. With one shard per replica, the
+            # forward pass is kept until they are known; with more, an extra round of forward passes computes them.
+            local_sums = self.devices.run(
+                lambda i, done: [
+                    done.expert_sums if done else tf.add_n([forward(i, p).expert_sums for p in range(parts)])
+                ],
+                kept,
+            )
+            sums_gradients = self.devices.run(
+                lambda _, row: scale * self._balance_gradient(row[0]), self.devices.all_reduce(local_sums)
+            )
+        rows = self.devices.run(backward, kept, sums_gradients)
         present = [i for i, x in enumerate(rows[0]) if x is not None]
         totals = self.devices.all_reduce([[row[i] for i in present] for row in rows])
         places = {i: place for place, i in enumerate(present)}
-        return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals], tokens
+        return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals]
 
     def _forward(self, model: Any, problem: str, batch: Batch, step: int, number: int) -> _Forward:
         """Runs the forward pass over shard `number` of the batch."""
-        shard = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
-        noise = tf.constant([self._hparams.seed, step], tf.int32)
-        if number:
-            noise = tf.random.experimental.stateless_fold_in(noise, number)
+        with tf.device("CPU:0"):  # so that a GPU is sent its shard alone
+            shard = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
+            noise = step_seed(self._hparams.seed, step, number)
         with tf.GradientTape() as tape:
             scores = model.score(problem, shard, noise)
             loss = tf.reduce_sum(scores.loss)
@@ -229,13 +239,15 @@ class TrainStep:
 
 
 def _backward(
-    done: _Forward, weights: Sequence[Any], loss_gradient: float, sums_gradient: tf.Tensor
+    done: _Forward, weights: Sequence[Any], loss_gradient: float, sums_gradient: tf.Tensor | None
 ) -> list[tf.Tensor | None]:
-    """Returns the weights' gradients (None if unused) and last the sums (3,): loss, log-perplexity, right targets."""
-    targets, upstream = [done.loss, done.expert_sums], [tf.constant(loss_gradient, tf.float32), sums_gradient]
+    """Returns the weights' gradients (None if unused), the sums (3,) as of `_gradients`, and the experts' sums."""
+    targets, upstream = [done.loss], [tf.constant(loss_gradient, tf.float32)]
+    if sums_gradient is not None:
+        targets, upstream = [*targets, done.expert_sums], [*upstream, sums_gradient]
     gradients = done.tape.gradient(targets, weights, output_gradients=upstream)
     dense = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
-    return [*dense, tf.stack([done.loss, done.log_perplexity, done.right])]
+    return [*dense, tf.stack([done.loss, done.log_perplexity, done.right]), done.expert_sums]
 
 
 def _shapes(batch: Batch) -> str:

@@ -15,6 +15,7 @@ import reference
 import tensorflow as tf
 from checks import NOISE, SMALL, batch_of, close, eagerly, five_problems, randomize
 
+from t2t_lite.layers.noise import step_seed
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.training.devices import Devices, open_devices
 from t2t_lite.training.optimizer import make_optimizer
@@ -44,8 +45,7 @@ def plain_gradient(model, name, batch, slices):
       load and positions over the slices (layers, 3, E).
     """
     size = len(batch["targets"]) // slices
-    seeds = [tf.constant([HPARAMS.seed, STEP])]
-    seeds += [tf.random.experimental.stateless_fold_in(seeds[0], number) for number in range(1, slices)]
+    seeds = [step_seed(HPARAMS.seed, STEP, number) for number in range(slices)]
     with tf.GradientTape(persistent=True) as tape:
         scores = [
             model.score(name, {key: value[i * size : (i + 1) * size] for key, value in batch.items()}, seed)
