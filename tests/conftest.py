@@ -8,6 +8,9 @@ import pytest
 
 from t2t_lite import registry
 from t2t_lite.bin import datagen
+from t2t_lite.quiet import import_tensorflow
+
+import_tensorflow()  # as the commands do
 
 USR = str(Path(__file__).parent / "usr")
 USR_SESSION = str(Path(__file__).parent / "usr_session")

@@ -14,6 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from t2t_lite.hparams import override
+from t2t_lite.quiet import import_tensorflow
+
+import_tensorflow()
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.training.devices import open_devices
 from t2t_lite.training.optimizer import make_optimizer

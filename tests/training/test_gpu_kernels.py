@@ -1,0 +1,110 @@
+"""What a GPU would do with the graphs of a step, read from TensorFlow's registry of kernels: no GPU is needed."""
+
+import functools
+
+import pytest
+import tensorflow as tf
+from checks import SMALL, batch_of, five_problems
+from tensorflow.python.framework import kernels, op_def_registry
+
+from t2t_lite.layers.noise import step_seed
+from t2t_lite.models.multi_model import MultiModel
+from t2t_lite.training.optimizer import make_optimizer
+
+# Calls, loops and arguments: their parts are looked at, they run nothing themselves.
+STRUCTURE = {"PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile", "If", "StatelessIf", "Placeholder"}
+COPIES_OF_EXPERTS = 1  # for each layer of experts: how many positions each expert has
+
+
+@functools.cache
+def graph_of(precision):
+    """The graph of the gradients of five problems and their update, with all functions that it calls."""
+    hparams = SMALL.replace(precision=precision, label_smoothing=0.1, encoder_blocks=1, decoder_blocks=1)
+    problems = five_problems()
+    model = MultiModel(hparams, problems, {"words": 30})
+    weights = model.trainable_variables
+    optimizer = make_optimizer(hparams, weights)
+
+    @tf.function(autograph=False)
+    def step(batches, noise):
+        with tf.GradientTape() as tape:
+            scores = [model.score(name, batch, noise) for name, batch in batches.items()]
+            loss = tf.add_n([tf.reduce_sum(s.loss) + tf.reduce_sum(s.expert_sums) for s in scores])
+        return optimizer._step(
+            tuple(range(len(weights))), tf.constant(0.1), tf.constant(True), *tape.gradient(loss, weights)
+        )
+
+    def spec(x):
+        return tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype)
+
+    batches = {name: {k: spec(x) for k, x in batch_of(problem).items()} for name, problem in problems.items()}
+    return step.get_concrete_function(batches, tf.TensorSpec.from_tensor(step_seed(1, 2))).graph.as_graph_def()
+
+
+def functions(graph):
+    """Lists of nodes: the graph's own, and those of each function."""
+    return [graph.node, *(function.node_def for function in graph.library.function)]
+
+
+def gpu_kernel(node):
+    """The GPU kernel that would run the node, or None."""
+    for kernel in kernels.get_registered_kernels_for_op(node.op).kernel:
+        allowed = all(
+            node.attr[constraint.name].type in constraint.allowed_values.list.type
+            or set(node.attr[constraint.name].list.type) & set(constraint.allowed_values.list.type)
+            for constraint in kernel.constraint
+        )
+        if kernel.device_type in ("GPU", "DEFAULT") and allowed:
+            return kernel
+    return None
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_operation_of_a_step_has_a_gpu_kernel(precision):
+    nodes = [node for nodes in functions(graph_of(precision)) for node in nodes]
+    missing = {node.op for node in nodes if node.op not in STRUCTURE and "CPU" not in node.device}
+    missing = {node.op for node in nodes if node.op in missing and gpu_kernel(node) is None}
+    assert len(nodes) > 500 and not missing
+
+
+def outputs_on_host(node):
+    """Whether each output of a node is in the memory of the host, by the names of its outputs."""
+    outputs = op_def_registry.get(node.op).output_arg
+    kernel = None if node.op in STRUCTURE else gpu_kernel(node)
+    if "CPU" in node.device:
+        return {output.name: True for output in outputs}
+    return {output.name: kernel is not None and output.name in kernel.host_memory_arg for output in outputs}
+
+
+def copies_to_host(nodes):
+    """The tensors that some node reads on the host and another has made on the GPU."""
+    by_name = {node.name: node for node in nodes}
+    copied = set()
+    for node in nodes:
+        if node.op in STRUCTURE:
+            continue
+        kernel = gpu_kernel(node)
+        on_host = set(kernel.host_memory_arg) if kernel else set()
+        position = 0
+        inputs = [name for name in node.input if not name.startswith("^")]
+        for argument in op_def_registry.get(node.op).input_arg:
+            count = node.attr[argument.number_attr].i if argument.number_attr else 1
+            if argument.type_list_attr:
+                count = len(node.attr[argument.type_list_attr].list.type)
+            for name in inputs[position : position + count]:
+                source, *rest = name.split(":")
+                if source not in by_name or by_name[source].op in STRUCTURE or by_name[source].op == "Const":
+                    continue
+                made = by_name[source]
+                made_on_host = outputs_on_host(made)
+                output = rest[0] if rest and rest[0] in made_on_host else next(iter(made_on_host))
+                if not made_on_host[output] and ("CPU" in node.device or argument.name in on_host):
+                    copied.add((made.op, node.op))
+            position += count
+    return copied
+
+
+def test_what_the_host_reads_of_a_step_is_how_many_positions_each_expert_has():
+    for nodes in functions(graph_of("float32")):
+        print(copies_to_host(nodes))
+    assert 0
