@@ -50,7 +50,8 @@ class MultiHeadAttention(Layer):
         Returns:
           (B, T, D).
         """
-        return _attend(x, keys, values, allowed, *self._values(self.query, self.out), watch=self.watch)
+        query, output = self._values(self.query, self.out)
+        return _attend(x, keys, values, allowed, query, output, self.watch)
 
     def call(self, x: tf.Tensor, memory: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
         """Queries (B, T, D), memory (B, S, D), allowed as in `attend` -> (B, T, D)."""

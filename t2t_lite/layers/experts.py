@@ -97,17 +97,23 @@ class MixtureOfExperts(Layer):
             deviation = tf.nn.softplus(product(x, tf.convert_to_tensor(self.noise_scale))) + 1e-2
             normal = tf.random.stateless_normal(tf.shape(clean), layer_seed(noise, self.name))
             scores = clean + normal * deviation
-        top_scores, experts = tf.math.top_k(scores, min(self.k + 1, self.num_experts))  # (N, k + 1)
-        chosen = experts[:, : self.k]
+        # int64: TensorFlow computes with int32 on the host, so that a GPU would copy indices there and back.
+        best = tf.cast(tf.math.top_k(tf.stop_gradient(scores), min(self.k + 1, self.num_experts)).indices, tf.int64)
+        # Gathered, because the gradient of top_k computes its indices in int32.
+        with tf.device("CPU:0"):
+            first = tf.range(tf.shape(scores)[0]) * self.num_experts  # of each row, in the flat scores
+            first = tf.cast(first, tf.int64)
+        top_scores = tf.gather(tf.reshape(scores, [-1]), best + first[:, None])  # (N, k + 1)
+        chosen = best[:, : self.k]
         gates = tf.nn.softmax(top_scores[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]
-        importance = tf.reduce_sum(gates[:, :, None] * tf.one_hot(chosen, self.num_experts), axis=[0, 1])
+        importance = tf.math.unsorted_segment_sum(tf.reshape(gates, [-1]), tf.reshape(chosen, [-1]), self.num_experts)
         load = tf.zeros_like(importance)  # without noise: equal loads, whose loss is zero
         if noise is not None and self.k < self.num_experts:
             # P(x, i), the probability that expert i is among the k largest if only its own noise is drawn again.
             is_chosen = tf.reduce_max(tf.one_hot(chosen, self.num_experts), axis=1) > 0
             threshold = tf.where(is_chosen, top_scores[:, self.k : self.k + 1], top_scores[:, self.k - 1 : self.k])
             probability = 0.5 * (1.0 + tf.math.erf((clean - threshold) / (deviation * 2.0**0.5)))
-            load = tf.reduce_sum(probability * tf.cast(valid, tf.float32)[:, None], axis=0)
+            load = tf.squeeze(product(tf.cast(valid, tf.float32)[None], probability), 0)
         return chosen, gates, importance, load
 
     def _run_experts(
@@ -120,16 +126,19 @@ class MixtureOfExperts(Layer):
         """
         experts = self.num_experts
         # Padding is assigned to an extra expert, number E, whose positions come last and are cut off.
-        assigned = tf.reshape(tf.where(valid[:, None], chosen, experts), [-1])  # (N k)
-        counts = tf.math.bincount(assigned, minlength=experts + 1, maxlength=experts + 1)[:experts]
+        assigned = tf.reshape(tf.where(valid[:, None], chosen, tf.constant(experts, tf.int64)), [-1])  # (N k)
+        ones = tf.ones(tf.shape(assigned))
+        served = tf.math.unsorted_segment_sum(ones, assigned, experts + 1)[:experts]
         with tf.device("CPU:0"):
-            counts = tf.identity(counts)  # the one copy from a GPU: loops and slices read their bounds on the host
-        order = tf.argsort(assigned, stable=True)[: tf.reduce_sum(counts)]  # (M,), M = valid positions times k
+            # The one copy from a GPU: loops and slices read their bounds on the host.
+            counts = tf.cast(served, tf.int32)
+            total = tf.reduce_sum(counts)
+        order = tf.cast(tf.argsort(assigned, stable=True), tf.int64)[:total]  # (M,), M = valid positions times k
         positions = order // self.k
         weights = tf.convert_to_tensor(self.expand), tf.convert_to_tensor(self.contract)
         outputs = grouped_feed_forward(tf.gather(x, positions), *weights, counts)  # (M, D)
         weighted = outputs * tf.gather(tf.reshape(gates, [-1]), order)[:, None]
-        return tf.math.unsorted_segment_sum(weighted, positions, tf.shape(x)[0]), tf.cast(counts, tf.float32)
+        return tf.math.unsorted_segment_sum(weighted, positions, tf.shape(x)[0]), served
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:

@@ -49,6 +49,7 @@ class Audio(Modality):
         """Waveforms (B, samples) in [-1, 1], lengths in samples (B,) -> x (B, S, D), S being time after the blocks."""
         if length is None:
             length = tf.fill([tf.shape(inputs)[0]], tf.shape(inputs)[1])
+        length = tf.cast(length, tf.int64)  # TensorFlow would compute with int32 on the host
         if self.spectral:
             x, length = self._spectrogram(inputs, length)
             x = tf.stack([x, _LOUDEST - x], axis=-1)
@@ -57,22 +58,29 @@ class Audio(Modality):
         # (B, time, frequencies or 1, 2); stop_gradient saves an unused gradient.
         x = tf.stop_gradient(tf.cast(x, self.compute_dtype))
         for block in self.blocks:
-            x = block(x, valid=tf.sequence_mask(length, tf.shape(x)[1]))
+            x = block(x, valid=_mask(length, x))
             length = -(-length // 2)
         batch, time = tf.shape(x)[0], tf.shape(x)[1]
         x = tf.reshape(x, [batch, time, self.last_map.shape[0]])
         x = tf.einsum("btc,cd->btd", x, tf.cast(self.last_map, x.dtype))
-        return Embedded(x, tf.sequence_mask(length, time), tf.stack([time, 1]))
+        return Embedded(x, _mask(length, x), tf.stack([time, 1]))
 
     def _spectrogram(self, samples: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Waveforms (B, samples) -> log-mel frames (B, ceil(samples / hop), mels), all >= 0, and their numbers (B,)."""
         hop = round(self.sample_rate * self.hparams.audio_frame_ms / 1000)
         window = 2 * hop + hop // 2
         # The last frames of an example reach into its padding.
-        samples = tf.where(tf.sequence_mask(length, tf.shape(samples)[1]), samples, 0.0)
+        samples = tf.where(_mask(length, samples), samples, 0.0)
         frames = tf.abs(tf.signal.stft(samples, window, hop, pad_end=True))
         mel = tf.signal.linear_to_mel_weight_matrix(
             self.hparams.audio_mels, frames.shape[-1], self.sample_rate, 60.0, self.sample_rate / 2
         )
         # log(1 + x) is never negative: a ConvStep starts with a ReLU.
         return tf.math.log1p(30.0 * tf.einsum("btf,fm->btm", frames, mel)), -(-length // hop)
+
+
+def _mask(length: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Lengths int64 (B,), x (B, time, ...) -> (B, time), True up to each length."""
+    with tf.device("CPU:0"):
+        times = tf.cast(tf.range(tf.shape(x)[1]), tf.int64)
+    return times < length[:, None]

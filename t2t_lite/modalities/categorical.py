@@ -52,7 +52,8 @@ class Categorical(Modality):
         valid = valid[:, ::2]
         h5 = self.step5(self.step4(h3, valid=valid), valid=valid)
         h5 = tf.cast(h5, tf.float32)  # for the mean: bfloat16 cannot count beyond 256
-        weight = tf.cast(valid, tf.float32)[:, :, None, None] * tf.ones_like(h5[:1, :1, :, :1])
+        weight = tf.cast(valid, tf.float32)  # (B, rows)
+        pixels = tf.reduce_sum(weight, 1, keepdims=True) * tf.cast(tf.shape(h5)[2], tf.float32)
         # At least 1: an example that only fills up a batch has no valid row.
-        h6 = tf.reduce_sum(tf.nn.relu(h5) * weight, axis=[1, 2]) / tf.maximum(tf.reduce_sum(weight, axis=[1, 2]), 1.0)
+        h6 = tf.einsum("brcd,br->bd", tf.nn.relu(h5), weight) / tf.maximum(pixels, 1.0)
         return tf.matmul(h6, self.softmax)
