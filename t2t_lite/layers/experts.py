@@ -100,9 +100,9 @@ class MixtureOfExperts(Layer):
         # int64: TensorFlow computes with int32 on the host, so that a GPU would copy indices there and back.
         best = tf.cast(tf.math.top_k(tf.stop_gradient(scores), min(self.k + 1, self.num_experts)).indices, tf.int64)
         # Gathered, because the gradient of top_k computes its indices in int32.
+        rows = tf.shape(scores)[0]
         with tf.device("CPU:0"):
-            first = tf.range(tf.shape(scores)[0]) * self.num_experts  # of each row, in the flat scores
-            first = tf.cast(first, tf.int64)
+            first = tf.cast(tf.range(rows) * self.num_experts, tf.int64)  # of each row, in the flat scores
         top_scores = tf.gather(tf.reshape(scores, [-1]), best + first[:, None])  # (N, k + 1)
         chosen = best[:, : self.k]
         gates = tf.nn.softmax(top_scores[:, : self.k]) * tf.cast(valid, tf.float32)[:, None]

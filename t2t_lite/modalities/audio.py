@@ -81,6 +81,7 @@ class Audio(Modality):
 
 def _mask(length: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """Lengths int64 (B,), x (B, time, ...) -> (B, time), True up to each length."""
+    steps = tf.shape(x)[1]
     with tf.device("CPU:0"):
-        times = tf.cast(tf.range(tf.shape(x)[1]), tf.int64)
+        times = tf.cast(tf.range(steps), tf.int64)
     return times < length[:, None]
