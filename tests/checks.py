@@ -124,6 +124,15 @@ def eagerly():
         tf.config.run_functions_eagerly(False)
 
 
+def stored_tensors(run_dir, step):
+    """{key: value} of all tensors in a checkpoint: weights, averages and the optimizer's state."""
+    tensors = {}
+    for path in (run_dir / "checkpoints").glob(f"ckpt-{step}.*index"):
+        reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+        tensors |= {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    return tensors
+
+
 def check_layer(make, call, shape, folder):
     """Checks of every layer: output shape, gradients, save and load, dtype under mixed_bfloat16.
 

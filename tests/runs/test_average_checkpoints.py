@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from checks import SMALL, close, floats, normal
+from checks import SMALL, close, floats, normal, stored_tensors
 from conftest import USR_SESSION
 
 from t2t_lite.bin import avg_all, decoder, trainer
@@ -104,13 +104,6 @@ def run_dir(train, tmp_path_factory):
     return train(tmp_path_factory.mktemp("averages") / "run", STEPS)
 
 
-def tensors(folder, step=STEPS):
-    """{name: value} of all tensors in a checkpoint, except the number of saves."""
-    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
-    names = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
-    return {name: reader.get_tensor(name) for name in names if not name.startswith("save_counter")}
-
-
 def weights_of(folder, step=None):
     """The weights that evaluation uses."""
     model = Run.open(folder).build_model()
@@ -134,7 +127,7 @@ def dev_scalars(folder, step=STEPS):
 def test_a_resumed_run_ends_bit_for_bit_as_one_never_stopped(run_dir, train, tmp_path):
     """Weights, averages and moments are equal although the runs were evaluated, with averages, at other steps."""
     folder = train(tmp_path / "run", 3, every=3)
-    resumed, straight = tensors(train(folder, STEPS, every=3)), tensors(run_dir)
+    resumed, straight = stored_tensors(train(folder, STEPS, every=3), STEPS), stored_tensors(run_dir, STEPS)
     assert resumed.keys() == straight.keys()
     assert sum("average/shadows" in name for name in straight) > 50
     assert any("optimizer/second" in name for name in straight)

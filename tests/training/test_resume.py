@@ -15,7 +15,7 @@ import time
 import conftest
 import numpy as np
 import pytest
-import tensorflow as tf
+from checks import stored_tensors
 
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
@@ -26,11 +26,8 @@ USR_DIR = conftest.USR_SESSION
 
 def contents(run_dir, step):
     """The tensors {name: value} and the host's state of a checkpoint."""
-    prefix = run_dir / "checkpoints" / f"ckpt-{step}"
-    reader = tf.train.load_checkpoint(str(prefix))
-    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
-    described = json.loads(prefix.with_suffix(".json").read_text())
-    return {name: reader.get_tensor(name) for name in names}, (described["state"], described["best"])
+    described = json.loads((run_dir / "checkpoints" / f"ckpt-{step}.json").read_text())
+    return stored_tensors(run_dir, step), (described["state"], described["best"])
 
 
 def assert_same(expected_dir, found_dir, step):
