@@ -1,6 +1,7 @@
 """A run killed, interrupted or damaged at any moment resumes and ends equal to a run never stopped."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import conftest
 import numpy as np
@@ -19,6 +21,7 @@ from checks import stored_tensors
 
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.runs import checkpoints
 from t2t_lite.runs.checkpoints import finished_steps
 
 USR_DIR = conftest.USR_SESSION
@@ -229,6 +232,33 @@ class TestDamage:
         output = capsys.readouterr().err
         assert message in output and "going on from step 22" in output
         assert_same(unbroken, damaged, 24)
+
+
+def test_a_failed_write_in_the_background_ends_training(
+    unbroken, flags, session_problems, tmp_path, capsys, monkeypatch
+):
+    shutil.copytree(unbroken, tmp_path / "run")
+    before = contents_of(tmp_path / "run")
+
+    def fail(*_):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("t2t_lite.runs.checkpoints._write_file", fail)
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", "--train_steps=400"]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    message = "cannot write the checkpoint of step 26: No space left on device; the last good checkpoint is of step 24"
+    assert line == f"t2t-trainer: error: {tmp_path}/run: {message}"
+    assert contents_of(tmp_path / "run") == before
+
+
+def test_save_minutes_saves_beside_save_every(unbroken, flags, session_problems, tmp_path, monkeypatch):
+    shutil.copytree(unbroken, tmp_path / "run")
+    seconds = itertools.count(0, 25)  # the clock is asked at the start, at each step and at each save
+    monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    often = ["--train_steps=31", "--save_minutes=1", "--save_every=29", "--eval_every=100", "--keep_checkpoints=5"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *often]) == 0
+    # Of the step 27 after 75 s; of 29 by --save_every; of 31 as the last one, 50 s later.
+    assert finished_steps(tmp_path / "run") == {22, 24, 27, 29, 31}
 
 
 def test_a_run_resumes_with_other_flags(unbroken, flags, session_problems, tmp_path, capsys):
