@@ -1,45 +1,42 @@
-"""Writes, verifies, restores and prunes the checkpoints of a run.
-
-ckpt-N.index, ckpt-N.data-*     the weights after N steps and their moving averages, in TensorFlow's format
-ckpt-N.optimizer.index, .data-* the rest of the optimizer's state
-ckpt-N.json                     the host's state, the best step so far, sizes and SHA-256 of the others, its own SHA-256
-
-The JSON is written last and renamed into place: a checkpoint without it is incomplete and is ignored. Version 0.1.0
-wrote the optimizer's state into the file of the weights, with TensorFlow's object graph; this is read too.
-"""
+"""Writes, verifies, restores and prunes the checkpoints of a run; checkpoint_files.py describes their files."""
 
 import concurrent.futures
 import contextlib
 import copy
 import errno
-import hashlib
-import json
 import os
-import re
 import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from t2t_lite.data.manifest import sync, write_atomically
 from t2t_lite.errors import UserError
 from t2t_lite.literal_path import literal_path
 from t2t_lite.progress import print_status
+from t2t_lite.runs.checkpoint_files import (
+    OPTIMIZER,
+    Damaged,
+    Variables,
+    assign_tensors,
+    fingerprint,
+    format_description,
+    read_description,
+    steps_of_files,
+    tracked_variables,
+    verified_description,
+    write_tensors,
+)
 from t2t_lite.runs.memory import explain_out_of_memory
 from t2t_lite.runs.moving_average import AVERAGES, load_moving_average
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_OPTIMIZER = ".optimizer"  # follows ckpt-N in the names of the optimizer's files
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # in the files that tf.train.Checkpoint writes
-
-Variables = dict[str, tf.Variable]  # {checkpoint key: variable}
 
 
 class Restored(NamedTuple):
@@ -47,10 +44,6 @@ class Restored(NamedTuple):
 
     step: int  # steps trained; 0 if there is no checkpoint
     state: dict[str, Any]  # as passed to `save`
-
-
-class _Damaged(Exception):
-    """A checkpoint is incomplete or damaged; the text says which file."""
 
 
 class _Cancelled(Exception):
@@ -213,8 +206,10 @@ class Checkpoints:
           UserError: there is no such checkpoint, it is damaged, or it is of another model.
         """
         try:
-            description = self._newest_intact() if step is None else _verified(self.folder, step, weights_only=True)
-        except _Damaged as e:
+            description = (
+                self._newest_intact() if step is None else verified_description(self.folder, step, weights_only=True)
+            )
+        except Damaged as e:
             steps = ", ".join(map(str, sorted(finished_steps(self.folder.parent)))) or "none"
             raise UserError(f"{self.folder}: {e}; checkpoints there are of steps: {steps}") from e
         if description is None:
@@ -247,12 +242,12 @@ class Checkpoints:
 
     def _variables(self, weights_only: bool = False) -> dict[str, Variables]:
         """Returns {suffix of the files' names: the variables in these files}."""
-        weights = _tracked_variables("model", self._model)
+        weights = tracked_variables("model", self._model)
         if weights_only or self._optimizer is None:
             return {"": weights}
-        others = _tracked_variables("optimizer", self._optimizer, without=weights)
+        others = tracked_variables("optimizer", self._optimizer, without=weights)
         averages = {key: others.pop(key) for key in list(others) if key.startswith(AVERAGES)}
-        return {"": weights | averages} | ({_OPTIMIZER: others} if others else {})
+        return {"": weights | averages} | ({OPTIMIZER: others} if others else {})
 
     def _read(self, description: Mapping[str, Any], weights_only: bool) -> Restored:
         step = description["step"]
@@ -267,7 +262,7 @@ class Checkpoints:
                     self._read_one_file(folder / prefix.name, weights_only)
                 else:
                     for suffix, variables in self._variables(weights_only).items():
-                        _assign(variables, tf.train.load_checkpoint(str(folder / (prefix.name + suffix))))
+                        assign_tensors(variables, tf.train.load_checkpoint(str(folder / (prefix.name + suffix))))
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as e:
             raise UserError(f"{prefix}: of another model: {str(e).splitlines()[0]}") from e
         self.last_step = self._complete_step = step
@@ -285,10 +280,10 @@ class Checkpoints:
     def _newest_intact(self, weights_only: bool = True) -> dict[str, Any] | None:
         """Returns the description of the newest intact checkpoint; prints a line that names the damaged ones."""
         damaged = []
-        for step in sorted(_steps(self.folder), reverse=True):
+        for step in sorted(steps_of_files(self.folder), reverse=True):
             try:
-                description = _verified(self.folder, step, weights_only)
-            except _Damaged as e:
+                description = verified_description(self.folder, step, weights_only)
+            except Damaged as e:
                 damaged.append(str(e))
                 continue
             if damaged:
@@ -334,10 +329,10 @@ class Checkpoints:
         step = description["step"]
         with self.report_write_errors(f"the checkpoint of step {step}"):
             if copies is None:
-                files = _read_description(self.folder, step)["files"]
+                files = read_description(self.folder, step)["files"]
             else:
                 files = self._write_tensors(step, copies)
-            text = _format_description(description | {"files": files})
+            text = format_description(description | {"files": files})
             write_atomically(self.folder / f"ckpt-{step}.json", text.encode("utf8"))
         self._complete_step = step
         on_saved()
@@ -350,13 +345,13 @@ class Checkpoints:
         try:
             with literal_path(self.folder) as folder:
                 for suffix, keys, tensors in copies:
-                    _write_file(folder / f"ckpt-{step}{suffix}", keys, tensors)
+                    write_tensors(folder / f"ckpt-{step}{suffix}", keys, tensors)
                     tensors.clear()  # frees their memory
                     self._raise_if_cancelled()
             files = sorted(self.folder.glob(f"ckpt-{step}.*"))
             for path in files:
                 sync(path)
-            return {path.name: _fingerprint(path, self._raise_if_cancelled) for path in files}
+            return {path.name: fingerprint(path, self._raise_if_cancelled) for path in files}
         except BaseException:
             self._remove(step)
             raise
@@ -382,13 +377,13 @@ class Checkpoints:
     def _remove_invalid(self, step: int) -> None:
         """Removes incomplete checkpoints, and those of this step and later ones, which `restore` found damaged."""
         self._remove_incomplete()
-        for other in _steps(self.folder):
+        for other in steps_of_files(self.folder):
             if other >= step:
                 self._remove(other)
 
     def _remove_incomplete(self) -> None:
         """Removes what a killed process left: files of checkpoints without their JSON, and files half written."""
-        for step in _steps(self.folder) - finished_steps(self.folder.parent):
+        for step in steps_of_files(self.folder) - finished_steps(self.folder.parent):
             self._remove(step)
         for path in self.folder.glob("ckpt-*.incomplete"):
             path.unlink()
@@ -403,7 +398,7 @@ class Checkpoints:
 
 def finished_steps(run_folder: Path) -> set[int]:
     """Returns the steps of a run's complete checkpoints, without verifying their checksums."""
-    return _steps(run_folder / "checkpoints", r"\.json")
+    return steps_of_files(run_folder / "checkpoints", r"\.json")
 
 
 def chosen_step(run_folder: Path, which: str) -> int | None:
@@ -419,124 +414,11 @@ def chosen_step(run_folder: Path, which: str) -> int | None:
     if which != "best":
         raise UserError(f"--checkpoint: '{which}' is neither latest nor best nor a step")
     for step in sorted(finished_steps(run_folder), reverse=True):
-        with contextlib.suppress(_Damaged):
-            best = _read_description(run_folder / "checkpoints", step)["best"]
+        with contextlib.suppress(Damaged):
+            best = read_description(run_folder / "checkpoints", step)["best"]
             if best is not None:
                 return int(best)
     raise UserError(f"--checkpoint: no checkpoint of {run_folder} was evaluated, so none is the best")
-
-
-def _steps(folder: Path, ending: str = r"[._].*") -> set[int]:
-    """Returns the N of the files whose names are ckpt-N and an ending."""
-    matches = (re.fullmatch(rf"ckpt-(\d+)(?:{ending})", path.name) for path in folder.glob("ckpt-*"))
-    return {int(match[1]) for match in matches if match}
-
-
-def _tracked_variables(name: str, root: Any, without: Mapping[str, tf.Variable] | None = None) -> Variables:
-    """Returns the variables that an object tracks by their checkpoint keys.
-
-    The keys are those of tf.train.Checkpoint: the shortest path of attributes to a variable.
-
-    Args:
-      name: the root's name, with which the keys begin.
-      root: a trackable object, such as a layer or a tf.Module.
-      without: variables to leave out.
-    """
-    variables: Variables = {}
-    seen = {
-        id(variable): variable for variable in (without or {}).values()
-    }  # holds the objects, so that ids stay theirs
-    seen[id(root)] = root
-    waiting = deque([(name, root)])
-    while waiting:
-        path, item = waiting.popleft()
-        for attribute, child in tf.train.TrackableView.children(item).items():
-            child = child.value if isinstance(child, keras.Variable) else child
-            if id(child) in seen:
-                continue
-            seen[id(child)] = child
-            child_path = f"{path}/{attribute.replace('.', '..').replace('/', '.S')}"
-            if isinstance(child, tf.Variable):
-                variables[f"{child_path}/.ATTRIBUTES/VARIABLE_VALUE"] = child
-            else:
-                waiting.append((child_path, child))
-    return variables
-
-
-def _write_file(prefix: Path, keys: list[str], tensors: list[tf.Tensor]) -> None:
-    """Writes tensors in TensorFlow's format: PREFIX.index and PREFIX.data-00000-of-00001."""
-    with tf.device("CPU:0"):
-        tf.raw_ops.SaveV2(prefix=str(prefix), tensor_names=keys, shape_and_slices=[""] * len(keys), tensors=tensors)
-
-
-def _assign(variables: Variables, reader: Any) -> None:
-    """Assigns to the variables their values in a checkpoint file.
-
-    Raises:
-      ValueError: the file lacks one, or has one of another shape; no variable is changed.
-    """
-    shapes = reader.get_variable_to_shape_map()
-    for key, variable in variables.items():
-        if key not in shapes:
-            raise ValueError(f"it has no {key}")
-        if shapes[key] != variable.shape:
-            raise ValueError(f"{key} has the shape {shapes[key]}, not {variable.shape.as_list()}")
-    for key, variable in variables.items():
-        variable.assign(reader.get_tensor(key))
-
-
-def _fingerprint(path: Path, before_block: Callable[[], object] = lambda: None) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            before_block()
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _format_description(description: Mapping[str, Any]) -> str:
-    """Returns the text of ckpt-N.json: the description with its own checksum at the top."""
-    checksum = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-    return json.dumps({"sha256": checksum, **description}, indent=1) + "\n"
-
-
-def _read_description(folder: Path, step: int) -> dict[str, Any]:
-    """Reads ckpt-N.json.
-
-    Raises:
-      _Damaged: it is missing, or differs in any byte from what was written.
-    """
-    name = f"ckpt-{step}.json"
-    try:
-        text = (folder / name).read_text(encoding="utf8")
-        description = json.loads(text)
-        del description["sha256"]
-        if _format_description(description) == text:
-            return dict(description)
-    except FileNotFoundError:
-        raise _Damaged(f"ckpt-{step} was not finished, or {name} is missing") from None
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise _Damaged(f"ckpt-{step} is damaged ({name})")
-
-
-def _verified(folder: Path, step: int, weights_only: bool) -> dict[str, Any]:
-    """Returns the description of a checkpoint after comparing its files, or those of the weights, with their checksums.
-
-    Raises:
-      _Damaged: a file is missing or differs.
-    """
-    description = _read_description(folder, step)
-    for name, written in description["files"].items():
-        if weights_only and name.startswith(f"ckpt-{step}{_OPTIMIZER}."):
-            continue
-        try:
-            intact = _fingerprint(folder / name) == written
-        except FileNotFoundError:
-            raise _Damaged(f"ckpt-{step} is damaged ({name} is missing)") from None
-        if not intact:
-            raise _Damaged(f"ckpt-{step} is damaged ({name})")
-    return description
 
 
 def _disk_full_reason(error: Exception) -> str | None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from checks import write_as_version_0_1_0
 
 from t2t_lite.errors import UserError
+from t2t_lite.runs.checkpoint_files import tracked_variables
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step, finished_steps
 
 
@@ -175,6 +176,22 @@ class Optimizer(tf.Module):
 
     def values(self):
         return [v.numpy().ravel()[0] for v in (self.moments[0], self.average.updates, self.average.shadows[0])]
+
+
+def test_keys_are_those_of_tensorflow(tmp_path):
+    """Checkpoint keys are promises."""
+    layer = keras.layers.Layer()
+    layer.own = layer.add_weight(name="other", shape=(2,))
+    layer.tuple = (Model(), Model())
+    layer.again = layer.tuple[1].weight
+    setattr(layer, "a.b/c", Model())
+    module = tf.Module()
+    module.deep = {"er": [tf.Variable(1), [tf.Variable(2)]]}
+    module.layer = layer
+    path = tf.train.Checkpoint(model=module).write(str(tmp_path / "all"))
+    expected = {key for key, _ in tf.train.list_variables(path)} - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    assert len(expected) == 6 and any("a..b.Sc" in key for key in expected)
+    assert tracked_variables("model", module).keys() == expected
 
 
 class TestFiles:

@@ -243,7 +243,7 @@ def test_a_failed_write_in_the_background_ends_training(
     def fail(*_):
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("t2t_lite.runs.checkpoints._write_file", fail)
+    monkeypatch.setattr("t2t_lite.runs.checkpoints.write_tensors", fail)
     assert trainer.main([*flags, f"--output_dir={tmp_path}/run", "--train_steps=400"]) == 1
     *_, line = capsys.readouterr().err.splitlines()
     message = "cannot write the checkpoint of step 26: No space left on device; the last good checkpoint is of step 24"
