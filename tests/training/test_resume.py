@@ -234,31 +234,28 @@ class TestDamage:
         assert_same(unbroken, damaged, 24)
 
 
-def test_a_failed_write_in_the_background_ends_training(
-    unbroken, flags, session_problems, tmp_path, capsys, monkeypatch
-):
+def test_save_minutes_and_a_full_disk(unbroken, flags, session_problems, tmp_path, capsys, monkeypatch):
+    """Saves by minutes beside --save_every, until a write in the background fails and ends training."""
     shutil.copytree(unbroken, tmp_path / "run")
-    before = contents_of(tmp_path / "run")
-
-    def fail(*_):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr("t2t_lite.runs.checkpoints.write_tensors", fail)
-    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", "--train_steps=400"]) == 1
-    *_, line = capsys.readouterr().err.splitlines()
-    message = "cannot write the checkpoint of step 26: No space left on device; the last good checkpoint is of step 24"
-    assert line == f"t2t-trainer: error: {tmp_path}/run: {message}"
-    assert contents_of(tmp_path / "run") == before
-
-
-def test_save_minutes_saves_beside_save_every(unbroken, flags, session_problems, tmp_path, monkeypatch):
-    shutil.copytree(unbroken, tmp_path / "run")
+    before = finished_steps(tmp_path / "run")
     seconds = itertools.count(0, 25)  # the clock is asked at the start, at each step and at each save
     monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
-    often = ["--train_steps=31", "--save_minutes=1", "--save_every=29", "--eval_every=100", "--keep_checkpoints=5"]
-    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *often]) == 0
-    # Of the step 27 after 75 s; of 29 by --save_every; of 31 as the last one, 50 s later.
-    assert finished_steps(tmp_path / "run") == {22, 24, 27, 29, 31}
+    write = checkpoints.write_tensors
+
+    def write_up_to_29(prefix, *arguments):
+        if int(prefix.name.split(".")[0].removeprefix("ckpt-")) > 29:
+            raise OSError(28, os.strerror(28))
+        write(prefix, *arguments)
+
+    monkeypatch.setattr(checkpoints, "write_tensors", write_up_to_29)
+    often = ["--train_steps=400", "--save_minutes=1", "--save_every=29", "--eval_every=1000", "--keep_checkpoints=9"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *often]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    # Step 27 by --save_minutes, 75 s after the start; 29 by --save_every; 32 after 75 s more.
+    message = "cannot write the checkpoint of step 32: No space left on device; the last good checkpoint is of step 29"
+    assert line == f"t2t-trainer: error: {tmp_path}/run: {message}"
+    assert finished_steps(tmp_path / "run") == before | {27, 29}
+    assert not unfinished(tmp_path / "run")
 
 
 def test_a_run_resumes_with_other_flags(unbroken, flags, session_problems, tmp_path, capsys):
