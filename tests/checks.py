@@ -1,6 +1,8 @@
 """Shared by several test files: a small model's hparams, problems, batches and random weights; `check_layer`."""
 
 import contextlib
+import hashlib
+import json
 
 import keras
 import numpy as np
@@ -122,6 +124,32 @@ def eagerly():
         yield
     finally:
         tf.config.run_functions_eagerly(False)
+
+
+def stored_tensors(run_dir, step):
+    """{key: value} of all tensors in a checkpoint: weights, averages and the optimizer's state."""
+    tensors = {}
+    for path in (run_dir / "checkpoints").glob(f"ckpt-{step}.*index"):
+        reader = tf.train.load_checkpoint(str(path.with_suffix("")))
+        tensors |= {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    return tensors
+
+
+def write_as_version_0_1_0(run_dir, step, model, optimizer):
+    """Writes a checkpoint as version 0.1.0 did: weights and optimizer in one file, with TensorFlow's object graph."""
+    folder = run_dir / "checkpoints"
+    path = folder / f"ckpt-{step}.json"
+    old = json.loads(path.read_text()) if path.exists() else {}
+    for file in folder.glob(f"ckpt-{step}.*"):
+        file.unlink()
+    tf.train.Checkpoint(model=model, optimizer=optimizer).write(str(folder / f"ckpt-{step}"))
+    sums = {
+        file.name: {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        for file in sorted(folder.glob(f"ckpt-{step}.*"))
+    }
+    description = {"step": step, "best": old.get("best"), "state": old.get("state", {}), "files": sums}
+    checksum = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({"sha256": checksum, **description}, indent=1) + "\n")
 
 
 def check_layer(make, call, shape, folder):

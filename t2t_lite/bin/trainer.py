@@ -42,6 +42,8 @@ def define(flags: FlagValues) -> None:
     decoded = "Also score decoded answers in evaluations (BLEU, error rates), which takes longer."
     boolean("eval_decoded", False, decoded, flag_values=flags)
     integer("save_every", None, "Steps between checkpoints; --eval_every by default.", 1, flag_values=flags)
+    minutes = "Also save when so many minutes have passed since the last checkpoint; 0: never."
+    integer("save_minutes", 0, minutes, 0, flag_values=flags)
     integer("keep_checkpoints", 3, "How many of the last checkpoints to keep.", 1, flag_values=flags)
     metric = "PROBLEM:METRIC, or METRIC for the mean over problems"
     string("keep_best", "loss", f"Also keep the best checkpoint, by {metric}.", flag_values=flags)
@@ -101,6 +103,7 @@ def body(flags: FlagValues) -> None:
         eval_every=flags.eval_every,
         eval_decoded=flags.eval_decoded,
         save_every=flags.save_every or flags.eval_every,
+        save_minutes=flags.save_minutes,
         keep_checkpoints=flags.keep_checkpoints,
         eval_problems=evaluated,
         profile_steps=profile_steps,

@@ -1,20 +1,16 @@
-"""Writes, verifies, restores and prunes the checkpoints of a run.
+"""Writes, verifies, restores and prunes the checkpoints of a run; checkpoint_files.py describes their files."""
 
-ckpt-N.index, ckpt-N.data-*   the tensors after N steps, in TensorFlow's format
-ckpt-N.json                   the host's state, the best step so far, sizes and SHA-256 of the others, its own SHA-256
-
-The JSON is written last and renamed into place: a checkpoint without it is incomplete and is ignored.
-"""
-
+import concurrent.futures
 import contextlib
+import copy
 import errno
-import hashlib
-import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -23,10 +19,24 @@ from t2t_lite.data.manifest import sync, write_atomically
 from t2t_lite.errors import UserError
 from t2t_lite.literal_path import literal_path
 from t2t_lite.progress import print_status
+from t2t_lite.runs.checkpoint_files import (
+    OPTIMIZER,
+    Damaged,
+    Variables,
+    assign_tensors,
+    fingerprint,
+    format_description,
+    read_description,
+    steps_of_files,
+    tracked_variables,
+    verified_description,
+    write_tensors,
+)
 from t2t_lite.runs.memory import explain_out_of_memory
-from t2t_lite.runs.moving_average import load_moving_average
+from t2t_lite.runs.moving_average import AVERAGES, load_moving_average
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # in the files that tf.train.Checkpoint writes
 
 
 class Restored(NamedTuple):
@@ -36,8 +46,16 @@ class Restored(NamedTuple):
     state: dict[str, Any]  # as passed to `save`
 
 
-class _Damaged(Exception):
-    """A checkpoint is incomplete or damaged; the text says which file."""
+class _Cancelled(Exception):
+    """The writing of a checkpoint was cancelled."""
+
+
+class _Copy(NamedTuple):
+    """Copies of tensors in host memory, for one pair of files."""
+
+    suffix: str  # of the files' names, after ckpt-N
+    keys: list[str]
+    tensors: list[tf.Tensor]
 
 
 class Checkpoints:
@@ -45,7 +63,11 @@ class Checkpoints:
 
         checkpoints = Checkpoints(Path("run"), model, optimizer)
         step, state = checkpoints.restore()
-        checkpoints.save(step + 1, {"draw": ...})
+        with checkpoints:
+            checkpoints.save_in_background(step + 1, {"draw": ...})
+
+    Entering the block removes the incomplete checkpoint that a killed process left. Leaving it waits for the checkpoint
+    being written and raises its error; KeyboardInterrupt cancels it.
 
     Args:
       folder: the run's folder.
@@ -56,10 +78,24 @@ class Checkpoints:
 
     def __init__(self, folder: Path, model: Any, optimizer: Any = None, keep: int = 3):
         self.folder = folder / "checkpoints"
-        self.last_step = 0  # the newest checkpoint that this object has written or read
+        self.last_step = 0  # the newest checkpoint that this object has read, written or begun to write
+        self._complete_step = 0  # the newest one that it has read, or written completely
         self._keep = keep
-        self._model = model
-        self._checkpoint = tf.train.Checkpoint(model=model, **({"optimizer": optimizer} if optimizer else {}))
+        self._model, self._optimizer = model, optimizer
+        self._saved_at = time.monotonic()
+        self._writer = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")  # starts its thread when first used
+        self._writing: concurrent.futures.Future[None] | None = None
+        self._cancelled = threading.Event()
+
+    @property
+    def minutes_since_save(self) -> float:
+        """The minutes since tensors were last saved, or since this object was made."""
+        return (time.monotonic() - self._saved_at) / 60
+
+    def tensor_bytes(self) -> int:
+        """Returns the bytes of the tensors in a checkpoint."""
+        variables = [variable for part in self._variables().values() for variable in part.values()]
+        return sum(variable.shape.num_elements() * variable.dtype.size for variable in variables)
 
     def save(self, step: int, state: Mapping[str, Any] | None = None, best: int | None = None) -> None:
         """Writes a checkpoint, then removes old, damaged and incomplete ones.
@@ -74,15 +110,80 @@ class Checkpoints:
         Raises:
           UserError: the disk is full, or cannot be written; the last good checkpoint is unchanged.
         """
-        with self.report_write_errors(f"the checkpoint of step {step}"):
-            if step and step == self.last_step:
-                files = _read_description(self.folder, step)["files"]
-            else:
-                files = self._write_tensors(step)
-            description = {"step": step, "best": best, "state": dict(state or {}), "files": files}
-            write_atomically(self.folder / f"ckpt-{step}.json", _format_description(description).encode("utf8"))
+        self.save_in_background(step, state, best)
+        self.wait()
+
+    def save_in_background(
+        self,
+        step: int,
+        state: Mapping[str, Any] | None = None,
+        best: int | None = None,
+        on_saved: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Copies the tensors to host memory, and begins to write the checkpoint in a thread; else as `save`.
+
+        Waits first for the checkpoint being written, so that there is one copy at most. Its cost is the memory of
+        weights, averages and optimizer state until they are written. On a CPU the copy is made on write: TensorFlow
+        copies a variable when a training step first changes it.
+
+        Args:
+          step, state, best: as of `save`.
+          on_saved: called in the thread when the checkpoint is complete.
+
+        Raises:
+          UserError: the previous checkpoint could not be written, or memory does not suffice for the copy. An error of
+            this one is raised by the next call of `save`, `save_in_background`, `raise_error` or `wait`.
+        """
+        description = {"step": step, "best": best, "state": copy.deepcopy(dict(state or {}))}
+        previous, tensors = None, None
+        if step and step == self.last_step:
+            self.raise_error()
+            previous = self._writing
+        else:
+            self.wait()
+            tensors = self._copy_tensors()
+            self._saved_at = time.monotonic()
         self.last_step = step
-        self._prune(best)
+        self._writing = self._writer.submit(self._write, description, tensors, previous, on_saved)
+
+    def raise_error(self) -> None:
+        """Raises UserError if the checkpoint being written has failed; does not wait for it."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Waits until the checkpoint being written is complete; KeyboardInterrupt cancels it.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        if self._writing is None:
+            return
+        try:
+            self._writing.result()
+        except KeyboardInterrupt:
+            self._cancel()
+            raise
+        except BaseException:
+            self.last_step = self._complete_step
+            raise
+        finally:
+            self._writing = None
+
+    def __enter__(self) -> "Checkpoints":
+        self._remove_incomplete()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        if e is None:
+            self.wait()
+        elif isinstance(e, KeyboardInterrupt):
+            self._cancel()
+        else:
+            try:
+                self.wait()
+            except UserError as error:  # shown beside the error that ended the block
+                print_status(str(error))
 
     def restore(self) -> Restored:
         """Restores the newest intact checkpoint, if there is one; prints a line if newer ones are damaged.
@@ -90,11 +191,13 @@ class Checkpoints:
         Raises:
           UserError: all checkpoints are damaged, or the checkpoint is of another model.
         """
-        description = self._newest_intact()
-        return Restored(0, {}) if description is None else self._read(description)
+        description = self._newest_intact(weights_only=False)
+        return Restored(0, {}) if description is None else self._read(description, weights_only=False)
 
     def restore_weights(self, step: int | None = None) -> int:
         """Restores the weights, or their moving averages if the checkpoint has them; returns its step.
+
+        Neither reads nor verifies the optimizer's files.
 
         Args:
           step: the checkpoint to restore; None for the newest intact one.
@@ -103,13 +206,15 @@ class Checkpoints:
           UserError: there is no such checkpoint, it is damaged, or it is of another model.
         """
         try:
-            description = self._newest_intact() if step is None else _verified(self.folder, step)
-        except _Damaged as e:
+            description = (
+                self._newest_intact() if step is None else verified_description(self.folder, step, weights_only=True)
+            )
+        except Damaged as e:
             steps = ", ".join(map(str, sorted(finished_steps(self.folder.parent)))) or "none"
             raise UserError(f"{self.folder}: {e}; checkpoints there are of steps: {steps}") from e
         if description is None:
             raise UserError(f"--output_dir: no checkpoint in {self.folder}; train first, or wait for the first one")
-        step = self._read(description).step
+        step = self._read(description, weights_only=True).step
         load_moving_average(self._model, self.folder / f"ckpt-{step}")
         return step
 
@@ -130,11 +235,21 @@ class Checkpoints:
             reason = _disk_full_reason(e)
             if reason is None and not what:
                 raise
-            last = f"the last good checkpoint is of step {self.last_step}" if self.last_step else "no checkpoint yet"
+            step = self._complete_step
+            last = f"the last good checkpoint is of step {step}" if step else "no checkpoint yet"
             failure = f"cannot write {what or 'the scalars'}: {reason or str(e).splitlines()[0]}"
             raise UserError(f"{self.folder.parent}: {failure}; {last}") from e
 
-    def _read(self, description: Mapping[str, Any]) -> Restored:
+    def _variables(self, weights_only: bool = False) -> dict[str, Variables]:
+        """Returns {suffix of the files' names: the variables in these files}."""
+        weights = tracked_variables("model", self._model)
+        if weights_only or self._optimizer is None:
+            return {"": weights}
+        others = tracked_variables("optimizer", self._optimizer, without=weights)
+        averages = {key: others.pop(key) for key in list(others) if key.startswith(AVERAGES)}
+        return {"": weights | averages} | ({OPTIMIZER: others} if others else {})
+
+    def _read(self, description: Mapping[str, Any], weights_only: bool) -> Restored:
         step = description["step"]
         prefix = self.folder / f"ckpt-{step}"
         try:
@@ -142,21 +257,33 @@ class Checkpoints:
                 literal_path(self.folder) as folder,
                 explain_out_of_memory(f"the tensors of {prefix}", "use a machine with more memory"),
             ):
-                status = self._checkpoint.read(str(folder / prefix.name))
-                status.assert_existing_objects_matched()
+                reader = tf.train.load_checkpoint(str(folder / prefix.name))
+                if reader.has_tensor(_OBJECT_GRAPH):
+                    self._read_one_file(folder / prefix.name, weights_only)
+                else:
+                    for suffix, variables in self._variables(weights_only).items():
+                        assign_tensors(variables, tf.train.load_checkpoint(str(folder / (prefix.name + suffix))))
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as e:
             raise UserError(f"{prefix}: of another model: {str(e).splitlines()[0]}") from e
-        status.expect_partial()
-        self.last_step = step
+        self.last_step = self._complete_step = step
         return Restored(step, description["state"])
 
-    def _newest_intact(self) -> dict[str, Any] | None:
+    def _read_one_file(self, prefix: Path, weights_only: bool) -> None:
+        """Reads a checkpoint of version 0.1.0: one file for weights and optimizer state."""
+        objects = {"model": self._model}
+        if self._optimizer is not None and not weights_only:
+            objects["optimizer"] = self._optimizer
+        status = tf.train.Checkpoint(**objects).read(str(prefix))
+        status.assert_existing_objects_matched()
+        status.expect_partial()
+
+    def _newest_intact(self, weights_only: bool = True) -> dict[str, Any] | None:
         """Returns the description of the newest intact checkpoint; prints a line that names the damaged ones."""
         damaged = []
-        for step in sorted(_steps(self.folder, r"json|index|data-.*"), reverse=True):
+        for step in sorted(steps_of_files(self.folder), reverse=True):
             try:
-                description = _verified(self.folder, step)
-            except _Damaged as e:
+                description = verified_description(self.folder, step, weights_only)
+            except Damaged as e:
                 damaged.append(str(e))
                 continue
             if damaged:
@@ -171,20 +298,75 @@ class Checkpoints:
             print_status(f"{self.folder}: {'; '.join(damaged)}")
         return None
 
-    def _write_tensors(self, step: int) -> dict[str, dict[str, Any]]:
+    def _copy_tensors(self) -> list[_Copy]:
+        # With the CPU as its device, tf.identity copies from an accelerator.
+        with (
+            tf.device("CPU:0"),
+            explain_out_of_memory("a copy of weights and optimizer state", "use a machine with more memory"),
+        ):
+            return [
+                _Copy(suffix, list(variables), [tf.identity(variable) for variable in variables.values()])
+                for suffix, variables in self._variables().items()
+            ]
+
+    def _write(
+        self,
+        description: dict[str, Any],
+        copies: list[_Copy] | None,
+        previous: "concurrent.futures.Future[None] | None",
+        on_saved: Callable[[], object],
+    ) -> None:
+        """Writes a checkpoint, or its description alone if `copies` is None, and removes old ones; in the thread.
+
+        Args:
+          description: what ckpt-N.json holds, without the files.
+          copies: the tensors.
+          previous: the writing of the same checkpoint, if it has not been waited for.
+          on_saved: called when the checkpoint is complete.
+        """
+        if previous is not None:
+            previous.result()  # raises its error; it has ended, since there is one thread
+        step = description["step"]
+        with self.report_write_errors(f"the checkpoint of step {step}"):
+            if copies is None:
+                files = read_description(self.folder, step)["files"]
+            else:
+                files = self._write_tensors(step, copies)
+            text = format_description(description | {"files": files})
+            write_atomically(self.folder / f"ckpt-{step}.json", text.encode("utf8"))
+        self._complete_step = step
+        on_saved()
+        self._prune(description["best"])
+
+    def _write_tensors(self, step: int, copies: list[_Copy]) -> dict[str, dict[str, Any]]:
         """Writes the tensors and returns {file name: size and SHA-256}; removes its files if it fails."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._remove_invalid(step)
         try:
             with literal_path(self.folder) as folder:
-                self._checkpoint.write(str(folder / f"ckpt-{step}"))
+                for suffix, keys, tensors in copies:
+                    write_tensors(folder / f"ckpt-{step}{suffix}", keys, tensors)
+                    tensors.clear()  # frees their memory
+                    self._raise_if_cancelled()
             files = sorted(self.folder.glob(f"ckpt-{step}.*"))
             for path in files:
                 sync(path)
-            return {path.name: _fingerprint(path) for path in files}
+            return {path.name: fingerprint(path, self._raise_if_cancelled) for path in files}
         except BaseException:
             self._remove(step)
             raise
+
+    def _cancel(self) -> None:
+        """Stops the writing of a checkpoint at the end of its current file, and removes what was written."""
+        if self._writing is not None:
+            self._cancelled.set()
+            concurrent.futures.wait([self._writing])
+            self._cancelled.clear()
+        self._writing, self.last_step = None, self._complete_step
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise _Cancelled
 
     def _prune(self, best: int | None) -> None:
         steps = sorted(finished_steps(self.folder.parent))
@@ -193,25 +375,30 @@ class Checkpoints:
                 self._remove(step)
 
     def _remove_invalid(self, step: int) -> None:
-        """Removes incomplete checkpoints, and those of later steps, which `restore` found damaged."""
-        finished = finished_steps(self.folder.parent)
-        for other in _steps(self.folder, r"json|index|data-.*"):
-            if other >= step or other not in finished:
+        """Removes incomplete checkpoints, and those of this step and later ones, which `restore` found damaged."""
+        self._remove_incomplete()
+        for other in steps_of_files(self.folder):
+            if other >= step:
                 self._remove(other)
-        for path in [*self.folder.glob("ckpt-*_temp"), *self.folder.glob("ckpt-*.incomplete")]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _remove_incomplete(self) -> None:
+        """Removes what a killed process left: files of checkpoints without their JSON, and files half written."""
+        for step in steps_of_files(self.folder) - finished_steps(self.folder.parent):
+            self._remove(step)
+        for path in self.folder.glob("ckpt-*.incomplete"):
+            path.unlink()
 
     def _remove(self, step: int) -> None:
         """Removes a checkpoint, its JSON first, so that what is left counts as incomplete."""
         (self.folder / f"ckpt-{step}.json").unlink(missing_ok=True)
         for path in self.folder.glob(f"ckpt-{step}.*"):
             path.unlink()
-        shutil.rmtree(self.folder / f"ckpt-{step}_temp", ignore_errors=True)
+        shutil.rmtree(self.folder / f"ckpt-{step}_temp", ignore_errors=True)  # version 0.1.0 wrote there
 
 
 def finished_steps(run_folder: Path) -> set[int]:
     """Returns the steps of a run's complete checkpoints, without verifying their checksums."""
-    return _steps(run_folder / "checkpoints", "json")
+    return steps_of_files(run_folder / "checkpoints", r"\.json")
 
 
 def chosen_step(run_folder: Path, which: str) -> int | None:
@@ -227,68 +414,11 @@ def chosen_step(run_folder: Path, which: str) -> int | None:
     if which != "best":
         raise UserError(f"--checkpoint: '{which}' is neither latest nor best nor a step")
     for step in sorted(finished_steps(run_folder), reverse=True):
-        with contextlib.suppress(_Damaged):
-            best = _read_description(run_folder / "checkpoints", step)["best"]
+        with contextlib.suppress(Damaged):
+            best = read_description(run_folder / "checkpoints", step)["best"]
             if best is not None:
                 return int(best)
     raise UserError(f"--checkpoint: no checkpoint of {run_folder} was evaluated, so none is the best")
-
-
-def _steps(folder: Path, ending: str) -> set[int]:
-    """Returns the N of the files ckpt-N.ENDING."""
-    matches = (re.fullmatch(rf"ckpt-(\d+)\.(?:{ending})", path.name) for path in folder.glob("ckpt-*"))
-    return {int(match[1]) for match in matches if match}
-
-
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _format_description(description: Mapping[str, Any]) -> str:
-    """Returns the text of ckpt-N.json: the description with its own checksum at the top."""
-    checksum = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
-    return json.dumps({"sha256": checksum, **description}, indent=1) + "\n"
-
-
-def _read_description(folder: Path, step: int) -> dict[str, Any]:
-    """Reads ckpt-N.json.
-
-    Raises:
-      _Damaged: it is missing, or differs in any byte from what was written.
-    """
-    name = f"ckpt-{step}.json"
-    try:
-        text = (folder / name).read_text(encoding="utf8")
-        description = json.loads(text)
-        del description["sha256"]
-        if _format_description(description) == text:
-            return dict(description)
-    except FileNotFoundError:
-        raise _Damaged(f"ckpt-{step} was not finished, or {name} is missing") from None
-    except (ValueError, TypeError, KeyError):
-        pass
-    raise _Damaged(f"ckpt-{step} is damaged ({name})")
-
-
-def _verified(folder: Path, step: int) -> dict[str, Any]:
-    """Returns the description of a checkpoint after comparing every file with its checksum.
-
-    Raises:
-      _Damaged: a file is missing or differs.
-    """
-    description = _read_description(folder, step)
-    for name, written in description["files"].items():
-        try:
-            intact = _fingerprint(folder / name) == written
-        except FileNotFoundError:
-            raise _Damaged(f"ckpt-{step} is damaged ({name} is missing)") from None
-        if not intact:
-            raise _Damaged(f"ckpt-{step} is damaged ({name})")
-    return description
 
 
 def _disk_full_reason(error: Exception) -> str | None:

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from t2t_lite.literal_path import literal_path
 
-_SHADOW = "optimizer/average/shadows/{}/.ATTRIBUTES/VARIABLE_VALUE"  # checkpoint key of Optimizer.average.shadows[i]
+AVERAGES = "optimizer/average/shadows/"  # with these begin the checkpoint keys of Optimizer.average.shadows
+_SHADOW = AVERAGES + "{}/.ATTRIBUTES/VARIABLE_VALUE"  # that of shadows[i]
 
 
 def load_moving_average(model: Any, checkpoint: Path) -> bool:

@@ -4,7 +4,7 @@ hparams.json           the resolved hparams
 operative_config.gin   the hparams and all other gin bindings, as a gin file
 vocab.NAME.model       the vocabularies
 run.json               the model, the problems with their declarations and rates, checksums of vocabularies and data
-checkpoints/           the weights, the optimizer's and the host's state; see checkpoints.py
+checkpoints/           the weights, the optimizer's state, the host's state; see checkpoints.py
 events.*               scalars for TensorBoard
 scalars.jsonl          the same scalars as JSON lines
 mixture.json           the table of the mixture

@@ -21,7 +21,7 @@ from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_m
 from t2t_lite.runs.run import DECAYING, Run
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.early_stopping import EvaluationTracker
-from t2t_lite.training.memory_check import check_memory
+from t2t_lite.training.memory_check import available_memory, check_memory
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.sampler import make_sampler
@@ -42,6 +42,7 @@ class Plan:
     eval_every: int  # steps between evaluations
     eval_decoded: bool  # whether evaluations also score decoded answers
     save_every: int  # steps between checkpoints
+    save_minutes: int  # minutes after which a checkpoint is saved too; 0: none
     keep_checkpoints: int  # how many of the last checkpoints to keep, beside the best
     eval_problems: tuple[str, ...]  # the problems to evaluate
     profile_steps: tuple[int, int] | None  # the first and the last step of a TensorFlow profile; None: no profile
@@ -119,14 +120,28 @@ def train(
     samples = SampleOutputs(net, evaluated, hparams)
 
     def save(step: int) -> None:
-        if devices.is_chief:
-            monitor.flush()
-            # "watch" and "draw" are promises: runs begun by earlier versions have these keys.
-            checkpoints.save(step, {"watch": tracker.state(), "draw": sampler.state()}, tracker.best_step)
-        stop.saved_step = step  # on all workers: they stop together, after the chief has saved
+        def record() -> None:
+            stop.saved_step = step
+
+        if not devices.is_chief:
+            record()  # all workers stop together, after the chief has saved
+            return
+        monitor.flush()
+        # "watch" and "draw" are promises: runs begun by earlier versions have these keys.
+        state = {"watch": tracker.state(), "draw": sampler.state()}
+        copy_fits = checkpoints.tensor_bytes() < available_memory()
+        checkpoints.save_in_background(step, state, tracker.best_step, record)
+        if not copy_fits:  # on a CPU the next step would make the copy
+            checkpoints.wait()
+
+    def time_to_save() -> bool:
+        """Whether --save_minutes have passed, by the chief's clock."""
+        minutes = plan.save_minutes
+        return minutes > 0 and devices.any_worker(devices.is_chief and checkpoints.minutes_since_save >= minutes)
 
     with (
         checkpoints.report_write_errors(),
+        checkpoints,
         Profiler(output_dir, plan.profile_steps, start, last) as profiler,
         Monitor(output_dir, start, last, datasets, tracker.evaluated_step, devices.is_chief) as monitor,
     ):
@@ -174,7 +189,8 @@ def train(
             figures = train_step(problem, batch, step)
             sampler.update(problem, figures.get("loss", float("nan")))
             monitor.step(step + 1, problem, batch, settings | figures)
-            if (step + 1) % plan.save_every == 0 or step + 1 == last:
+            checkpoints.raise_error()
+            if (step + 1) % plan.save_every == 0 or step + 1 == last or time_to_save():
                 save(step + 1)
         if checkpoints.last_step < step:
             save(step)

@@ -61,7 +61,7 @@ def warm_start(model: Any, run: Run, source: Path) -> str:
 
 def _find(source: Path) -> tuple[Path, int | None]:
     """Returns the run's folder, and the step if `source` is a checkpoint."""
-    named = re.fullmatch(r"ckpt-(\d+)(\.(index|json|data-.*))?", source.name)
+    named = re.fullmatch(r"ckpt-(\d+)(\.(optimizer\.)?(index|json|data-.*))?", source.name)
     if named and source.parent.name == "checkpoints":
         return source.parent.parent, int(named[1])
     if not (source / "run.json").exists():

@@ -15,6 +15,7 @@ import conftest
 import numpy as np
 import pytest
 import tensorflow as tf
+from checks import stored_tensors
 from PIL import Image as PilImage
 
 from t2t_lite.bin import decoder, trainer
@@ -54,13 +55,6 @@ def run_dir(call, tmp_path_factory):
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
     call(trainer, folder, *flags, "--eval_every=3", "--eval_steps=1", "--eval_decoded")
     return folder
-
-
-def checkpoint(folder, step):
-    """{name: value} of all tensors in a checkpoint."""
-    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
-    names = reader.get_variable_to_shape_map()
-    return {name: reader.get_tensor(name) for name in names if name != "_CHECKPOINTABLE_OBJECT_GRAPH"}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +115,7 @@ def test_a_resumed_run_equals_one_never_stopped(run_dir, call, tmp_path, capsys)
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
     call(trainer, stopped, *flags, "--eval_steps=1")
     assert "going on from step 3" in capsys.readouterr().err
-    expected, found = checkpoint(run_dir, 6), checkpoint(stopped, 6)
+    expected, found = stored_tensors(run_dir, 6), stored_tensors(stopped, 6)
     assert expected.keys() == found.keys()
     assert len(found) > 300  # weights and both moments
     for name, value in expected.items():

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from checks import SMALL, close, floats, normal
+from checks import SMALL, close, floats, normal, stored_tensors, write_as_version_0_1_0
 from conftest import USR_SESSION
 
 from t2t_lite.bin import avg_all, decoder, trainer
 from t2t_lite.bin import eval as evaluator
 from t2t_lite.decoding.greedy_search import GreedyDecoder
+from t2t_lite.runs.average_checkpoints import average_checkpoints
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
+from t2t_lite.training.loss_scale import LossScale
 from t2t_lite.training.optimizer import make_optimizer
+from t2t_lite.training.warm_start import warm_start
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
@@ -104,13 +107,6 @@ def run_dir(train, tmp_path_factory):
     return train(tmp_path_factory.mktemp("averages") / "run", STEPS)
 
 
-def tensors(folder, step=STEPS):
-    """{name: value} of all tensors in a checkpoint, except the number of saves."""
-    reader = tf.train.load_checkpoint(str(folder / "checkpoints" / f"ckpt-{step}"))
-    names = reader.get_variable_to_shape_map().keys() - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
-    return {name: reader.get_tensor(name) for name in names if not name.startswith("save_counter")}
-
-
 def weights_of(folder, step=None):
     """The weights that evaluation uses."""
     model = Run.open(folder).build_model()
@@ -134,7 +130,7 @@ def dev_scalars(folder, step=STEPS):
 def test_a_resumed_run_ends_bit_for_bit_as_one_never_stopped(run_dir, train, tmp_path):
     """Weights, averages and moments are equal although the runs were evaluated, with averages, at other steps."""
     folder = train(tmp_path / "run", 3, every=3)
-    resumed, straight = tensors(train(folder, STEPS, every=3)), tensors(run_dir)
+    resumed, straight = stored_tensors(train(folder, STEPS, every=3), STEPS), stored_tensors(run_dir, STEPS)
     assert resumed.keys() == straight.keys()
     assert sum("average/shadows" in name for name in straight) > 50
     assert any("optimizer/second" in name for name in straight)
@@ -171,6 +167,36 @@ def test_evaluation_and_decoding_use_the_averages(run_dir, call, tmp_path, monke
     monkeypatch.setattr("t2t_lite.runs.checkpoints.load_moving_average", lambda *_: False)
     assert call(evaluator, run_dir, *flags) == 0
     assert json.loads(json_out.read_text())["problems"]["session_pictures"]["loss"] != pytest.approx(loss, rel=1e-5)
+
+
+def test_a_checkpoint_of_version_0_1_0_is_restored_averaged_and_started_from(run_dir, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(run_dir, old, ignore=shutil.ignore_patterns("averaged"))
+    run = Run.open(old)
+
+    def training():
+        model = run.build_model()
+        optimizer = make_optimizer(run.hparams, model.trainable_variables)
+        optimizer.guard = LossScale(run.hparams)
+        return model, optimizer
+
+    model, optimizer = training()
+    assert Checkpoints(old, model, optimizer).restore().step == STEPS
+    write_as_version_0_1_0(old, STEPS, model, optimizer)
+    assert len(list((old / "checkpoints").glob(f"ckpt-{STEPS}.*"))) == 3
+
+    resumed = training()
+    assert Checkpoints(old, *resumed).restore().step == STEPS
+    expected = [*model.weights, *optimizer.variables]
+    for mine, theirs in zip([*resumed[0].weights, *resumed[1].variables], expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for folder in (old, run_dir):
+        average_checkpoints(folder, tmp_path / f"{folder.name}-mean", 2)  # of an old one and a new one
+    for mine, theirs in zip(*(weights_of(tmp_path / f"{f.name}-mean") for f in (old, run_dir)), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    warm_start(model, run, old)
+    for mine, theirs in zip(model.get_weights(), weights_of(run_dir), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 class TestAvgAll:

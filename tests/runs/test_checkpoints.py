@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from checks import write_as_version_0_1_0
 
 from t2t_lite.errors import UserError
+from t2t_lite.runs.checkpoint_files import tracked_variables
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step, finished_steps
 
 
@@ -158,6 +160,104 @@ class TestDamage:
         checkpoints.save(4)
         assert finished_steps(folder) == {1, 2, 4}
         assert restored(folder) == (4, {}, 4.0)
+
+
+class Optimizer(tf.Module):
+    """Adam's variables as checkpoints see them: moments, averages, and the model's weights."""
+
+    def __init__(self, model, value=0.0):
+        super().__init__()
+        self.moments = [tf.Variable(tf.fill([40], value + 0.25))]
+        self._variables = [model.weight]
+        self.average = tf.Module()
+        self.average.updates = tf.Variable(int(value))
+        self.average.shadows = [tf.Variable(tf.fill([40], value + 0.5))]
+        self.average._variables = [model.weight]
+
+    def values(self):
+        return [v.numpy().ravel()[0] for v in (self.moments[0], self.average.updates, self.average.shadows[0])]
+
+
+def test_keys_are_those_of_tensorflow(tmp_path):
+    """Checkpoint keys are promises."""
+    layer = keras.layers.Layer()
+    layer.own = layer.add_weight(name="other", shape=(2,))
+    layer.tuple = (Model(), Model())
+    layer.again = layer.tuple[1].weight
+    setattr(layer, "a.b/c", Model())
+    module = tf.Module()
+    module.deep = {"er": [tf.Variable(1), [tf.Variable(2)]]}
+    module.layer = layer
+    path = tf.train.Checkpoint(model=module).write(str(tmp_path / "all"))
+    expected = {key for key, _ in tf.train.list_variables(path)} - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+    assert len(expected) == 6 and any("a..b.Sc" in key for key in expected)
+    assert tracked_variables("model", module).keys() == expected
+
+
+class TestFiles:
+    """The weights and their averages are in other files than the rest of the optimizer's state."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for step in (1, 2):
+            model = Model(value=step)
+            Checkpoints(tmp_path, model, Optimizer(model, step)).save(step)
+        return tmp_path
+
+    def resumed(self, folder):
+        model = Model()
+        optimizer = Optimizer(model)
+        return Checkpoints(folder, model, optimizer).restore().step, model.value(), optimizer.values()
+
+    def weights(self, folder):
+        model = Model()
+        return Checkpoints(folder, model).restore_weights(), model.value()
+
+    def test_have_what_their_names_say(self, folder):
+        prefix = folder / "checkpoints" / "ckpt-2"
+        found = [sorted(key for key, _ in tf.train.list_variables(f"{prefix}{end}")) for end in ("", ".optimizer")]
+        assert [[key.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE") for key in keys] for keys in found] == [
+            ["model/weight", "optimizer/average/shadows/0"],
+            ["optimizer/average/updates", "optimizer/moments/0"],
+        ]
+        assert self.resumed(folder) == (2, 2.0, [2.25, 2, 2.5])
+        assert self.weights(folder) == (2, 2.5)
+
+    @pytest.mark.parametrize("end", ["index", "data-00000-of-00001"])
+    def test_a_damaged_file_of_the_optimizer_stops_training_alone(self, folder, capsys, end):
+        path = folder / "checkpoints" / f"ckpt-2.optimizer.{end}"
+        for damage in (lambda: path.write_bytes(path.read_bytes()[:-1]), path.unlink):
+            damage()
+            assert self.weights(folder) == (2, 2.5)
+            assert capsys.readouterr().err == ""
+            assert self.resumed(folder) == (1, 1.0, [1.25, 1, 1.5])
+            assert path.name in capsys.readouterr().err
+
+    def test_a_damaged_file_of_the_weights_stops_everything(self, folder, capsys):
+        (folder / "checkpoints" / "ckpt-2.index").unlink()
+        assert self.weights(folder) == (1, 1.5)
+        assert self.resumed(folder)[0] == 1
+        assert capsys.readouterr().err.count("ckpt-2 is damaged (ckpt-2.index is missing); ckpt-1 is used") == 2
+
+    def test_those_of_version_0_1_0_are_read(self, folder, capsys):
+        """One file for weights and optimizer, with TensorFlow's object graph."""
+        model = Model(value=3)
+        optimizer = Optimizer(model, 3)
+        write_as_version_0_1_0(folder, 3, model, optimizer)
+        assert self.resumed(folder) == (3, 3.0, [3.25, 3, 3.5])
+        assert self.weights(folder) == (3, 3.5)
+        with pytest.raises(UserError, match=r"checkpoints/ckpt-3: of another model"):
+            Checkpoints(folder, Model(shape=(41,))).restore()
+        checkpoints = Checkpoints(folder, model, optimizer, keep=2)
+        checkpoints.restore()
+        checkpoints.save(4)
+        assert {name.split(".")[0] for name in files(folder)} == {"ckpt-3", "ckpt-4"}
+        assert self.resumed(folder) == (4, 3.0, [3.25, 3, 3.5])
+        (folder / "checkpoints" / "ckpt-4.optimizer.index").unlink()
+        assert self.resumed(folder)[0] == 3
+        (folder / "checkpoints" / "ckpt-3.index").unlink()
+        with pytest.raises(UserError, match="all checkpoints are damaged"):
+            self.resumed(folder)
 
 
 class TestHalfWritten:

@@ -179,6 +179,8 @@ class TestFlags:
             ("--early_stop_metric=loss", "--early_stop_metric and --early_stop_patience belong together", 2),
             ("--early_stop_patience=0", "--early_stop_patience=0: expected a whole number, at least 1", 2),
             ("--save_every=0", "--save_every=0: expected a whole number, at least 1", 2),
+            ("--save_minutes=-1", "--save_minutes=-1: expected a whole number, at least 0", 2),
+            ("--save_minutes=0.5", "--save_minutes=0.5: expected a whole number, at least 0", 2),
         ],
     )
     def test_mistakes_are_errors_before_training(self, session_problems, tmp_path, capsys, flag, message, status):

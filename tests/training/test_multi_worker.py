@@ -13,7 +13,7 @@ import conftest
 import numpy as np
 import pytest
 
-from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.run import Run
 
 USR_DIR = conftest.USR_SESSION
@@ -30,7 +30,7 @@ def start(session_data):
     def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false"):
         flags = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={output_dir}"]
         flags += ["--problem=session_pictures", "--hparams_set=session_tiny", f"--hparams={hparams}"]
-        flags += [f"--train_steps={steps}", "--eval_every=5", "--eval_steps=1"]
+        flags += [f"--train_steps={steps}", "--eval_every=5", "--eval_steps=1", "--save_minutes=1"]
         environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
         if ports:
             cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
@@ -73,13 +73,13 @@ def weights(folder, step):
 
 def wait_for_checkpoint(run, workers):
     before = time.monotonic()
-    while not list(run.glob("checkpoints/*.index")):
+    while not finished_steps(run):
         assert all(worker.poll() is None for worker in workers) and time.monotonic() - before < PATIENCE
         time.sleep(0.2)
 
 
 def last_step(run):
-    return max(int(path.stem.split("-")[1]) for path in run.glob("checkpoints/*.index"))
+    return max(finished_steps(run))
 
 
 @pytest.mark.chosen

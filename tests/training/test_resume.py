@@ -1,6 +1,7 @@
 """A run killed, interrupted or damaged at any moment resumes and ends equal to a run never stopped."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,14 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import conftest
 import numpy as np
 import pytest
-import tensorflow as tf
+from checks import stored_tensors
 
 from t2t_lite.bin import decoder, trainer
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.runs import checkpoints
 from t2t_lite.runs.checkpoints import finished_steps
 
 USR_DIR = conftest.USR_SESSION
@@ -26,11 +29,8 @@ USR_DIR = conftest.USR_SESSION
 
 def contents(run_dir, step):
     """The tensors {name: value} and the host's state of a checkpoint."""
-    prefix = run_dir / "checkpoints" / f"ckpt-{step}"
-    reader = tf.train.load_checkpoint(str(prefix))
-    names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
-    described = json.loads(prefix.with_suffix(".json").read_text())
-    return {name: reader.get_tensor(name) for name in names}, (described["state"], described["best"])
+    described = json.loads((run_dir / "checkpoints" / f"ckpt-{step}.json").read_text())
+    return stored_tensors(run_dir, step), (described["state"], described["best"])
 
 
 def assert_same(expected_dir, found_dir, step):
@@ -232,6 +232,30 @@ class TestDamage:
         output = capsys.readouterr().err
         assert message in output and "going on from step 22" in output
         assert_same(unbroken, damaged, 24)
+
+
+def test_save_minutes_and_a_full_disk(unbroken, flags, session_problems, tmp_path, capsys, monkeypatch):
+    """Saves by minutes beside --save_every, until a write in the background fails and ends training."""
+    shutil.copytree(unbroken, tmp_path / "run")
+    before = finished_steps(tmp_path / "run")
+    seconds = itertools.count(0, 25)  # the clock is asked at the start, at each step and at each save
+    monkeypatch.setattr(checkpoints, "time", types.SimpleNamespace(monotonic=lambda: next(seconds)))
+    write = checkpoints.write_tensors
+
+    def write_up_to_29(prefix, *arguments):
+        if int(prefix.name.split(".")[0].removeprefix("ckpt-")) > 29:
+            raise OSError(28, os.strerror(28))
+        write(prefix, *arguments)
+
+    monkeypatch.setattr(checkpoints, "write_tensors", write_up_to_29)
+    often = ["--train_steps=400", "--save_minutes=1", "--save_every=29", "--eval_every=1000", "--keep_checkpoints=9"]
+    assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *often]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    # Step 27 by --save_minutes, 75 s after the start; 29 by --save_every; 32 after 75 s more.
+    message = "cannot write the checkpoint of step 32: No space left on device; the last good checkpoint is of step 29"
+    assert line == f"t2t-trainer: error: {tmp_path}/run: {message}"
+    assert finished_steps(tmp_path / "run") == before | {27, 29}
+    assert not unfinished(tmp_path / "run")
 
 
 def test_a_run_resumes_with_other_flags(unbroken, flags, session_problems, tmp_path, capsys):
