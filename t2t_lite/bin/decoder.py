@@ -1,8 +1,8 @@
 """Decodes with a trained run: the lines of a file, of a pipe or of a terminal, or examples of the dev split.
 
-    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
-    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_from_file=- <in.txt >out.txt
-    t2t-decoder --problem=P --data_dir=data --output_dir=run --decode_interactive
+    t2t-decoder --problem=P --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
+    t2t-decoder --problem=P --output_dir=run --decode_from_file=- <in.txt >out.txt
+    t2t-decoder --problem=P --output_dir=run --decode_interactive
     t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
 
 A line is a text, or the path of a picture or a sound. The same command resumes a file that was not finished."""
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
+from t2t_lite import api
 from t2t_lite.bin import command
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import get_problems
-from t2t_lite.quiet import import_tensorflow
 
 
 def define(flags: FlagValues) -> None:
@@ -39,7 +39,7 @@ def define(flags: FlagValues) -> None:
 
 def body(flags: FlagValues) -> None:
     """Checks the flags and decodes in the one way that they ask for."""
-    command.require(flags, "problem", "data_dir", "output_dir")
+    command.require(flags, "problem", "output_dir")
     problems = list(get_problems(flags.problem).values())
     modes = [flags.decode_from_file is not None, flags.decode_interactive, flags.show is not None]
     if sum(modes) != 1:
@@ -54,7 +54,9 @@ def body(flags: FlagValues) -> None:
     from_file = flags.decode_from_file is not None and not piped
     if from_file:
         command.require(flags, "decode_to_file")
-    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
+    if flags.show:
+        command.require(flags, "data_dir")
+    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it") if flags.data_dir else None
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     if from_file:
@@ -62,11 +64,10 @@ def body(flags: FlagValues) -> None:
         target = command.output_file(flags, "decode_to_file")
         if target.plain and target.plain.exists() and target.plain.samefile(source):
             raise UserError(f"--decode_to_file: '{target.path}' is the file that --decode_from_file reads")
-    import_tensorflow()
+    run = api.open_run(output_dir, checkpoint=flags.checkpoint, data_dir=data_dir)
+    answerer = run.answerer([problem.name for problem in problems], decode_hparams, flags.brackets)
     from t2t_lite.decoding import decode, files, interactive
 
-    names = [problem.name for problem in problems]
-    answerer = decode.Answerer(names, data_dir, output_dir, decode_hparams, flags.checkpoint, flags.brackets)
     if flags.show:
         decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:

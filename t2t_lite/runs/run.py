@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
-from t2t_lite.data.manifest import write_atomically
+from t2t_lite.data.manifest import Manifest, write_atomically
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UnknownNameError, UserError
@@ -194,17 +194,31 @@ class Run:
             problems[name].adopt(declaration)
         return problems
 
-    def open_datasets(self, data_dir: Path, names: list[str]) -> dict[str, Dataset]:
+    def open_datasets(self, data_dir: Path | None, names: list[str]) -> dict[str, Dataset]:
         """Opens the data of some of the run's problems.
+
+        Args:
+          data_dir: their folder; None for datasets without records, which encode raw inputs with the run's own copies
+            of the vocabularies.
+          names: the problems.
 
         Raises:
           UserError: a problem was not trained in this run, its data are missing, or a vocabulary is not the run's.
         """
         self.check_trained(names)
+        if data_dir is None:
+            return self._datasets_without_records(names)
         datasets = {name: Dataset.open(data_dir, name) for name in names}
         for name, dataset in datasets.items():
             for vocab, vocabulary in dataset.vocabularies.items():
                 self._check_vocabulary(vocab, vocabulary, f"of problem '{name}' in {data_dir}")
+        return datasets
+
+    def _datasets_without_records(self, names: list[str]) -> dict[str, Dataset]:
+        problems, datasets = self.problems(), {}
+        for name in names:
+            manifest = Manifest(name, declared={}, declaration=self.declarations[name], splits={}, vocabularies={})
+            datasets[name] = Dataset(problems[name], manifest, self.load_vocabularies([name]), self.folder)
         return datasets
 
     def check_trained(self, names: Sequence[str]) -> None:
