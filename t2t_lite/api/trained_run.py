@@ -2,7 +2,8 @@
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,12 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Image, Text
 from t2t_lite.problems.problem import get_problems
+from t2t_lite.progress import print_status
 
 if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
     from t2t_lite.decoding.search import Decoder
+    from t2t_lite.evaluation.curve import EvaluationCurve
 
 
 def open_run(
@@ -209,6 +212,58 @@ class TrainedRun:
         net, decoder, limit = self._loaded[0], self._decoder(settings), settings.max_length
         scores = evaluate(net, datasets, self.hparams, split, eval_steps, decoder=decoder, max_length=limit)
         return {"step": self.step, "teacher_forced": list(TEACHER_FORCED), "problems": scores}
+
+    def evaluate_checkpoints(
+        self,
+        problem: Names = (),
+        data_dir: Folder | None = None,
+        *,
+        watch_seconds: float | None = None,
+        split: str = "dev",
+        eval_steps: int | None = None,
+        **search: Any,
+    ) -> Iterator["EvaluationCurve"]:
+        """Evaluates each checkpoint once, the oldest first, and appends its scores to eval_curve.jsonl in the folder.
+
+        Checkpoints whose scores are in the file, with the same problems, split and settings, are not evaluated again.
+
+        Args:
+          problem, data_dir, split, eval_steps, search: as for `evaluate`.
+          watch_seconds: looks for new checkpoints every so many seconds, without end; None: returns after the last one.
+
+        Yields:
+          The scores so far, after each checkpoint: `curve.scores` is {step: {problem: {metric: value}}}. At least once.
+        """
+        from t2t_lite.evaluation.curve import EvaluationCurve
+        from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
+
+        names = list(get_problems(list_names(problem))) or self.problems
+        settings = {"split": split, "eval_steps": eval_steps, "search": search_settings(search).changing_answers()}
+        curve = EvaluationCurve(self.folder / "eval_curve.jsonl", settings)
+        yielded = False
+        while True:
+            steps = finished_steps(self.folder)
+            if not steps and watch_seconds is None:
+                raise UserError(f"--output_dir: no checkpoint in {self.folder}; train first, or wait for the first one")
+            for step in sorted(step for step in steps if not curve.scores.get(step, {}).keys() >= set(names)):
+                net = self._loaded[0] if "_loaded" in vars(self) else self._run.build_model()
+                try:
+                    Checkpoints(self.folder, net).restore_weights(step)
+                except UserError as e:  # damaged, or removed in the meantime to keep only the last ones
+                    if step in finished_steps(self.folder):
+                        raise
+                    print_status(f"checkpoint {step} was removed before it was evaluated: {e}")
+                    continue
+                self.__dict__["_loaded"] = net, step
+                scores = self.evaluate(names, data_dir, split=split, eval_steps=eval_steps, **search)
+                curve.add(step, scores["problems"])
+                yield curve
+                yielded = True
+            if watch_seconds is None:
+                if not yielded:
+                    yield curve
+                return
+            time.sleep(watch_seconds)
 
     def score(self, problem: str, inputs: Sequence[Any], targets: Sequence[str]) -> list[float]:
         """Returns the log-probability in nats of each target given its input, the end token included.

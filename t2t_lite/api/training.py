@@ -33,6 +33,7 @@ def train(
     early_stop_metric: str | None = None,
     early_stop_patience: int | None = None,
     warm_start_from: Folder | None = None,
+    freeze: Names = (),
     distribute: str = "auto",
     worker_gpu: int = 0,
     generate_data: bool = False,
@@ -58,6 +59,7 @@ def train(
       early_stop_metric: stops when this metric no longer improves.
       early_stop_patience: ... for as many evaluations.
       warm_start_from: a run, or RUN/checkpoints/ckpt-N: begins with its weights.
+      freeze: parts of the model, and problems, that stay as they are.
       distribute: "auto", "one_device", "mirrored" or "multi_worker".
       worker_gpu: replicas on this machine; 0: one for each GPU.
       generate_data: first calls `t2t_lite.datagen` for the problems that have no data in data_dir.
@@ -82,6 +84,8 @@ def train(
             raise FlagError(f"--{name}={steps}: expected 1 to {MAX_STEPS:,}")
     names = list_names(problem)
     problems, resolved = resolve_training(names, hparams_set, hparams, gin_files, gin_params, model)
+    if freeze:
+        resolved = resolved.replace(freeze=",".join(list_names(freeze)))
     evaluated = tuple(get_problems(list_names(eval_problems))) or tuple(problems)
     for name in evaluated:
         if name not in problems:

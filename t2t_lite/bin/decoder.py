@@ -3,18 +3,21 @@
     t2t-decoder --problem=P --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
     t2t-decoder --problem=P --output_dir=run --decode_from_file=- <in.txt >out.txt
     t2t-decoder --problem=P --output_dir=run --decode_interactive
+    t2t-decoder --problem=P --output_dir=run --score_file=pairs.tsv
     t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
 
 A line is a text, or the path of a picture or a sound. The same command resumes a file that was not finished."""
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite import api
 from t2t_lite.bin import command
+from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.problems.problem import get_problems
@@ -30,6 +33,10 @@ def define(flags: FlagValues) -> None:
     boolean("decode_interactive", False, "Answer each line typed, until the end of input.", flag_values=flags)
     examples = "Number of examples of each problem's dev split to answer, with their references."
     absl_flags.DEFINE_integer("show", None, examples, 1, flag_values=flags)
+    pairs = (
+        "File of lines INPUT<TAB>ANSWER: print the log-probability of each answer, in nats, or write --decode_to_file."
+    )
+    string("score_file", None, pairs, flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
     string("decode_hparams", "", f'Search settings, such as "beam_size=4". Known: {known}.', flag_values=flags)
     string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
@@ -41,9 +48,9 @@ def body(flags: FlagValues) -> None:
     """Checks the flags and decodes in the one way that they ask for."""
     command.require(flags, "problem", "output_dir")
     problems = list(get_problems(flags.problem).values())
-    modes = [flags.decode_from_file is not None, flags.decode_interactive, flags.show is not None]
-    if sum(modes) != 1:
-        raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show")
+    modes = [flags[name].value is not None for name in ("decode_from_file", "show", "score_file")]
+    if sum(modes) + flags.decode_interactive != 1:
+        raise command.FlagError("give one of --decode_from_file, --decode_interactive, --show, --score_file")
     if len(problems) > 1 and not flags.show:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
     if flags.brackets and flags.show:
@@ -64,6 +71,9 @@ def body(flags: FlagValues) -> None:
         target = command.output_file(flags, "decode_to_file")
         if target.plain and target.plain.exists() and target.plain.samefile(source):
             raise UserError(f"--decode_to_file: '{target.path}' is the file that --decode_from_file reads")
+    if flags.score_file is not None:
+        _score(flags, problems[0].name, output_dir, data_dir)
+        return
     run = api.open_run(output_dir, checkpoint=flags.checkpoint, data_dir=data_dir)
     answerer = run.answerer([problem.name for problem in problems], decode_hparams, flags.brackets)
     from t2t_lite.decoding import decode, files, interactive
@@ -76,6 +86,24 @@ def body(flags: FlagValues) -> None:
         interactive.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
         files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
+
+
+def _score(flags: FlagValues, name: str, output_dir: Path, data_dir: Path | None) -> None:
+    """Writes the log-probabilities of the answers in --score_file, one per line."""
+    path = command.existing_file(flags, "score_file")
+    target = command.output_file(flags, "decode_to_file") if flags.decode_to_file else None
+    pairs = [line.split("\t") for line in read_lines(path, "--score_file")]
+    for number, pair in enumerate(pairs, 1):
+        if len(pair) != 2:
+            raise UserError(f"{path}:{number}: expected an input, a tab and an answer, found {len(pair) - 1} tabs")
+    inputs, answers = zip(*pairs, strict=True) if pairs else ((), ())
+    run = api.open_run(output_dir, checkpoint=flags.checkpoint, data_dir=data_dir)
+    scores = run.score(name, inputs, answers) if pairs else []
+    text = "".join(f"{score:.4f}\n" for score in scores)
+    if target:
+        target.write(text.encode())
+    else:
+        print(text, end="")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,8 +4,9 @@
     t2t-eval --problem=microworld_ende --output_dir=run --eval_from_file=in.en --reference=in.de
 
 Loss and accuracies are teacher-forced: each token is predicted from the reference before it. BLEU, chrF, CIDEr-D,
-error rates and scores of trees are of decoded answers."""
+error rates and scores of trees are of decoded answers. --checkpoint=watch evaluates beside a running training."""
 
+import contextlib
 import dataclasses
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from t2t_lite.errors import UserError
 from t2t_lite.json_text import json_text
 from t2t_lite.problems.problem import get_problems
 
+_WATCH_SECONDS = 10.0  # between looks for new checkpoints
+
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
@@ -29,7 +32,11 @@ def define(flags: FlagValues) -> None:
     absl_flags.DEFINE_string("split", "dev", "The split to score.", flag_values=flags)
     steps = "Batches of each problem. Default: the whole split."
     absl_flags.DEFINE_integer("eval_steps", None, steps, 1, flag_values=flags)
-    absl_flags.DEFINE_string("checkpoint", "latest", "latest, best or a step.", flag_values=flags)
+    which = (
+        "latest, best or a step; all: each checkpoint, once; watch: also those to come, until Ctrl-C. Their scores are "
+        "kept in OUTPUT_DIR/eval_curve.jsonl."
+    )
+    absl_flags.DEFINE_string("checkpoint", "latest", which, flag_values=flags)
     known = ", ".join(DecodeHParams.describe())
     search = f'Search settings, such as "beam_size=4". Known: {known}.'
     absl_flags.DEFINE_string("decode_hparams", "", search, flag_values=flags)
@@ -55,10 +62,25 @@ def body(flags: FlagValues) -> None:
         raise UserError("--decode_hparams: return_beams must be 1, as one answer per example is scored")
     pairs = _pairs(flags)
     json_out = command.output_file(flags, "json_out") if flags.json_out else None
-    run = api.open_run(output_dir, checkpoint=flags.checkpoint, data_dir=data_dir)
+    several = flags.checkpoint in ("all", "watch")
+    if several and pairs:
+        raise command.FlagError(f"--checkpoint={flags.checkpoint}: not with --eval_from_file")
+    run = api.open_run(output_dir, checkpoint="latest" if several else flags.checkpoint, data_dir=data_dir)
     settings = dataclasses.asdict(decode_hparams)
+    stream = sys.stderr if json_out and json_out.is_stdout else sys.stdout
+    if several:
+        watch = _WATCH_SECONDS if flags.checkpoint == "watch" else None
+        curve = None
+        with contextlib.suppress(KeyboardInterrupt):
+            for curve in run.evaluate_checkpoints(
+                names, split=flags.split, eval_steps=flags.eval_steps, watch_seconds=watch, **settings
+            ):
+                print(f"{curve.table()}\n", file=stream, flush=True)
+        if json_out:
+            json_out.write((json_text(curve.scores if curve else {}, indent=2) + "\n").encode())
+        return
     scores = run.evaluate(names, split=flags.split, eval_steps=flags.eval_steps, **pairs, **settings)
-    print(api.report(scores), file=sys.stderr if json_out and json_out.is_stdout else sys.stdout)
+    print(api.report(scores), file=stream)
     if json_out:
         json_out.write((json_text(scores, indent=2) + "\n").encode())
 

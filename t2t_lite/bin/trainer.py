@@ -19,7 +19,7 @@ from t2t_lite.bin import command
 
 _PASSED_ON = (  # flags that are arguments of `api.train` under the same names
     *("output_dir", "eval_problems", "keep_best", "early_stop_metric", "early_stop_patience", "warm_start_from"),
-    *("distribute", "worker_gpu", "generate_data", "tmp_dir"),
+    *("freeze", "distribute", "worker_gpu", "generate_data", "tmp_dir"),
     *("eval_steps", "eval_every", "eval_decoded", "save_every", "keep_checkpoints"),
 )
 
@@ -46,6 +46,8 @@ def define(flags: FlagValues) -> None:
     string("early_stop_metric", None, f"Stop when it no longer improves: {metric}.", flag_values=flags)
     integer("early_stop_patience", None, "Stop after as many evaluations without improvement.", 1, flag_values=flags)
     string("warm_start_from", None, "A run, or RUN/checkpoints/ckpt-N: begin with its weights.", flag_values=flags)
+    frozen = "Parts of the model, and problems, that training leaves as they are, as encoder,image."
+    absl_flags.DEFINE_list("freeze", [], frozen, flag_values=flags)
     generate = "First generate the data that are missing, as t2t-datagen does, from --tmp_dir if they need raw files."
     boolean("generate_data", False, generate, flag_values=flags)
     string("profile_steps", None, "A,B: the first and the last step of a TensorFlow profile.", flag_values=flags)

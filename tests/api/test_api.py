@@ -171,6 +171,19 @@ def test_the_scores_of_given_answers_make_the_loss(run, session_data):
     assert sum(np.exp(both)) == pytest.approx(1, abs=1e-4)
 
 
+def test_the_decoder_scores_a_file_of_pairs(run, opened, run_dir, tmp_path, capsys):
+    (tmp_path / "pairs").write_text("a b c\tc b a\nd\t\n")
+    flags = [f"--output_dir={run_dir}", "--problem=session_reverse", f"--score_file={tmp_path}/pairs"]
+    expected = [f"{score:.4f}" for score in run.score("session_reverse", ["a b c", "d"], ["c b a", ""])]
+    assert decoder.main(flags) == 0
+    assert capsys.readouterr().out.splitlines() == expected
+    assert decoder.main([*flags, f"--decode_to_file={tmp_path}/out"]) == 0
+    assert (tmp_path / "out").read_text().splitlines() == expected
+    (tmp_path / "pairs").write_text("a\tb\na b c\n")
+    assert decoder.main(flags) == 1
+    assert "pairs:2: expected an input, a tab and an answer, found 0 tabs" in capsys.readouterr().err
+
+
 class TestEvaluate:
     @pytest.mark.filterwarnings("ignore:Even though the")  # tf.data is traced nevertheless
     def test_a_split_and_the_same_pairs_given_score_alike(self, run, session_data, session_problems):
