@@ -2,17 +2,35 @@
 
 import io
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import t2t_lite
 from t2t_lite.api.arguments import Folder, Names, existing_folder, input_places, list_names, start_tensorflow
 from t2t_lite.decoding.answer import Answer
+from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
 from t2t_lite.problems.problem import get_problems
 
 _BATCH = 32  # inputs that an export answers at once
+
+
+def demo_dir() -> Path:
+    """Returns the folder of the packaged demo model, an export.
+
+    Raises:
+      UserError: this installation has none.
+    """
+    folder = Path(t2t_lite.__file__).parent / "demo_model"
+    if not (folder / "export.json").is_file():
+        raise UserError(
+            f"--demo: {folder} holds no model; make one with examples/make_demo_model.py RUN, of a run on microworld "
+            "(`make demo` trains one), or give --export_dir"
+        )
+    return folder
 
 
 def load_export(export_dir: Folder) -> "Export":
@@ -64,8 +82,11 @@ class Export:
                 f"{next(iter(search))}: the search of an export is fixed when it is made, here to {fixed}; export "
                 "again with --decode_hparams, or ask the run"
             )
+        return self._answer(problem, input_places(inputs))
+
+    def _answer(self, problem: str, inputs: Mapping[str, Any]) -> list[Answer]:
         feature, answers = self._feature(problem), list[Answer]()
-        values = [_file_bytes(feature, value, place) for place, value in input_places(inputs).items()]
+        values = [_file_bytes(feature, value, place) for place, value in inputs.items()]
         for start in range(0, len(values), _BATCH):
             results = self._model.predict(problem, {"inputs": values[start : start + _BATCH]})
             columns = (results[key] for key in ("outputs", "scores", "cut", "too_long"))
@@ -76,6 +97,16 @@ class Export:
                 ]
                 answers.append(row[0]._replace(alternatives=tuple(row[1:]), input_cut=bool(too_long)))
         return answers
+
+    def answerer(self, problem: str, batch_size: int = _BATCH) -> tuple[Any, Problem]:
+        """Returns what t2t-decoder uses: a stand-in for a run's decoder, and for the problem.
+
+        Raises:
+          UserError: the export does not have the problem.
+        """
+        stand_in = Problem(problem)
+        stand_in.inputs = self._feature(problem)
+        return ExportAnswerer(self, batch_size), stand_in
 
     def evaluate(
         self, problem: Names = (), data_dir: Folder | None = None, *, split: str = "dev", examples: int | None = None
@@ -122,6 +153,22 @@ class Export:
         if about["inputs"] == "audio":
             return Audio(sample_rate=about["sample_rate"])
         return Text() if about["inputs"] == "text" else Image()
+
+
+class ExportAnswerer:
+    """An export in the place of a run's `Answerer`, for files, pipes and typed lines."""
+
+    brackets = False
+
+    def __init__(self, export: Export, batch_size: int):
+        self._export = export
+        self.output_dir, self.step = export.folder, export.step
+        settings = {key: value for key, value in export.about.get("search", {}).items() if key != "batch_size"}
+        self.decode_hparams = DecodeHParams(**settings, batch_size=batch_size)
+
+    def answer(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Answer]:
+        """Yields the answers in the order of the inputs, {place: input}."""
+        yield from self._export._answer(name, inputs)
 
 
 def _file_bytes(feature: Feature, value: Any, place: str) -> bytes:

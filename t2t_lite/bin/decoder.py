@@ -3,6 +3,7 @@
     t2t-decoder --problem=P --output_dir=run --decode_from_file=in.txt --decode_to_file=out.txt
     t2t-decoder --problem=P --output_dir=run --decode_from_file=- <in.txt >out.txt
     t2t-decoder --problem=P --output_dir=run --decode_interactive
+    t2t-decoder --problem=microworld_ende --demo
     t2t-decoder --problem=P --output_dir=run --score_file=pairs.tsv
     t2t-decoder --problem=microworld --data_dir=data --output_dir=run --show=2
 
@@ -28,6 +29,8 @@ def define(flags: FlagValues) -> None:
     command.define_shared(flags, "problem", "data_dir", "output_dir")
     string, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_bool
     source = "File of inputs, one per line; - decodes standard input to standard output."
+    string("export_dir", None, "Answer with an export instead of a run.", flag_values=flags)
+    boolean("demo", False, "Answer with the packaged demo model, which learned microworld.", flag_values=flags)
     string("decode_from_file", None, source, flag_values=flags)
     string("decode_to_file", None, "File for the answers, one per line.", flag_values=flags)
     boolean("decode_interactive", False, "Answer each line typed, until the end of input.", flag_values=flags)
@@ -46,6 +49,9 @@ def define(flags: FlagValues) -> None:
 
 def body(flags: FlagValues) -> None:
     """Checks the flags and decodes in the one way that they ask for."""
+    if flags.demo or flags.export_dir:
+        _answer_with_export(flags)
+        return
     command.require(flags, "problem", "output_dir")
     problems = list(get_problems(flags.problem).values())
     modes = [flags[name].value is not None for name in ("decode_from_file", "show", "score_file")]
@@ -86,6 +92,32 @@ def body(flags: FlagValues) -> None:
         interactive.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
         files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
+
+
+def _answer_with_export(flags: FlagValues) -> None:
+    """Answers with an export; without a file, the lines of the terminal or of standard input."""
+    command.require(flags, "problem")
+    if len(flags.problem) > 1:
+        raise command.FlagError(f"--problem: one problem at a time, not {len(flags.problem)}")
+    if flags.demo and flags.export_dir:
+        raise command.FlagError("give one of --demo, --export_dir")
+    for name in ("output_dir", "show", "score_file", "brackets", "decode_hparams"):
+        if flags[name].value:
+            raise command.FlagError(f"--{name}: not with an export, which holds a model and its search alone")
+    from_file = flags.decode_from_file is not None and flags.decode_from_file != "-"
+    if from_file:
+        command.require(flags, "decode_to_file")
+        source, target = command.existing_file(flags, "decode_from_file"), command.output_file(flags, "decode_to_file")
+    folder = api.demo_dir() if flags.demo else flags.export_dir
+    answerer, problem = api.load_export(folder).answerer(flags.problem[0])
+    from t2t_lite.decoding import files, interactive
+
+    if from_file:
+        files.decode_file(answerer, problem, source=source, target=target, return_scores=flags.return_scores)
+    elif flags.decode_interactive or (flags.decode_from_file is None and sys.stdin.isatty()):
+        interactive.decode_interactive(answerer, problem, return_scores=flags.return_scores)
+    else:
+        interactive.decode_pipe(answerer, problem, return_scores=flags.return_scores)
 
 
 def _score(flags: FlagValues, name: str, output_dir: Path, data_dir: Path | None) -> None:

@@ -8,6 +8,7 @@ checkpoints/           the weights, the optimizer's and the host's state; see ch
 events.*               scalars for TensorBoard
 scalars.jsonl          the same scalars as JSON lines
 mixture.json           the table of the mixture
+data.json              the numbers of examples and the sources of the data, for the model card of an export
 """
 
 import dataclasses
@@ -34,6 +35,7 @@ from t2t_lite.runs.memory import explain_out_of_memory, smaller_model
 
 _GIN = "operative_config.gin"
 DECAYING = ("cosine", "linear")  # schedules that reach 0 at decay_steps
+DATA = "data.json"
 AVERAGED = "averaged.json"  # in a folder of averaged weights: the run and the steps that were averaged
 _MAY_CHANGE = ("accumulate_steps", "max_bad_steps")  # hparams that change a run's weights by rounding at most
 
@@ -97,6 +99,8 @@ class Run:
         for dataset in datasets.values():
             for name, vocabulary in dataset.vocabularies.items():
                 write_atomically(vocabulary_path(folder, name), vocabulary.model)
+        described = {name: describe_manifest(dataset.manifest) for name, dataset in datasets.items()}
+        write_atomically(folder / DATA, (json.dumps(described, indent=2) + "\n").encode("utf8", "backslashreplace"))
         # Written last: a folder without run.json is not taken for a run.
         write_atomically(folder / "run.json", (json.dumps(run._json(), indent=2) + "\n").encode("utf8"))
         return run
@@ -268,6 +272,13 @@ class Run:
         problems = self.problems()
         with explain_out_of_memory("the model's weights", smaller_model(self.hparams)):
             return registry.models.get(self.model_name)(self.hparams, problems, sizes)
+
+
+def describe_manifest(manifest: Manifest) -> dict[str, Any]:
+    """Returns what a run keeps of a manifest. The path of the raw files is left out."""
+    source = {key: value for key, value in manifest.source.items() if key != "raw_dir"}
+    examples = {name: split.examples for name, split in manifest.splits.items()}
+    return {"examples": examples, "version": manifest.version, **source}
 
 
 def _checksum(dataset: Dataset) -> str:
