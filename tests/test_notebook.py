@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ def test_its_cells_parse_and_call_what_there_is():
             owner = {"t2t_lite": t2t_lite, "run": t2t_lite.TrainedRun, "export": t2t_lite.Export}.get(node.value.id)
             assert owner is None or hasattr(owner, node.attr), ast.unparse(node)
     assert not any(cell.get("outputs") for cell in NOTEBOOK["cells"])
+
+
+def test_the_calls_of_the_page_exist():
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf8")
+    owners = {"t2t_lite": t2t_lite, "run": t2t_lite.TrainedRun, "export": t2t_lite.Export}
+    calls = re.findall(rf"\b({'|'.join(owners)})\.(\w+)", page)
+    assert len(calls) > 15
+    for owner, name in calls:
+        assert hasattr(owners[owner], name), f"{owner}.{name}"
 
 
 @pytest.mark.slow

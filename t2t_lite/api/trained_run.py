@@ -39,7 +39,7 @@ def open_run(
     *,
     checkpoint: str | int = "latest",
     data_dir: Folder | None = None,
-    usr_dirs: Sequence[str] = (),
+    usr_dirs: Names = (),
 ) -> "TrainedRun":
     """Opens a run; its weights are loaded when they are needed first.
 
@@ -52,7 +52,7 @@ def open_run(
     Raises:
       UserError: there is no run in the folder.
     """
-    registry.import_usr_dirs(usr_dirs)
+    registry.import_usr_dirs(list_names(usr_dirs))
     folder = existing_folder(output_dir, "output_dir", "t2t-trainer makes it")
     vocabularies = existing_folder(data_dir, "data_dir", "t2t-datagen makes it") if data_dir else None
     start_tensorflow()

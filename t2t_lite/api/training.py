@@ -39,7 +39,7 @@ def train(
     generate_data: bool = False,
     tmp_dir: Folder | None = None,
     num_workers: int | None = 1,
-    usr_dirs: Sequence[str] = (),
+    usr_dirs: Names = (),
     **plan: Any,
 ) -> "TrainedRun":
     """Trains one model on all the problems, as t2t-trainer does; resumes the run if there is one in output_dir.
@@ -78,7 +78,7 @@ def train(
     from t2t_lite.training.early_stopping import EvaluationTracker
     from t2t_lite.training.stop_signals import StopSignals
 
-    registry.import_usr_dirs(usr_dirs)
+    registry.import_usr_dirs(list_names(usr_dirs))
     for name, steps in (("train_steps", train_steps), ("eval_steps", plan.get("eval_steps", 1))):
         if not 1 <= steps <= MAX_STEPS:
             raise FlagError(f"--{name}={steps}: expected 1 to {MAX_STEPS:,}")
@@ -194,7 +194,7 @@ def resolve_hparams(
 
 
 def _generate(
-    names: Sequence[str], data_dir: Folder, tmp_dir: Folder | None, num_workers: int | None, usr_dirs: Sequence[str]
+    names: Sequence[str], data_dir: Folder, tmp_dir: Folder | None, num_workers: int | None, usr_dirs: Names
 ) -> None:
     from t2t_lite.datagen import datagen
 

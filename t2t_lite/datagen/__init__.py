@@ -18,7 +18,7 @@ def datagen(
     tmp_dir: str | Path | None = None,
     *,
     num_workers: int | None = 1,
-    usr_dirs: Sequence[str] = (),
+    usr_dirs: str | Sequence[str] = (),
     **options: Any,
 ) -> None:
     """Generates the records and vocabularies of problems, as t2t-datagen does; skips those that are there already.
@@ -37,11 +37,11 @@ def datagen(
     """
     from t2t_lite.datagen.generate import generate
 
-    registry.import_usr_dirs(usr_dirs)
-    names = problem.split(",") if isinstance(problem, str) else list(problem)
+    names, folders = (each.split(",") if isinstance(each, str) else list(each) for each in (problem, usr_dirs))
+    registry.import_usr_dirs(folders)
     data_dir = Path(os.path.expanduser(data_dir))
     raw_root = Path(os.path.expanduser(tmp_dir)) if tmp_dir else data_dir / "raw"
-    generate(names, data_dir, raw_root, num_workers, usr_dirs, **options)
+    generate(names, data_dir, raw_root, num_workers, folders, **options)
 
 
 class _CallableModule(ModuleType):

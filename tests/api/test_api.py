@@ -22,7 +22,7 @@ from t2t_lite.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
-SEARCH, FLAG = {"max_length": 3, "batch_size": 8}, "max_length=3,batch_size=8"  # one search: each is traced
+SEARCH, FLAG = {"max_length": 2, "batch_size": 8}, "max_length=2,batch_size=8"  # one search: each is traced
 NAMES = ["session_reverse", "session_pictures", "session_tones"]
 
 
