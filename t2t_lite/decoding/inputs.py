@@ -25,12 +25,16 @@ def read_input(problem: Problem, value: Any, place: str = "") -> Any:
     Raises:
       UserError: it is not a readable input of that kind; the text names the path, if there is one, and the place.
     """
-    if isinstance(problem.inputs, Text) and isinstance(value, str):
+    return _read_one(problem.inputs, value, place)
+
+
+def _read_one(feature: Feature, value: Any, place: str) -> Any:
+    if isinstance(feature, Text) and isinstance(value, str):
         return value
     try:
         if isinstance(value, str) and not value.strip():
-            raise UserError(f"empty; expected {describe_input(problem)}")
-        return read_value(problem.inputs, value)
+            raise UserError(f"empty; expected {_describe(feature)}")
+        return read_value(feature, value)
     except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, or ~NAME of an unknown user
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 
@@ -80,9 +84,13 @@ def _waveform(value: Any, sample_rate: int) -> np.ndarray:
 
 def describe_input(problem: Problem) -> str:
     """What an input line holds, for prompts and messages."""
-    if isinstance(problem.inputs, Text):
+    return _describe(problem.inputs)
+
+
+def _describe(feature: Feature) -> str:
+    if isinstance(feature, Text):
         return "a sentence"
-    sound = isinstance(problem.inputs, Audio)
+    sound = isinstance(feature, Audio)
     return "the path of a sound, such as a WAV or FLAC file" if sound else "the path of a picture"
 
 
