@@ -15,6 +15,7 @@ from typing import Any
 
 import t2t_lite
 from t2t_lite.data.manifest import Manifest, manifest_path
+from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Image, Label, Text
@@ -186,9 +187,11 @@ def _use(description: Mapping[str, Any], export_dir: Path) -> Iterator[str]:
     yield f'export.answer("{name}", [{example}])[0].text'
     yield from ("```", "")
     yield _SERVED.format(export_dir.name)
-    search = {key: value for key, value in description.get("search", {}).items() if key != "batch_size"}
-    changed = ", ".join(f"{key}={value}" for key, value in search.items())
-    yield f"The search is fixed: {changed}."
+    defaults = dataclasses.asdict(DecodeHParams())
+    changed = [
+        f"{k}={v}" for k, v in description.get("search", {}).items() if v != defaults.get(k) and k != "batch_size"
+    ]
+    yield f"The search is fixed: {', '.join(changed) or 'greedy'}."
 
 
 def _limits(problems: Mapping[str, Problem], description: Mapping[str, Any]) -> Iterator[str]:
@@ -214,7 +217,8 @@ def _input_limits(problem: Problem) -> Iterator[str]:
 def _target_limits(problem: Problem) -> Iterator[str]:
     if isinstance(problem.targets, Label):
         names = problem.targets.classes
-        yield f"one of {len(names)} classes: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        yield f"one of {len(names)} classes: {', '.join(names[:8])}{more}"
     elif isinstance(problem.targets, Text):
         yield f"answers of at most {problem.targets.max_length} tokens"
 

@@ -20,7 +20,8 @@ def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -
     Args:
       models: the model of each replica.
       problems: the problems of the run.
-      names: parts of the model, problems and mixtures, separated by commas.
+      names: parts of the model, problems and mixtures, separated by commas. "encoder" stands for the part body.encoder,
+        "audio" for audio_8000 and all other nets of that kind.
 
     Raises:
       UserError: a name is unknown, a problem that is still trained has the command of a frozen one but others too, or
@@ -30,16 +31,15 @@ def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -
     if not items:
         return set()
     parts = models[0].parts() if hasattr(models[0], "parts") else {}
+    known = [*(part.removeprefix("body.") for part in parts), *problems]
     frozen, kept = set(), set[str]()
     for name in items:
-        if name in parts:
-            frozen.add(name)
+        if matching := [part for part in parts if part in (name, f"body.{name}") or part.startswith(f"{name}_")]:
+            frozen.update(matching)
         elif expanded := _trained(name, problems):
             kept |= expanded
         else:
-            raise UserError(
-                f"--freeze: no part or problem '{name}' in this run{did_you_mean(name, [*parts, *problems])}"
-            )
+            raise UserError(f"--freeze: no part or problem '{name}' in this run{did_you_mean(name, known)}")
     for name in kept:
         frozen |= models[0].parts(name).keys() - {_COMMANDS}
     trained = [name for name in problems if name not in kept]

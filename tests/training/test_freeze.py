@@ -18,10 +18,13 @@ from t2t_lite.training.freeze import freeze
 OLD = ["session_reverse", "session_pictures"]
 
 
+PARTS = ("body.encoder", "body.decoder", "image", "text_words", "commands")
+
+
 def fake_model():
-    """A model of weights alone; `classes` uses encoder and image, `words` all but image, `other` the same."""
-    parts = {name: [SimpleNamespace(trainable=True)] for name in ("encoder", "decoder", "image", "text", "commands")}
-    used = {"classes": ("encoder", "image"), **dict.fromkeys(("words", "other"), set(parts) - {"image"})}
+    """A model of weights alone; `classes` uses body.encoder and image, `words` all but image, `other` the same."""
+    parts = {name: [SimpleNamespace(trainable=True)] for name in PARTS}
+    used = {"classes": ("body.encoder", "image"), **dict.fromkeys(("words", "other"), set(parts) - {"image"})}
     return SimpleNamespace(parts=lambda name="": {part: parts[part] for part in used.get(name, parts)})
 
 
@@ -40,9 +43,9 @@ def trainable(model):
 @pytest.mark.parametrize(
     ("names", "left", "kept"),
     [
-        ("", {"encoder", "decoder", "image", "text", "commands"}, set()),
-        ("image, text", {"encoder", "decoder", "commands"}, set()),
-        ("classes", {"decoder", "text", "commands"}, {"classes"}),
+        ("", set(PARTS), set()),
+        ("image, text", {"body.encoder", "body.decoder", "commands"}, set()),
+        ("classes", {"body.decoder", "text_words", "commands"}, {"classes"}),
         ("words", {"image", "commands"}, {"words"}),
     ],
 )
