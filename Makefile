@@ -1,3 +1,4 @@
+# make page: a trained model in the browser, in a minute.
 # make demo: the eight problems in miniature, from data to answers.   make test, make lint: what a change must pass.
 # make quick: the tests to run while working, in a minute and a half.
 
@@ -15,7 +16,7 @@ QUICK += $(addprefix problems/,test_trees.py test_file_problems.py test_odd_file
 QUICK += $(addprefix training/,test_step.py test_schedule.py test_learning_rates.py test_loss_scale.py test_mixture.py)
 QUICK += $(addprefix decoding/,test_decode.py test_decode_hparams.py test_inputs.py test_sampling.py)
 
-.PHONY: demo test quick test-slow mutants lint install-check clean
+.PHONY: demo page test quick test-slow mutants lint install-check clean
 
 # Each command is printed before it runs. A second `make demo` goes on where the first one stopped.
 demo: $(VENV)/installed
@@ -29,6 +30,10 @@ demo: $(VENV)/installed
 	@echo "  type a sentence   $(BIN)/t2t-decoder --problem=microworld_ende --data_dir=$(DEMO)/data --output_dir=$(DEMO)/run --decode_interactive"
 	@echo "  all the names     $(BIN)/t2t-trainer --registry_help"
 	@echo "  your own data, your own problems: README.md"
+
+# The page of t2t-server with the packaged demo model.
+page: $(VENV)/installed
+	$(BIN)/t2t-server --demo
 
 # Two processes halve the time; a file's tests share one of them, and what it has made.
 test: $(VENV)/installed

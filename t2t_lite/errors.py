@@ -4,11 +4,17 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 
+from t2t_lite.tensor2tensor_names import hint
+
 _LISTED = 12  # known names in a message, if no name is similar
 
 
 class UserError(Exception):
     """A mistake that the user can correct. Commands print its text as one line and exit with status 1."""
+
+
+class FlagError(UserError):
+    """A missing or wrong flag or argument. Commands exit with status 2."""
 
 
 class Stopped(Exception):
@@ -27,7 +33,7 @@ class UnknownNameError(UserError):
     """A name that is not registered. The text suggests similar registered names."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
-        suggestion = did_you_mean(name, known, listing="t2t-trainer --registry_help")
+        suggestion = hint(kind, name) or did_you_mean(name, known, listing="t2t-trainer --registry_help")
         super().__init__(f"unknown {kind} '{name}'{suggestion}")
         self.name = name
 

@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from t2t_lite.errors import UnknownNameError, UserError
+from t2t_lite.tensor2tensor_names import hint
 
 _INIT = "__init__.py"
 
@@ -123,6 +124,11 @@ hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
 modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
 
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module 't2t_lite.registry' has no attribute '{name}'{hint('decorator', name)}")
+
+
 _REGISTRY_NAMES = {"modality": "modalities", "model": "models"}  # {kind: name of its registry above}
 
 
@@ -189,7 +195,9 @@ def _import_file(path: Path, name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as e:
         del sys.modules[name]
-        raise UserError(f"--t2t_usr_dir: {_error_line(e, path)}: {type(e).__name__}: {e}") from e
+        is_old = isinstance(e, ModuleNotFoundError) and (e.name or "").startswith("tensor2tensor")
+        advice = "; docs/from-tensor2tensor.md has what to import instead" if is_old else ""
+        raise UserError(f"--t2t_usr_dir: {_error_line(e, path)}: {type(e).__name__}: {e}{advice}") from e
     return module
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
-from t2t_lite import registry
-from t2t_lite.errors import Stopped, UserError, did_you_mean
+from t2t_lite import api, registry
+from t2t_lite.errors import FlagError, Stopped, UserError, did_you_mean
 from t2t_lite.escapes import escape_controls
 from t2t_lite.output_file import OutputFile
+from t2t_lite.tensor2tensor_names import hint
 
 _SHARED_LISTS = {
     "problem": "Problems and mixtures by name (t2t-trainer --registry_help lists them).",
@@ -27,10 +28,6 @@ _SHARED_FOLDERS = {
     "tmp_dir": "Folder of raw files; a problem NAME.SOURCE reads its subfolder SOURCE. Default: DATA_DIR/raw.",
     "output_dir": "Folder of the run: its checkpoints, its hparams and its gin configuration.",
 }
-
-
-class FlagError(UserError):
-    """A missing or wrong flag. Exit status 2."""
 
 
 def run(
@@ -114,10 +111,7 @@ def existing_folder(flags: FlagValues, name: str, advice: str) -> Path:
     Raises:
       UserError: there is no such folder; the text ends with the advice.
     """
-    path = _path(flags, name)
-    if not path.is_dir():
-        raise UserError(f"--{name}: no folder '{path}'; {advice}")
-    return path
+    return api.existing_folder(flags[name].value, name, advice)
 
 
 def existing_file(flags: FlagValues, name: str) -> Path:
@@ -194,7 +188,7 @@ def _parse(flags: FlagValues, arguments: list[str]) -> None:
     try:
         _, *stray = flags(["", *arguments])
     except absl_flags.UnrecognizedFlagError as e:
-        suggestion = did_you_mean(e.flagname, flags, listing="--help", quote="--{}".format)
+        suggestion = hint("flag", e.flagname) or did_you_mean(e.flagname, flags, listing="--help", quote="--{}".format)
         raise FlagError(f"unknown flag --{e.flagname}{suggestion}") from e
     except absl_flags.IllegalFlagValueError as e:
         raise FlagError(_illegal_value(flags, str(e))) from e

@@ -7,17 +7,16 @@
 
 Skips problems that are already generated. After an interruption, the same command resumes."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite import registry
 from t2t_lite.bin import command
+from t2t_lite.datagen import datagen
 from t2t_lite.problems.problem import get_problems
 
 _MAX_BAD = (
@@ -64,13 +63,15 @@ def body(flags: FlagValues) -> None:
         return
     command.require(flags, "problem", "data_dir")
     max_bad = command.fraction(flags, "max_bad")
-    names = list(get_problems(flags.problem))
-    data_dir = Path(os.path.expanduser(flags.data_dir))
-    raw_root = Path(os.path.expanduser(flags.tmp_dir)) if flags.tmp_dir else data_dir / "raw"
-    beam_options = shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None
-    from t2t_lite.datagen.generate import generate
-
-    generate(names, data_dir, raw_root, flags.num_workers, flags.t2t_usr_dir, max_bad, beam_options)
+    datagen(
+        list(get_problems(flags.problem)),
+        flags.data_dir,
+        flags.tmp_dir,
+        num_workers=flags.num_workers,
+        usr_dirs=flags.t2t_usr_dir,
+        max_bad=max_bad,
+        beam_options=shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,18 +5,17 @@ t2t-exporter --problem=microworld --output_dir=run --export_dir=export
 Each problem has a signature of its name. It takes texts or contents of PNG, JPEG or WAV files, as strings, and returns
 texts or names of classes with their scores. The export leaves out parts of the model that the problems do not need."""
 
-import os
+import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
+from t2t_lite import api
 from t2t_lite.bin import command
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.problems.problem import get_problems
-from t2t_lite.quiet import import_tensorflow
 
 _WEIGHT_TYPES = ["float32", "bfloat16", "int8"]
 
@@ -41,19 +40,10 @@ def body(flags: FlagValues) -> None:
     names = list(get_problems(flags.problem))
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it") if flags.data_dir else None
-    decode_hparams = DecodeHParams.parse(flags.decode_hparams)
-    import_tensorflow()
-    from t2t_lite.serving.export import export_run
-
-    export_run(
-        names,
-        output_dir,
-        Path(os.path.expanduser(flags.export_dir)),
-        data_dir=data_dir,
-        decode_hparams=decode_hparams,
-        weights=flags.weights,
-        checkpoint=flags.checkpoint,
-        eval_steps=flags.eval_steps,
+    settings = dataclasses.asdict(DecodeHParams.parse(flags.decode_hparams))
+    run = api.open_run(output_dir, checkpoint=flags.checkpoint)
+    run.export(
+        flags.export_dir, names, data_dir=data_dir, weights=flags.weights, eval_steps=flags.eval_steps, **settings
     )
 
 

@@ -1,5 +1,6 @@
 """Serves an exported model over HTTP: TensorFlow Serving's REST format, and a web page to try it.
 
+    t2t-server --demo
     t2t-server --export_dir=export
     curl -d '{"signature_name": "microworld_ende", "instances": ["the cat sleeps"]}' \\
         http://127.0.0.1:8501/v1/models/multi_model:predict
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
+from t2t_lite import api
 from t2t_lite.bin import command
 from t2t_lite.quiet import import_tensorflow
 
@@ -22,6 +24,8 @@ def define(flags: FlagValues) -> None:
     command.define_shared(flags)
     string, integer, number = absl_flags.DEFINE_string, absl_flags.DEFINE_integer, absl_flags.DEFINE_float
     string("export_dir", None, "Folder that t2t-exporter wrote.", flag_values=flags)
+    demo = "Serve the packaged demo model, which learned microworld's eight problems."
+    absl_flags.DEFINE_bool("demo", False, demo, flag_values=flags)
     string("host", "127.0.0.1", "Address to listen on; 0.0.0.0 accepts other machines.", flag_values=flags)
     integer("port", 8501, "Port to listen on; 0: any free port.", 0, 65535, flag_values=flags)
     integer("max_batch", 32, "Inputs in a batch at most.", 1, flag_values=flags)
@@ -40,11 +44,14 @@ def define(flags: FlagValues) -> None:
 
 def body(flags: FlagValues) -> None:
     """Serves until a signal stops it."""
-    command.require(flags, "export_dir")
+    if flags.demo and flags.export_dir:
+        raise command.FlagError("give one of --demo, --export_dir")
+    if not flags.demo:
+        command.require(flags, "export_dir")
     for name in ("batch_wait_ms", "max_body_mb", "max_sound_seconds", "time_limit"):
         if not math.isfinite(flags[name].value):
             raise command.FlagError(f"--{name}={flags[name].value}: expected a finite number")
-    folder = command.existing_folder(flags, "export_dir", "t2t-exporter makes it")
+    folder = api.demo_dir() if flags.demo else command.existing_folder(flags, "export_dir", "t2t-exporter makes it")
     import_tensorflow()
     from t2t_lite.serving import server
     from t2t_lite.serving.batching import BatchPlan

@@ -8,27 +8,25 @@ Hparams come from the set, then the gin files in order, then the gin bindings, t
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags as absl_flags
 from absl.flags import FlagValues
 
-from t2t_lite import registry
+from t2t_lite import api, registry
 from t2t_lite.bin import command
-from t2t_lite.errors import UserError, did_you_mean
-from t2t_lite.hparams import HParams, gin_config
-from t2t_lite.problems.problem import get_problems
-from t2t_lite.quiet import import_tensorflow
-from t2t_lite.training.early_stopping import EvaluationTracker
-from t2t_lite.training.stop_signals import StopSignals
 
-_MAX_STEPS = 2**31 - 1  # steps are int32 in noise
+_PASSED_ON = (  # flags that are arguments of `api.train` under the same names
+    *("output_dir", "eval_problems", "keep_best", "early_stop_metric", "early_stop_patience", "warm_start_from"),
+    *("freeze", "distribute", "worker_gpu", "generate_data", "tmp_dir"),
+    *("eval_steps", "eval_every", "eval_decoded", "save_every", "save_minutes", "keep_checkpoints"),
+)
 
 
 def define(flags: FlagValues) -> None:
     """Defines the command's flags."""
-    command.define_shared(flags, "problem", "data_dir", "output_dir", "eval_problems")
+    command.define_shared(flags, "problem", "data_dir", "tmp_dir", "output_dir", "eval_problems")
     string, integer, boolean = absl_flags.DEFINE_string, absl_flags.DEFINE_integer, absl_flags.DEFINE_bool
     several = absl_flags.DEFINE_multi_string
     string("hparams_set", None, "The hparams to start from.", flag_values=flags)
@@ -50,6 +48,10 @@ def define(flags: FlagValues) -> None:
     string("early_stop_metric", None, f"Stop when it no longer improves: {metric}.", flag_values=flags)
     integer("early_stop_patience", None, "Stop after as many evaluations without improvement.", 1, flag_values=flags)
     string("warm_start_from", None, "A run, or RUN/checkpoints/ckpt-N: begin with its weights.", flag_values=flags)
+    frozen = "Parts of the model, and problems, that training leaves as they are, as encoder,image."
+    absl_flags.DEFINE_list("freeze", [], frozen, flag_values=flags)
+    generate = "First generate the data that are missing, as t2t-datagen does, from --tmp_dir if they need raw files."
+    boolean("generate_data", False, generate, flag_values=flags)
     string("profile_steps", None, "A,B: the first and the last step of a TensorFlow profile.", flag_values=flags)
     distribute = "One device, the GPUs of this machine, or the machines in TF_CONFIG; auto: all that are available."
     choices = ["auto", "one_device", "mirrored", "multi_worker"]
@@ -61,7 +63,7 @@ def define(flags: FlagValues) -> None:
 
 
 def body(flags: FlagValues) -> None:
-    """Resolves names and hparams, then trains."""
+    """Lists, estimates or trains."""
     if flags.registry_help:
         kinds = (registry.problems, registry.mixtures, registry.modalities, registry.models, registry.hparams_sets)
         command.print_registries(*kinds)
@@ -70,90 +72,29 @@ def body(flags: FlagValues) -> None:
         flags, "problem", "hparams_set", "data_dir", *([] if flags.dry_run else ["output_dir", "train_steps"])
     )
     for name in ("train_steps", "eval_steps"):
-        if (flags[name].value or 0) > _MAX_STEPS:
-            raise command.FlagError(f"--{name}={flags[name].value}: expected at most {_MAX_STEPS:,}")
-    problems = get_problems(flags.problem)
-    registry.models.check(flags.model)
-    hparams = resolve_hparams(flags)
-    hparams.check_names("loss_weights", problems)
-    evaluated = _evaluated(flags, problems)
-    tracker = _tracker(flags, evaluated)
-    profile_steps = command.number_pair(flags, "profile_steps")
-    data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it")
-    import_tensorflow()
+        if (flags[name].value or 0) > api.MAX_STEPS:
+            raise command.FlagError(f"--{name}={flags[name].value}: expected at most {api.MAX_STEPS:,}")
+    shared = {
+        "problem": flags.problem,
+        "data_dir": flags.data_dir,
+        "train_steps": flags.train_steps,
+        "model": flags.model,
+        "hparams_set": flags.hparams_set,
+        "hparams": flags.hparams,
+        "gin_files": _gin_files(flags),
+        "gin_params": flags.gin_param,
+    }
     if flags.dry_run:
-        from t2t_lite.training.dry_run import dry_run
-
-        dry_run(
-            names=flags.problem,
-            problems=problems,
-            hparams=hparams,
-            model=flags.model,
-            data_dir=data_dir,
-            train_steps=flags.train_steps,
-        )
+        api.dry_run(**shared)
         return
-    from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
-    from t2t_lite.training.devices import open_devices
-    from t2t_lite.training.train import Plan, train
-
-    plan = Plan(
-        train_steps=flags.train_steps,
-        eval_steps=flags.eval_steps,
-        eval_every=flags.eval_every,
-        eval_decoded=flags.eval_decoded,
-        save_every=flags.save_every or flags.eval_every,
-        save_minutes=flags.save_minutes,
-        keep_checkpoints=flags.keep_checkpoints,
-        eval_problems=evaluated,
-        profile_steps=profile_steps,
-        warm_start_from=Path(os.path.expanduser(flags.warm_start_from)) if flags.warm_start_from else None,
-    )
-    # Before StopSignals, because TensorFlow's cluster installs a handler of SIGTERM when it starts.
-    devices = open_devices(flags.distribute, flags.worker_gpu)
-    with StopSignals() as stop, explain_out_of_memory("training", smaller_batch(hparams)):
-        train(
-            names=flags.problem,
-            problems=problems,
-            hparams=hparams,
-            model=flags.model,
-            data_dir=data_dir,
-            output_dir=Path(os.path.expanduser(flags.output_dir)),
-            plan=plan,
-            devices=devices,
-            tracker=tracker,
-            stop=stop,
-        )
+    profile_steps = command.number_pair(flags, "profile_steps")
+    chosen = {name: flags[name].value for name in _PASSED_ON}
+    api.train(**shared, **chosen, profile_steps=profile_steps, num_workers=None, usr_dirs=flags.t2t_usr_dir)
 
 
-def _evaluated(flags: FlagValues, problems: Collection[str]) -> tuple[str, ...]:
-    """Returns the problems to evaluate: those of --eval_problems, or all."""
-    names = tuple(get_problems(flags.eval_problems)) or tuple(problems)
-    for name in names:
-        if name not in problems:
-            raise command.FlagError(f"--eval_problems: '{name}' is not trained here{did_you_mean(name, problems)}")
-    return names
-
-
-def _tracker(flags: FlagValues, evaluated: Collection[str]) -> EvaluationTracker:
-    """Returns the tracker of the best checkpoint and of early stopping that the flags describe."""
-    if bool(flags.early_stop_metric) != bool(flags.early_stop_patience):
-        raise command.FlagError("--early_stop_metric and --early_stop_patience belong together")
-    return EvaluationTracker(evaluated, flags.keep_best, flags.early_stop_metric or "", flags.early_stop_patience or 1)
-
-
-def resolve_hparams(flags: FlagValues) -> HParams:
-    """Returns the hparams of the run from the set, gin files, gin bindings and --hparams."""
-    make = registry.hparams_sets.get(flags.hparams_set)
-    try:
-        start = make()
-    except TypeError as e:
-        raise UserError(f"--hparams_set: '{flags.hparams_set}' fails: {e}") from e
-    if not isinstance(start, HParams):
-        raise UserError(f"--hparams_set: '{flags.hparams_set}' must return HParams, not {type(start).__name__}")
-    # A file's own name may have a comma.
-    files = [file for v in flags.gin_file for file in ([v] if Path(os.path.expanduser(v)).is_file() else v.split(","))]
-    return gin_config.resolve(start, files, flags.gin_param, flags.hparams)
+def _gin_files(flags: FlagValues) -> list[str]:
+    """Returns the files of --gin_file; the name of a file may itself have a comma."""
+    return [file for v in flags.gin_file for file in ([v] if Path(os.path.expanduser(v)).is_file() else v.split(","))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Decodes inputs with a trained run, and prints examples of the dev split with their references."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ class Answerer:
 
     Args:
       names: the problems.
-      data_dir: the folder of their data and vocabularies.
+      data_dir: the folder of their data and vocabularies; None for the run's own copies of the vocabularies.
       output_dir: the run's folder.
       decode_hparams: the settings of the search.
       checkpoint: "latest", "best" or a step.
       brackets: `answer` returns trees in Penn Treebank brackets over the input's words, not in linear form.
+      load: returns the search, over the run's model, and the model's step; by default the checkpoint is loaded.
 
     Raises:
       UserError: there is no run or no checkpoint, a problem was not trained or has another vocabulary, the search
@@ -43,11 +44,12 @@ class Answerer:
     def __init__(
         self,
         names: Sequence[str],
-        data_dir: Path,
+        data_dir: Path | None,
         output_dir: Path,
         decode_hparams: DecodeHParams,
         checkpoint: str = "latest",
         brackets: bool = False,
+        load: Callable[[], tuple[Decoder, int]] | None = None,
     ):
         run = Run.open(output_dir)
         self.datasets = run.open_datasets(data_dir, list(names))
@@ -59,16 +61,18 @@ class Answerer:
         self.output_dir, self.decode_hparams = output_dir, decode_hparams
         if any(isinstance(dataset.problem.targets, Text) for dataset in self.datasets.values()):
             decode_hparams.check_beams()
-        self._model = run.build_model()
-        self.step = Checkpoints(output_dir, self._model).restore_weights(chosen_step(output_dir, checkpoint))
-        self._decoder = make_decoder(self._model, decode_hparams)
+        if load:
+            self._decoder, self.step = load()
+        else:
+            model, self.step = load_model(run, output_dir, checkpoint)
+            self._decoder = make_decoder(model, decode_hparams)
 
-    def answer(self, name: str, inputs: Mapping[str, str]) -> Iterator[Answer]:
+    def answer(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Answer]:
         """Yields the answers in the order of the inputs. A blank text gets an empty answer, not the model's.
 
         Args:
           name: the problem.
-          inputs: {place, such as FILE:LINE, for messages: a text, or the path of a picture or a sound}.
+          inputs: {place, such as FILE:LINE, for messages: an input as `read_input` takes it}.
 
         Raises:
           UserError: an input cannot be read; the text names it and its place.
@@ -90,6 +94,12 @@ class Answerer:
         """Decodes a batch of the input pipeline."""
         hparams = self.decode_hparams
         return answer_batch(self._decoder, self.datasets[name], batch, hparams.max_length, hparams.return_beams)
+
+
+def load_model(run: Run, output_dir: Path, checkpoint: str) -> tuple[Any, int]:
+    """Returns the model of a run with the weights of a checkpoint, and the checkpoint's step."""
+    model = run.build_model()
+    return model, Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
 
 
 def _inputs_batch(dataset: Dataset, places: Sequence[str], values: Sequence[Any]) -> dict[str, tf.Tensor]:

@@ -1,6 +1,7 @@
 """DecodeHParams, the settings of the search from `--decode_hparams`."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,8 @@ class DecodeHParams:
         Raises:
           UserError: a name is unknown, a value is wrong, or two settings exclude each other.
         """
+        if re.search(r"return_beams\s*=\s*true", text, re.IGNORECASE):
+            _refuse("return_beams is the number of answers; tensor2tensor's return_beams=True is that of beam_size")
         return cls(**parse_fields(cls, text, "--decode_hparams"))
 
     def check_beams(self) -> None:

@@ -1,45 +1,96 @@
-"""Reads inputs as users name them: a text, or the path of a picture or a sound."""
+"""Reads inputs as users give them: a text; the path, the bytes or the array of a picture or a sound."""
 
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from t2t_lite.data.encoding import pcm16
 from t2t_lite.errors import UserError
-from t2t_lite.media.picture_files import input_picture
-from t2t_lite.media.sound_files import read_sound
+from t2t_lite.media.picture_files import image_bytes, input_picture
+from t2t_lite.media.sound_files import read_sound, resample
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Text
+from t2t_lite.problems.features import Audio, Feature, Text
 
 
-def read_input(problem: Problem, text: str, place: str = "") -> Any:
-    """Returns the text itself, or the picture or sound at the path.
+def read_input(problem: Problem, value: Any, place: str = "") -> Any:
+    """Returns a text itself, a picture as PNG or JPEG bytes, a sound as float32 samples.
 
     Args:
       problem: the problem to answer for.
-      text: a line of the user's.
-      place: where the line stands, such as FILE:LINE, for messages.
+      value: a text or, for a picture or a sound, what `read_value` takes.
+      place: where the value stands, such as FILE:LINE, for messages.
 
     Raises:
-      UserError: there is no such picture or sound; the text names the path and the place.
+      UserError: it is not a readable input of that kind; the text names the path, if there is one, and the place.
     """
-    if isinstance(problem.inputs, Text):
-        return text
+    return _read_one(problem.inputs, value, place)
+
+
+def _read_one(feature: Feature, value: Any, place: str) -> Any:
+    if isinstance(feature, Text) and isinstance(value, str):
+        return value
     try:
-        if not text.strip():
-            raise UserError(f"empty; expected {describe_input(problem)}")
-        path = Path(os.path.expanduser(text))
-        return (
-            read_sound(path, problem.inputs.sample_rate) if isinstance(problem.inputs, Audio) else input_picture(path)
-        )
+        if isinstance(value, str) and not value.strip():
+            raise UserError(f"empty; expected {_describe(feature)}")
+        return read_value(feature, value)
     except (UserError, OSError, ValueError, RuntimeError) as e:  # a NUL in the path, or ~NAME of an unknown user
         raise UserError(f"{place}: {e}" if place else str(e)) from e
 
 
+def read_value(feature: Feature, value: Any) -> Any:
+    """Reads one input.
+
+    Args:
+      feature: the kind of input.
+      value: for a text, a string; for a picture, the path or bytes of a file that Pillow reads, a uint8 array (rows,
+        columns, 3) or (rows, columns), or a picture of Pillow's; for a sound, the path or bytes of a file that
+        libsndfile reads, an array of int16 or of floats in [-1, 1] at the feature's rate, or a pair (array, rate).
+
+    Returns:
+      A string; PNG or JPEG bytes; float32 samples (N,) at the feature's rate.
+
+    Raises:
+      UserError: the value is not readable, or of another kind.
+    """
+    if isinstance(feature, Text):
+        if not isinstance(value, str):
+            raise UserError(f"expected a text, got {type(value).__name__}")
+        return value
+    if isinstance(value, str):
+        value = Path(os.path.expanduser(value))
+    is_file = isinstance(value, Path | bytes)
+    if isinstance(feature, Audio):
+        return read_sound(value, feature.sample_rate) if is_file else _waveform(value, feature.sample_rate)
+    return input_picture(value) if is_file else _picture(value)
+
+
+def _picture(value: Any) -> bytes:
+    """Returns an array, or a picture of Pillow's, as PNG bytes."""
+    if hasattr(value, "convert"):  # a palette's indices would be taken for grey
+        value = value.convert("RGBA")
+    pixels = np.asarray(value)
+    if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,), (4,)) or pixels.ndim < 2 or not pixels.size:
+        raise UserError(f"expected uint8 (rows, columns, 3) or (rows, columns), got {pixels.dtype} {pixels.shape}")
+    return image_bytes(pixels)
+
+
+def _waveform(value: Any, sample_rate: int) -> np.ndarray:
+    """Returns an array of samples, or a pair (array, rate), as float32 samples (N,) at the rate."""
+    samples, rate = value if isinstance(value, tuple) else (value, sample_rate)
+    return resample(pcm16(samples).astype(np.float32) / 32768.0, rate, sample_rate).astype(np.float32)
+
+
 def describe_input(problem: Problem) -> str:
     """What an input line holds, for prompts and messages."""
-    if isinstance(problem.inputs, Text):
+    return _describe(problem.inputs)
+
+
+def _describe(feature: Feature) -> str:
+    if isinstance(feature, Text):
         return "a sentence"
-    sound = isinstance(problem.inputs, Audio)
+    sound = isinstance(feature, Audio)
     return "the path of a sound, such as a WAV or FLAC file" if sound else "the path of a picture"
 
 

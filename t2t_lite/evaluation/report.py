@@ -41,7 +41,7 @@ def format_report(scores: Mapping[str, Any]) -> str:
     """Formats a table of teacher-forced and one of decoded scores, with a row per problem; warnings; signatures.
 
     Args:
-      scores: the result of `evaluate_run`: {"step": N, "problems": {name: {metric: value}}}.
+      scores: scores of a run: {"step": N, "problems": {name: {metric: value}}}.
     """
     problems: _Scores = scores["problems"]
     parts = [*_tables(problems), _warnings(problems), _signatures(problems)]

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.tensor2tensor_names import hint
 
 _MAX_WEIGHT = 1e9
 
@@ -43,7 +44,8 @@ def convert_fields(config: type, values: dict[str, Any], where: str) -> dict[str
     defaults = {f.name: f.default for f in dataclasses.fields(config)}
     for name in values:
         if name not in defaults:
-            raise UserError(f"{where}: no hparam '{name}'{did_you_mean(name, defaults)}")
+            kind = "decode hparam" if where == "--decode_hparams" else "hparam"
+            raise UserError(f"{where}: no hparam '{name}'{hint(kind, name) or did_you_mean(name, defaults)}")
     return {name: _convert(name, value, type(defaults[name]), where) for name, value in values.items()}
 
 

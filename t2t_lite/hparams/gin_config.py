@@ -14,6 +14,7 @@ from typing import Any
 from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams.fields import convert_fields, parse_fields
 from t2t_lite.hparams.hparams import HParams
+from t2t_lite.tensor2tensor_names import hint
 
 
 def resolve(hparams: HParams, gin_files: Sequence[str], gin_params: Sequence[str], overrides: str) -> HParams:
@@ -104,7 +105,7 @@ def _explain(error: Exception) -> str:
     macro = re.search(r"'macro' .* in scope '(\w+)'", text)
     if parameter:
         known = [f.name for f in dataclasses.fields(HParams)]
-        reason = f"no hparam '{parameter[1]}'{did_you_mean(parameter[1], known)}"
+        reason = f"no hparam '{parameter[1]}'{hint('hparam', parameter[1]) or did_you_mean(parameter[1], known)}"
     elif text.startswith("No configurable matching"):
         reason = text.split("\n")[0] + " Hparams are set as hparams.NAME = VALUE."
     else:

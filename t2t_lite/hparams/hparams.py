@@ -85,6 +85,7 @@ class HParams:
     weight_decay: float = 0.0  # of "adamw" and "adafactor", times the learning rate; variables of rank 1 do not decay
     label_smoothing: float = 0.0
     loss_weights: str = ""  # "problem:2,other:0.5": factors of the problems' losses; 1 for those not named
+    freeze: str = ""  # parts of the model, and problems, that training leaves as they are: "encoder,image"
     average_decay: float = 0.0  # decay of the moving average of weights, used to evaluate and decode; 0: no average
     seed: int = 0  # of the weights, the order of examples, the sampler and all noise
 

@@ -53,7 +53,8 @@ class Categorical(Modality):
         h5 = self.step5(self.step4(h3, valid=valid), valid=valid)
         h5 = tf.cast(h5, tf.float32)  # for the mean: bfloat16 cannot count beyond 256
         pixels = tf.reshape(tf.nn.relu(h5), [batch, -1, h5.shape[-1]])
-        weight = tf.reshape(tf.repeat(tf.cast(valid, tf.float32), tf.shape(h5)[2], axis=1), [batch, 1, -1])
+        columns = tf.ones([1, 1, tf.shape(h5)[2]])
+        weight = tf.reshape(tf.cast(valid, tf.float32)[:, :, None] * columns, [batch, 1, -1])
         # At least 1: an example that only fills up a batch has no valid row.
         h6 = tf.squeeze(tf.matmul(weight, pixels), 1) / tf.maximum(tf.reduce_sum(weight, axis=-1), 1.0)
         return tf.matmul(h6, self.softmax)

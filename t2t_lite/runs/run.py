@@ -8,6 +8,7 @@ checkpoints/           the weights, the optimizer's state, the host's state; see
 events.*               scalars for TensorBoard
 scalars.jsonl          the same scalars as JSON lines
 mixture.json           the table of the mixture
+data.json              the numbers of examples and the sources of the data, for the model card of an export
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite import registry
-from t2t_lite.data.manifest import write_atomically
+from t2t_lite.data.manifest import Manifest, write_atomically
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UnknownNameError, UserError
@@ -34,6 +35,7 @@ from t2t_lite.runs.memory import explain_out_of_memory, smaller_model
 
 _GIN = "operative_config.gin"
 DECAYING = ("cosine", "linear")  # schedules that reach 0 at decay_steps
+DATA = "data.json"
 AVERAGED = "averaged.json"  # in a folder of averaged weights: the run and the steps that were averaged
 _MAY_CHANGE = ("accumulate_steps", "max_bad_steps")  # hparams that change a run's weights by rounding at most
 
@@ -97,6 +99,8 @@ class Run:
         for dataset in datasets.values():
             for name, vocabulary in dataset.vocabularies.items():
                 write_atomically(vocabulary_path(folder, name), vocabulary.model)
+        described = {name: describe_manifest(dataset.manifest) for name, dataset in datasets.items()}
+        write_atomically(folder / DATA, (json.dumps(described, indent=2) + "\n").encode("utf8", "backslashreplace"))
         # Written last: a folder without run.json is not taken for a run.
         write_atomically(folder / "run.json", (json.dumps(run._json(), indent=2) + "\n").encode("utf8"))
         return run
@@ -194,17 +198,31 @@ class Run:
             problems[name].adopt(declaration)
         return problems
 
-    def open_datasets(self, data_dir: Path, names: list[str]) -> dict[str, Dataset]:
+    def open_datasets(self, data_dir: Path | None, names: list[str]) -> dict[str, Dataset]:
         """Opens the data of some of the run's problems.
+
+        Args:
+          data_dir: their folder; None for datasets without records, which encode raw inputs with the run's own copies
+            of the vocabularies.
+          names: the problems.
 
         Raises:
           UserError: a problem was not trained in this run, its data are missing, or a vocabulary is not the run's.
         """
         self.check_trained(names)
+        if data_dir is None:
+            return self._datasets_without_records(names)
         datasets = {name: Dataset.open(data_dir, name) for name in names}
         for name, dataset in datasets.items():
             for vocab, vocabulary in dataset.vocabularies.items():
                 self._check_vocabulary(vocab, vocabulary, f"of problem '{name}' in {data_dir}")
+        return datasets
+
+    def _datasets_without_records(self, names: list[str]) -> dict[str, Dataset]:
+        problems, datasets = self.problems(), {}
+        for name in names:
+            manifest = Manifest(name, declared={}, declaration=self.declarations[name], splits={}, vocabularies={})
+            datasets[name] = Dataset(problems[name], manifest, self.load_vocabularies([name]), self.folder)
         return datasets
 
     def check_trained(self, names: Sequence[str]) -> None:
@@ -254,6 +272,13 @@ class Run:
         problems = self.problems()
         with explain_out_of_memory("the model's weights", smaller_model(self.hparams)):
             return registry.models.get(self.model_name)(self.hparams, problems, sizes)
+
+
+def describe_manifest(manifest: Manifest) -> dict[str, Any]:
+    """Returns what a run keeps of a manifest. The path of the raw files is left out."""
+    source = {key: value for key, value in manifest.source.items() if key != "raw_dir"}
+    examples = {name: split.examples for name, split in manifest.splits.items()}
+    return {"examples": examples, "version": manifest.version, **source}
 
 
 def _checksum(dataset: Dataset) -> str:

@@ -2,6 +2,7 @@
 
 saved_model.pb, variables/   the signatures and the weights that they need
 export.json                  the problems' inputs and outputs, the step, the decode hparams
+MODEL_CARD.md                the same for people, with data, figures, use and limits; see model_card.py
 """
 
 import dataclasses
@@ -29,6 +30,7 @@ from t2t_lite.quiet import suppress_stderr
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
 from t2t_lite.runs.run import Run
+from t2t_lite.serving import model_card
 from t2t_lite.serving.signatures import Signatures
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
@@ -79,10 +81,12 @@ def export_run(
     needed = _needed_weights(model, problems)
     stored = {id(weight): StoredWeight(weight, weights) for part in needed.values() for weight in part}
     root.weights = list(stored.values())
+    comparison = ""
     if weights != "float32" and data_dir is not None:
         datasets = run.open_datasets(data_dir, list(names))
         print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
-        print(_compare(model, stored, datasets, run.hparams, eval_steps, decode_hparams))
+        comparison = _compare(model, stored, datasets, run.hparams, eval_steps, decode_hparams)
+        print(comparison)
     signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
     description = {
         "name": run.model_name,
@@ -92,7 +96,8 @@ def export_run(
         "problems": {name: _describe(model, problem, signatures.answers(name)) for name, problem in problems.items()},
     }
     traced = dict(item for name in problems for item in signatures.trace(name))
-    size = write_export(root, traced, description, export_dir)
+    card = model_card.model_card(run, problems, description, export_dir, data_dir, comparison)
+    size = write_export(root, traced, description, export_dir, card)
     kept = {name: sum(stored[id(weight)].size for weight in part) for name, part in needed.items()}
     dropped = {name: _num_bytes(part) for name, part in model.parts().items() if name not in needed}
     print(f"step {step} exported to {export_dir}: {', '.join(traced)}")
@@ -135,8 +140,19 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     }
 
 
-def write_export(root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path) -> int:
-    """Writes an export atomically, by renaming a finished folder. Returns its size in bytes."""
+def write_export(
+    root: tf.Module, signatures: Mapping[str, Any], description: dict[str, Any], export_dir: Path, card: str = ""
+) -> int:
+    """Writes an export atomically, by renaming a finished folder. Returns its size in bytes.
+
+    Args:
+      root: the module with the weights.
+      signatures: {name: concrete function}.
+      description: the contents of export.json, without `bytes`.
+      export_dir: the folder.
+      card: the generated part of the model card; the rest of an earlier card is kept.
+    """
+    card = model_card.merge(model_card.read_card(export_dir), card)
     with replace_folder(export_dir) as unfinished:
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         with literal_path(unfinished) as path:
@@ -144,6 +160,7 @@ def write_export(root: tf.Module, signatures: Mapping[str, Any], description: di
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
         text = json.dumps({**description, "bytes": size}, indent=2, allow_nan=False) + "\n"
         (unfinished / DESCRIPTION).write_text(text, encoding="utf8")
+        (unfinished / model_card.CARD).write_text(card, encoding="utf8", errors="backslashreplace")
     return size
 
 

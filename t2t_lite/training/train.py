@@ -1,7 +1,7 @@
 """The training loop: one page that reads from top to bottom."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch, smaller_m
 from t2t_lite.runs.run import DECAYING, Run
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.early_stopping import EvaluationTracker
+from t2t_lite.training.freeze import freeze
 from t2t_lite.training.memory_check import available_memory, check_memory
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
@@ -98,6 +99,8 @@ def train(
     models = devices.build_replicas(run.build_model)
     if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
         print_status(warm_start(models[0], run, plan.warm_start_from))
+    kept = freeze(models, problems, hparams.freeze)
+    rates = _rates_without(kept, mixture.rates)
     with explain_out_of_memory("the optimizer's state", f"set optimizer=adafactor, or {smaller_model(hparams)}"):
         optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
     net, optimizer = models[0], optimizers[0]
@@ -111,11 +114,13 @@ def train(
         print_status(f"step {start} is reached already; {run.how_to_train_on(start)}")
         return
 
-    sampler = make_sampler(hparams, mixture.rates)
+    sampler = make_sampler(hparams, rates)
     sampler.restore(state.get("draw", {}))
     # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
     used = sampler.counts(start)
-    batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
+    batches = {
+        name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items() if name in rates
+    }
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
 
@@ -152,8 +157,8 @@ def train(
         if start:
             monitor.message(f"going on from step {start}")
         monitor.message("building graphs and testing memory with the largest batches of each problem")
-        for dataset in datasets.values():
-            train_step.try_largest_batch(dataset)
+        for name in rates:
+            train_step.try_largest_batch(datasets[name])
         stop.defer()
         for step in range(start, last + 1):
             # The checkpoint of a step is saved before its evaluation; a run stopped in between resumes with the latter.
@@ -199,6 +204,14 @@ def train(
     devices.barrier()
     if not stop.requested:
         _check_skipped(train_step.unscalable_skips, step - start, step)
+
+
+def _rates_without(kept: Collection[str], rates: Mapping[str, float]) -> dict[str, float]:
+    """Returns the rates of the problems that are trained, which sum to 1."""
+    if not kept:
+        return dict(rates)
+    trained = {name: rate for name, rate in rates.items() if name not in kept}
+    return {name: rate / sum(trained.values()) for name, rate in trained.items()}
 
 
 def _check_skipped(skipped: int, steps: int, step: int) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import wave
+from types import SimpleNamespace
 
 import conftest
 import numpy as np
@@ -331,7 +332,8 @@ class TestOutputs:
 
     def test_scores_go_through_a_link_and_are_json(self, tmp_path, monkeypatch):
         scores = {"step": 1, "teacher_forced": ["loss"], "problems": {"p": {"examples": 1, "loss": float("nan")}}}
-        monkeypatch.setattr("t2t_lite.evaluation.evaluate.evaluate_run", lambda *_: scores)
+        run = SimpleNamespace(evaluate=lambda *_, **__: scores)
+        monkeypatch.setattr("t2t_lite.api.open_run", lambda *_, **__: run)
         for folder in ("data", "run"):
             (tmp_path / folder).mkdir()
         (tmp_path / "real").write_text("old")

@@ -1,0 +1,193 @@
+"""A loaded export: answers and scores without the run it was made from."""
+
+import io
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import t2t_lite
+from t2t_lite.api.arguments import Folder, Names, existing_folder, input_places, list_names, start_tensorflow
+from t2t_lite.decoding.answer import Answer
+from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.errors import UserError, did_you_mean
+from t2t_lite.problems import Problem
+from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.problem import get_problems
+
+_BATCH = 32  # inputs that an export answers at once
+
+
+def demo_dir() -> Path:
+    """Returns the folder of the packaged demo model, an export.
+
+    Raises:
+      UserError: this installation has none.
+    """
+    folder = Path(t2t_lite.__file__).parent / "demo_model"
+    if not (folder / "export.json").is_file():
+        raise UserError(
+            f"--demo: {folder} holds no model; make one with examples/make_demo_model.py RUN, of a run on microworld "
+            "(`make demo` trains one), or give --export_dir"
+        )
+    return folder
+
+
+def load_export(export_dir: Folder) -> "Export":
+    """Loads an export, which answers without the run, its data or your own Python files.
+
+    Raises:
+      UserError: the folder is not an export.
+    """
+    folder = existing_folder(export_dir, "export_dir", "t2t-exporter makes it")
+    start_tensorflow()
+    return Export(folder)
+
+
+class Export:
+    """A loaded export.
+
+    Attributes:
+      folder: its folder.
+      problems: the names of its problems.
+      about: the contents of export.json.
+    """
+
+    def __init__(self, folder: Path):
+        from t2t_lite.serving.model import ExportedModel
+
+        self.folder = folder
+        self._model = ExportedModel(folder)
+        self.about = self._model.about
+        self.problems = list(self.about["problems"])
+
+    def __repr__(self) -> str:
+        return f"Export('{self.folder}', step {self.step}, problems {', '.join(self.problems)})"
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint that was exported."""
+        return int(self.about["step"])
+
+    def answer(self, problem: str, inputs: Sequence[Any], **search: Any) -> list[Answer]:
+        """Answers inputs of one problem; inputs and answers are those of `TrainedRun.answer`.
+
+        Raises:
+          UserError: an input cannot be read, a problem is unknown, or settings of the search are given: they are fixed
+            when the export is made.
+        """
+        if search:
+            fixed = ", ".join(f"{key}={value}" for key, value in self.about.get("search", {}).items())
+            raise UserError(
+                f"{next(iter(search))}: the search of an export is fixed when it is made, here to {fixed}; export "
+                "again with --decode_hparams, or ask the run"
+            )
+        return self._answer(problem, input_places(inputs))
+
+    def _answer(self, problem: str, inputs: Mapping[str, Any]) -> list[Answer]:
+        feature, answers = self._feature(problem), list[Answer]()
+        values = [_file_bytes(feature, value, place) for place, value in inputs.items()]
+        for start in range(0, len(values), _BATCH):
+            results = self._model.predict(problem, {"inputs": values[start : start + _BATCH]})
+            columns = (results[key] for key in ("outputs", "scores", "cut", "too_long"))
+            for texts, scores, cut, too_long in zip(*columns, strict=True):
+                row = [
+                    Answer(text.decode("utf8", "replace"), float(score), not is_cut)
+                    for text, score, is_cut in zip(texts, scores, cut, strict=True)
+                ]
+                answers.append(row[0]._replace(alternatives=tuple(row[1:]), input_cut=bool(too_long)))
+        return answers
+
+    def answerer(self, problem: str, batch_size: int = _BATCH) -> tuple[Any, Problem]:
+        """Returns what t2t-decoder uses: a stand-in for a run's decoder, and for the problem.
+
+        Raises:
+          UserError: the export does not have the problem.
+        """
+        stand_in = Problem(problem)
+        stand_in.inputs = self._feature(problem)
+        return ExportAnswerer(self, batch_size), stand_in
+
+    def evaluate(
+        self, problem: Names = (), data_dir: Folder | None = None, *, split: str = "dev", examples: int | None = None
+    ) -> dict[str, Any]:
+        """Scores the answers to a split of generated data: the problems' metrics, or the accuracy of classes.
+
+        Args:
+          problem: problems and mixtures; all of the export by default. They must be registered.
+          data_dir: the folder that datagen wrote.
+          split: the split.
+          examples: score the first so many of the split; None for all.
+
+        Returns:
+          {"step": N, "teacher_forced": [], "problems": {name: {metric: value}}}.
+        """
+        from t2t_lite.data.raw_pairs import stored_pairs
+        from t2t_lite.data.reading import Dataset
+        from t2t_lite.evaluation import metrics
+
+        if data_dir is None:
+            raise UserError("data_dir: required, the folder that t2t-datagen wrote")
+        folder = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
+        names = list(get_problems(list_names(problem))) or self.problems
+        scores: dict[str, Any] = {}
+        for name in names:
+            dataset = Dataset.open(folder, name)
+            inputs, references = zip(*stored_pairs(dataset, folder, split, examples), strict=True)
+            answers = self.answer(name, inputs)
+            texts = [answer.text for answer in answers]
+            scores[name] = {"examples": len(texts)}
+            if isinstance(dataset.problem.targets, Label):
+                right = [text == reference for text, reference in zip(texts, references, strict=True)]
+                scores[name]["accuracy"] = sum(right) / len(right)
+                continue
+            scores[name] |= metrics.score(dataset.problem.metrics, texts, references)
+            scores[name]["answers_cut"] = sum(not answer.finished for answer in answers)
+            scores[name]["answers_empty"] = sum(not text.strip() for text in texts)
+        return {"step": self.step, "teacher_forced": [], "problems": scores}
+
+    def _feature(self, problem: str) -> Feature:
+        if problem not in self.problems:
+            raise UserError(f"problem: '{problem}' is not in {self.folder}{did_you_mean(problem, self.problems)}")
+        about = self.about["problems"][problem]
+        if about["inputs"] == "audio":
+            return Audio(sample_rate=about["sample_rate"])
+        return Text() if about["inputs"] == "text" else Image()
+
+
+class ExportAnswerer:
+    """An export in the place of a run's `Answerer`, for files, pipes and typed lines."""
+
+    brackets = False
+
+    def __init__(self, export: Export, batch_size: int):
+        self._export = export
+        self.output_dir, self.step = export.folder, export.step
+        settings = {key: value for key, value in export.about.get("search", {}).items() if key != "batch_size"}
+        self.decode_hparams = DecodeHParams(**settings, batch_size=batch_size)
+
+    def answer(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Answer]:
+        """Yields the answers in the order of the inputs, {place: input}."""
+        yield from self._export._answer(name, inputs)
+
+
+def _file_bytes(feature: Feature, value: Any, place: str) -> bytes:
+    """Returns an input as an export takes it: UTF-8, a PNG or JPEG file, or a WAV file."""
+    from t2t_lite.data.encoding import pcm16
+    from t2t_lite.decoding.inputs import read_value
+
+    try:
+        read = read_value(feature, value)
+        if isinstance(feature, Text):
+            return read.encode("utf8")
+    except (UserError, OSError, ValueError, RuntimeError) as e:
+        raise UserError(f"{place}: {e}") from e
+    if isinstance(feature, Image):
+        return read
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(feature.sample_rate)  # type: ignore[union-attr]
+        file.writeframes(pcm16(read).tobytes())
+    return content.getvalue()
