@@ -98,7 +98,8 @@ def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[ShardStore
             fresh.append(job)
     for job in fresh:
         job.check_splits()
-    unbuilt = build_vocabularies.missing(fresh, data_dir)
+    provided = build_vocabularies.provide(fresh, data_dir)
+    unbuilt = build_vocabularies.missing(fresh, data_dir, provided)
     first_passes = [_first_pass(job, unbuilt, engine) for job in fresh]
     for name in unbuilt:
         build_vocabularies.build(name, fresh, first_passes, data_dir)
@@ -125,7 +126,7 @@ def _first_pass(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Firs
     job.check_broken(job.train, result.broken, result.count)
     job.check_not_empty(job.train, result.count)
     for key, names in result.classes.items():
-        job.set_classes(key, names)
+        job.set_classes(key, names, result.count)
     return result
 
 

@@ -20,6 +20,7 @@ from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.problems.problem import Problem
+from t2t_lite.progress import print_status
 
 
 class Job:
@@ -151,8 +152,23 @@ class Job:
         for split in self.problem.splits:
             self.check_not_empty(split, sum(1 for _ in itertools.islice(self.examples(split), 1)))
 
-    def set_classes(self, key: str, names: set[str]) -> None:
-        """Sets the classes of a label that was declared without them."""
+    def set_classes(self, key: str, names: set[str], examples: int) -> None:
+        """Sets the classes of a label that was declared without them.
+
+        Args:
+          key: the label feature.
+          names: the classes of the training split.
+          examples: the number of its examples.
+
+        Raises:
+          UserError: there is only one class in the user's own files.
+        """
+        if self.problem.needs_source:
+            where = f"problem '{self.name}': {key} of split '{self.train}'"
+            if len(names) < 2:
+                raise UserError(f"{where}: only one class, {', '.join(map(repr, names))}; a classifier needs two")
+            if len(names) > max(20, examples // 2):
+                print_status(f"{where}: {len(names):,} classes in {examples:,} examples; is it the column of classes?")
         feature = self.features[key]
         assert isinstance(feature, Label)
         setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))

@@ -4,20 +4,30 @@
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Text:
-    """A string. Stored as the subword ids of a shared vocabulary, without the end token."""
+    """A string. Stored as the subword ids of a shared vocabulary, without the end token.
 
-    vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it
+    The vocabulary is built from the training text; or it is `Text(vocab_file="mine.model")`, a sentencepiece model of
+    your own, or `Text(vocab="bytes")`, the bytes of UTF-8.
+    """
+
+    vocab: str = "subwords"  # the vocabulary's name: problems that name the same one share it; that of vocab_file
     vocab_size: int = 8192  # pieces, the paper's 8k; fewer if the text does not fill it
     symbols: tuple[
         str, ...
     ] = ()  # words that the vocabulary keeps as one piece, such as "(NP"; problems that share it add theirs
     max_length: int = 256  # tokens with the end token; longer examples are left out of training, and cut in decoding
     modality: str = "language"
+    vocab_file: str = ""  # a sentencepiece model, whose name without its suffix is then the vocabulary's name
+
+    def __post_init__(self) -> None:
+        if self.vocab_file and self.vocab == Text.vocab:
+            object.__setattr__(self, "vocab", Path(self.vocab_file).stem)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,8 @@ def to_dict(feature: Feature) -> dict[str, Any]:
     values = asdict(feature)
     if feature.modality == type(feature).modality:
         del values["modality"]
+    if not values.get("vocab_file", True):
+        del values["vocab_file"]
     return {"kind": type(feature).__name__, **values}
 
 

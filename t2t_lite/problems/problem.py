@@ -32,8 +32,8 @@ class Problem:
       targets: the target feature.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same share it.
       languages: of inputs and targets, as codes such as "en", if both are known; an export shows them to its users.
-      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
-        "cer", "tree", "cider_d" (evaluation/metrics.py).
+      metrics: names of registered metrics of decoded answers, beside the teacher-forced ones that every problem has:
+        "bleu", "chrf", "wer", "cer", "tree", "cider_d" (evaluation/metrics.py) or the user's own.
       splits: the names of the splits. Training needs "train", and "dev" for evaluations.
       random_flip: mirror half of the pictures in training. Not for pictures whose answer would change, such as digits,
         or a caption that says "left".
