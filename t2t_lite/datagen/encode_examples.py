@@ -104,7 +104,7 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
                     stored[key], sizes[key] = encode_value(feature, _evaluated(example[key]), vocabularies)
                 except Exception as e:
                     reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
-                    raise UserError(f"{_place(problem, split, number)}, {key}: {reason}") from e
+                    raise UserError(f"{_place(problem, split, number, example)}, {key}: {reason}") from e
         except UserError as e:
             part.broken.append((number, str(e)))
         else:
@@ -148,9 +148,10 @@ def _token_ids(
 @lru_cache(maxsize=16)
 def resolved_problem(spec: ProblemSpec) -> Problem:
     """The problem of a spec, resolved."""
-    problem = get_problem(spec.problem)
+    problem, declaration = get_problem(spec.problem), json.loads(spec.declaration)
+    problem.adopt(declaration)  # resolve may then leave out what the declaration holds
     problem.resolve(Path(spec.raw_dir))
-    problem.adopt(json.loads(spec.declaration))
+    problem.adopt(declaration)
     return problem
 
 
@@ -165,7 +166,10 @@ def clear_caches() -> None:
     _vocabularies.cache_clear()
 
 
-def _place(problem: Problem, split: str, number: int) -> str:
+def _place(problem: Problem, split: str, number: int, example: Any = None) -> str:
+    """Names an example for messages: by file and line if the problem gives them as "where"."""
+    if isinstance(example, dict) and isinstance(example.get("where"), str):
+        return str(example["where"])
     return f"problem '{problem.name}', split '{split}', example {number}"
 
 
@@ -189,5 +193,5 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
         try:
             _checked_text(example[key])
         except UserError as e:
-            raise UserError(f"{_place(problem, split, number)}, {key}: {e}") from e
+            raise UserError(f"{_place(problem, split, number, example)}, {key}: {e}") from e
     return example

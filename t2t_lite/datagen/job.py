@@ -19,6 +19,7 @@ from t2t_lite.datagen import encode_examples, error_budget
 from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
+from t2t_lite.problems.held_out import count_items, split_items
 from t2t_lite.problems.problem import Problem
 from t2t_lite.progress import print_status
 
@@ -31,12 +32,13 @@ class Job:
       data_dir: the folder of the records.
       raw_root: the folder of the raw files; a problem NAME.SOURCE reads its subfolder SOURCE.
       max_bad: the fraction of a split's examples that may be broken.
+      held_out: the fraction of the training split that becomes the dev split, if the user's own files have none.
 
     Raises:
       UserError: the raw files are missing or wrong, or the problem's declaration cannot be stored.
     """
 
-    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float):
+    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float, held_out: float = 0.0):
         self.problem = problem
         self.data_dir = data_dir
         self.raw_dir = raw_root / problem.source if problem.source else raw_root
@@ -51,6 +53,11 @@ class Job:
                 raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
         if problem.splits[:1] != ("train",):
             raise UserError(f"problem '{problem.name}': splits are {problem.splits}; the first must be 'train'")
+        if held_out and problem.needs_source:
+            if problem.has_dev(self.raw_dir):
+                print_status(f"{problem.name}: --held_out is not used: there is a dev split")
+            else:
+                problem.held_out = held_out
         problem.resolve(self.raw_dir)
         self.resolved = problem.declaration()
 
@@ -118,7 +125,7 @@ class Job:
             return 0
         crc = 0
         for top in sorted(os.listdir(self.raw_dir)):
-            if top.partition(".")[0] not in ("train", "dev", "test"):
+            if not self.problem.is_source(top):
                 continue
             folders = sorted(os.walk(self.raw_dir / top)) or [(str(self.raw_dir), [], [top])]
             for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
@@ -131,7 +138,7 @@ class Job:
 
     def examples(self, split: str) -> Iterator[Any]:
         """The raw items of a split."""
-        return iter(self.problem.examples(split, self.raw_dir))
+        return split_items(self.problem, split, self.raw_dir)
 
     def count_and_sample(self) -> FirstPass:
         """A first pass for a problem that needs neither text nor classes: it converts nothing.
@@ -139,7 +146,7 @@ class Job:
         If the problem knows the number of its items, only the first few are read.
         """
         result = FirstPass.empty([], [], 0)
-        known = self.problem.count(self.train, self.raw_dir)
+        known = count_items(self.problem, self.train, self.raw_dir)
         for number, item in itertools.islice(enumerate(self.examples(self.train)), known and FirstPass.SAMPLE_ITEMS):
             result.add_item(number, item)
             if isinstance(item, UserError):
@@ -185,4 +192,6 @@ class Job:
     def check_not_empty(self, split: str, examples: int) -> None:
         """Raises UserError if a split has no examples."""
         if not examples:
-            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}")
+            share = self.problem.held_out
+            drawn = f": none was drawn by --held_out={100 * share:g}%; give another fraction" if share else ""
+            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}{drawn}")

@@ -33,7 +33,7 @@ _TABLES = (
 )
 _WARNINGS = {"answers_cut": "reached the length limit", "answers_empty": "empty"}
 _SIGNATURES = {"bleu_signature": "BLEU", "chrf_signature": "chrF"}
-_NOT_SHOWN = {"bracket_precision", "bracket_recall", "too_long"}
+_NOT_SHOWN = {"bracket_precision", "bracket_recall", "too_long", "answers"}
 _KNOWN = {*_TABLES[0][1], *_TABLES[1][1], *_WARNINGS, *_SIGNATURES, *_NOT_SHOWN}
 
 _Scores = Mapping[str, Mapping[str, Any]]  # {problem: {metric: value}}

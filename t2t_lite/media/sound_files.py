@@ -18,14 +18,14 @@ _HEADER_BYTES = 1024  # of SPHERE files, as the LDC writes them
 _BLOCK = 1 << 20  # samples read at a time, of all channels together
 
 
-def read_sound(path: Path, sample_rate: int) -> np.ndarray:
+def read_sound(file: Path | bytes, sample_rate: int) -> np.ndarray:
     """Reads a sound file of any width and number of channels, averages the channels and converts the sample rate.
 
     SPHERE files that are compressed with "shorten", as WSJ's are, go through the LDC's own sph2pipe. The samples of a
     WAV file whose header says 0 bytes, as streaming recorders leave it, reach to the end of the file.
 
     Args:
-      path: the file.
+      file: its path, or its bytes.
       sample_rate: samples a second of the result.
 
     Returns:
@@ -36,16 +36,16 @@ def read_sound(path: Path, sample_rate: int) -> np.ndarray:
     """
     import soundfile
 
-    name = printable(path)
+    name = "the sound" if isinstance(file, bytes) else printable(file)
     try:
-        content = path.read_bytes()
-        if content.startswith(_SPHERE) and b"shorten" in content[:_HEADER_BYTES]:
-            content = _unshortened(path)
-        with soundfile.SoundFile(io.BytesIO(with_data_size(content))) as file:
-            rate = file.samplerate
+        content = file if isinstance(file, bytes) else file.read_bytes()
+        if content.startswith(_SPHERE) and b"shorten" in content[:_HEADER_BYTES] and isinstance(file, Path):
+            content = _unshortened(file)
+        with soundfile.SoundFile(io.BytesIO(with_data_size(content))) as opened:
+            rate = opened.samplerate
             if error := rate_error(rate):
                 raise UserError(f"{name}: {error}")
-            samples = _mono(file, name, sample_rate)
+            samples = _mono(opened, name, sample_rate)
     except OSError as e:
         raise UserError(f"{name}: cannot be read: {e.strerror}") from e
     except (soundfile.SoundFileError, TypeError) as e:  # a TypeError: libsndfile takes an empty file for headerless

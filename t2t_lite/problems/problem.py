@@ -42,6 +42,7 @@ class Problem:
       source: the folder below --tmp_dir that the problem reads; "" for --tmp_dir itself. A problem on the user's own
         files (`needs_source`) that names none may be asked for as NAME.SOURCE.
       needs_source: whether the problem reads the user's own files.
+      held_out: the fraction of the training split that is the dev split, for files without one (--held_out).
       name: the name it was asked for by; it names the files of records.
     """
 
@@ -56,6 +57,7 @@ class Problem:
     shards: int = 10
     source: str = ""
     needs_source: bool = False
+    held_out: float = 0.0
 
     def __init__(self, name: str):
         self.name = name
@@ -86,23 +88,44 @@ class Problem:
         """Turns an item of `examples` into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in parallel.
 
         A value that is slow to make may be a function without arguments: it is called only when the value is stored.
+        The example may also have "where", the file and line that messages about it name.
         """
         return item
 
+    def is_source(self, name: str) -> bool:
+        """Whether a file or folder of this name is one of the user's files that the problem reads.
+
+        By default those of train, dev and test. If one of them changes, an interrupted generation starts again.
+        """
+        return name.partition(".")[0] in ("train", "dev", "test")
+
+    def has_dev(self, raw_dir: Path) -> bool:
+        """Whether the user's own files have a dev split, or a test split that serves as one."""
+        return any(path.name.partition(".")[0] in ("dev", "test") for path in raw_dir.glob("*"))
+
+    def held_out_key(self, item: Any) -> Any:
+        """Returns what decides whether an item is held out (`held_out`): by default its inputs.
+
+        Items with the same key are on the same side. Of a path, the content of the file counts.
+        """
+        return item["inputs"] if isinstance(item, dict) and "inputs" in item else item
+
     def declaration(self) -> dict[str, Any]:
         """Returns the properties on which the records depend, as JSON values; the manifest stores them."""
-        return {
+        declaration = {
             "inputs": features.to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
             "command": self.command,
             "version": self.version,
         }
+        return declaration | ({"held_out": self.held_out} if self.held_out else {})
 
     def adopt(self, declaration: dict[str, Any]) -> None:
         """Restores the features and the command from a declaration that datagen stored."""
         self.inputs = features.from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
+        self.held_out = declaration.get("held_out", 0.0)
 
     def print_once(self, line: str) -> None:
         """Prints a line on standard error, unless it was printed before: `examples` runs several times."""

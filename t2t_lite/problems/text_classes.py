@@ -37,18 +37,3 @@ class ClassFiles(Problem):
                     yield {"inputs": text, "targets": name, "where": where}
                 else:
                     yield UserError(f"{where}: expected text<TAB>class, got '{line[:60]}'")
-
-    def convert(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Checks that the class is one of the training split's."""
-        check_class(self.targets, item)
-        return item
-
-
-def check_class(label: Label, item: dict[str, Any]) -> None:
-    """Raises UserError, which names file and line, if an item's class is none of the training split's.
-
-    Does nothing while datagen still collects the classes.
-    """
-    if label.classes and item["targets"] not in label.classes:
-        known = ", ".join(map(repr, label.classes[:12])) + (", ..." if len(label.classes) > 12 else "")
-        raise UserError(f"{item['where']}: no class {item['targets']!r} in the training split; known classes: {known}")
