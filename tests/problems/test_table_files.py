@@ -97,11 +97,10 @@ def arrow_bytes(rows, write_file=False, **schema):
 
 
 def parquet_bytes(rows):
-    pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
     content = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), content)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), content)
     return content.getvalue()
 
 
