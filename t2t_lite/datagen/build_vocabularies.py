@@ -11,7 +11,7 @@ from t2t_lite.data.vocabulary import BYTES, Vocabulary, vocabulary_path
 from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Text, from_dict
+from t2t_lite.problems.features import Text, from_dict, inputs_from_dict, parts
 from t2t_lite.progress import print_status
 
 
@@ -138,7 +138,8 @@ def _stored_texts(path: Path) -> list[tuple[str, Text]]:
     """(problem, text feature) of a manifest; empty if it cannot be read, because its problem is generated again."""
     try:
         stored = json.loads(path.read_text(encoding="utf8"))
-        features = [from_dict(stored["declaration"][key]) for key in ("inputs", "targets")]
+        inputs = parts(inputs_from_dict(stored["declaration"]["inputs"]))
+        features = [*inputs, from_dict(stored["declaration"]["targets"])]
         return [(stored["problem"], feature) for feature in features if isinstance(feature, Text)]
     except (OSError, ValueError, KeyError, TypeError):
         return []

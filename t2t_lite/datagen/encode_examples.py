@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.records import frame_record, serialize
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.datagen.split_stats import SplitStats
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Feature, Text
+from t2t_lite.problems.features import Feature, Text, input_values
 from t2t_lite.problems.problem import Problem, get_problem
 
 
@@ -60,7 +61,7 @@ def extract(
     Args:
       spec: the problem.
       split: the split of the items.
-      keys: of "inputs", "targets".
+      keys: of the features.
       items: (number in the split, what `Problem.examples` yielded).
 
     Returns:
@@ -89,7 +90,7 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
             examples[number] = _convert(problem, split, number, item)
         except UserError as e:
             part.broken.append((number, str(e)))
-    features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
+    features = problem.keyed_features
     token_ids = {key: _token_ids(feature, key, examples, vocabularies) for key, feature in features.items()}
     for number, example in examples.items():
         stored: dict[str, bytes | list[int]] = {}
@@ -110,8 +111,8 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
         else:
             record = frame_record(serialize(stored))
             part.records.append(record)
-            part.lengths.append((sizes["inputs"], sizes["targets"]))
-            part.stats.add_example(features, sizes, len(record))
+            part.lengths.append((lengths.stored_inputs_length(problem.inputs, sizes), sizes["targets"]))
+            part.stats.add_example(problem, sizes, len(record))
     part.broken.sort()
     return part
 
@@ -189,7 +190,11 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
         raise UserError(f"{_place(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
     if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
         raise UserError(f"{_place(problem, split, number)}: not a dict with 'inputs' and 'targets'")
-    for key in ("inputs", "targets"):
+    try:
+        example = example | input_values(problem.inputs, example["inputs"])
+    except UserError as e:
+        raise UserError(f"{_place(problem, split, number, example)}: {e}") from e
+    for key in problem.keyed_features:
         try:
             _checked_text(example[key])
         except UserError as e:

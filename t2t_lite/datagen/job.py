@@ -73,8 +73,8 @@ class Job:
 
     @property
     def features(self) -> dict[str, Feature]:
-        """{"inputs": ..., "targets": ...}"""
-        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+        """The features by the keys of records."""
+        return self.problem.keyed_features
 
     @property
     def texts(self) -> dict[str, Text]:

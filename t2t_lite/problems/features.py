@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from t2t_lite.errors import UserError
+
 
 @dataclass(frozen=True)
 class Text:
@@ -61,6 +63,32 @@ class Label:
 
 
 Feature = Text | Image | Audio | Label
+Inputs = Feature | tuple[Feature, ...]  # of a problem: one, or several whose encoded parts stand one after the other
+
+
+def parts(inputs: Inputs) -> tuple[Feature, ...]:
+    """The features of a problem's inputs."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
+def input_features(inputs: Inputs) -> dict[str, Feature]:
+    """The input features by the keys of records and batches: {"inputs": ...}, or {"inputs_0": ..., "inputs_1": ...}."""
+    if not isinstance(inputs, tuple):
+        return {"inputs": inputs}
+    return {f"inputs_{number}": feature for number, feature in enumerate(inputs)}
+
+
+def input_values(inputs: Inputs, value: Any) -> dict[str, Any]:
+    """The value of an example's inputs by the keys of `input_features`.
+
+    Raises:
+      UserError: it is not a tuple or list with a value for each of several features.
+    """
+    if not isinstance(inputs, tuple):
+        return {"inputs": value}
+    if not isinstance(value, tuple | list) or len(value) != len(inputs):
+        raise UserError(f"inputs: expected a tuple of {len(inputs)} values, got {str(value)[:60]}")
+    return {f"inputs_{number}": each for number, each in enumerate(value)}
 
 
 def to_dict(feature: Feature) -> dict[str, Any]:
@@ -78,3 +106,13 @@ def from_dict(stored: dict[str, Any]) -> Feature:
     kinds: dict[str, Any] = {kind.__name__: kind for kind in (Text, Image, Audio, Label)}
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k != "kind"}
     return kinds[stored["kind"]](**values)
+
+
+def inputs_to_dict(inputs: Inputs) -> Any:
+    """Returns the inputs of a problem as JSON values that `inputs_from_dict` reads back: a dict, or a list of them."""
+    return [to_dict(feature) for feature in inputs] if isinstance(inputs, tuple) else to_dict(inputs)
+
+
+def inputs_from_dict(stored: Any) -> Inputs:
+    """The inverse of `inputs_to_dict`."""
+    return tuple(map(from_dict, stored)) if isinstance(stored, list) else from_dict(stored)

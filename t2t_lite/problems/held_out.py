@@ -46,6 +46,8 @@ def _unit_hash(value: Any) -> float:
             return _hash(str(value).encode("utf8", "surrogateescape"))
     if isinstance(value, str):
         return _hash(value.strip().encode("utf8", "surrogatepass"))
+    if isinstance(value, tuple | list):
+        return _hash(repr(list(map(_unit_hash, value))).encode())
     if isinstance(value, np.ndarray):
         return _hash(value.tobytes())
     return _hash(value if isinstance(value, bytes) else repr(value).encode("utf8", "surrogatepass"))

@@ -28,7 +28,8 @@ class Problem:
     A problem yields raw examples. It does not tokenize, store, batch or train.
 
     Attributes:
-      inputs: the input feature.
+      inputs: the input feature; or a tuple of features, such as a picture and a question: an example then has a tuple
+        of values, each goes through the modality net of its feature, and the parts stand one after the other.
       targets: the target feature.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same share it.
       languages: of inputs and targets, as codes such as "en", if both are known; an export shows them to its users.
@@ -46,7 +47,7 @@ class Problem:
       name: the name it was asked for by; it names the files of records.
     """
 
-    inputs: features.Feature
+    inputs: features.Inputs
     targets: features.Feature
     command: str = ""
     languages: tuple[str, str] | None = None
@@ -113,7 +114,7 @@ class Problem:
     def declaration(self) -> dict[str, Any]:
         """Returns the properties on which the records depend, as JSON values; the manifest stores them."""
         declaration = {
-            "inputs": features.to_dict(self.inputs),
+            "inputs": features.inputs_to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
             "command": self.command,
             "version": self.version,
@@ -122,10 +123,15 @@ class Problem:
 
     def adopt(self, declaration: dict[str, Any]) -> None:
         """Restores the features and the command from a declaration that datagen stored."""
-        self.inputs = features.from_dict(declaration["inputs"])
+        self.inputs = features.inputs_from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
         self.held_out = declaration.get("held_out", 0.0)
+
+    @property
+    def keyed_features(self) -> dict[str, features.Feature]:
+        """The features by the keys of records and batches: {"inputs": ..., "targets": ...}; see `input_features`."""
+        return features.input_features(self.inputs) | {"targets": self.targets}
 
     def print_once(self, line: str) -> None:
         """Prints a line on standard error, unless it was printed before: `examples` runs several times."""
