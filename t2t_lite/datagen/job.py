@@ -51,6 +51,8 @@ class Job:
         for split in problem.splits:
             if not re.fullmatch(r"\w+", split):
                 raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
+        if not problem.keyed_features.keys() - {"targets"}:
+            raise UserError(f"problem '{problem.name}': inputs is empty; it must be a feature, or some of them")
         if problem.splits[:1] != ("train",):
             raise UserError(f"problem '{problem.name}': splits are {problem.splits}; the first must be 'train'")
         if held_out and problem.needs_source:

@@ -62,6 +62,8 @@ class Problem:
 
     def __init__(self, name: str):
         self.name = name
+        if isinstance(getattr(self, "inputs", None), list):  # as a class may well write several
+            self.inputs = tuple(self.inputs)  # type: ignore[arg-type]
         self.source = self.source or name.partition(".")[2]
         self._printed: set[str] = set()
 

@@ -121,7 +121,7 @@ class TableFiles(Problem):
             if path is tables[split][0] and split != "train":
                 for name in needed:
                     check_column(name, column_names(path), path)
-            folders = (path.parent, raw_dir)
+            folders = (path.parent, self._folder(raw_dir))
             for row in read_rows(path, needed):
                 example = row if isinstance(row, UserError) else self._example(*row, folders)
                 if example is not None:
@@ -144,12 +144,15 @@ class TableFiles(Problem):
         return {**example, "where": where}
 
     def _tables(self, raw_dir: Path) -> dict[str, list[Path]]:
-        """{split: files} of the folder, or of the one that table.yaml names."""
-        folder = _read_settings(raw_dir / _SETTINGS).get("folder")
+        """{split: files in order}."""
         try:
-            return find_tables(raw_dir / os.path.expanduser(folder) if folder else raw_dir)
+            return find_tables(self._folder(raw_dir))
         except UserError as e:
             raise UserError(f"problem '{self.name}': {e}") from e
+
+    def _folder(self, raw_dir: Path) -> Path:
+        """The folder of the tables: that of the raw files, or the one that table.yaml names."""
+        return raw_dir / os.path.expanduser(_read_settings(raw_dir / _SETTINGS).get("folder", ""))
 
     def _default_columns(self, wanted: dict[str, dict[str, Any]], names: list[str], table: Path) -> tuple[str, str]:
         """The columns of inputs and targets, for those that the user does not name."""
@@ -241,9 +244,13 @@ def _read_settings(path: Path) -> dict[str, Any]:
             raise UserError(f"{name}: unknown key '{key}'{did_you_mean(str(key), _KEYS)}")
         if key in ("inputs", "targets"):
             settings[key] = _column_settings(value, f"{name}: {key}")
-        elif key == "metrics" and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
-            raise UserError(f"{name}: metrics: expected a list of names such as [bleu, chrf]")
-        elif key != "metrics" and not isinstance(value, str):
+        elif key == "metrics":
+            if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+                raise UserError(f"{name}: metrics: expected a list of names such as [bleu, chrf]")
+            for each in value:
+                if each not in registry.metrics:
+                    raise UserError(f"{name}: {registry.unknown('metric', each, registry.metrics)}")
+        elif not isinstance(value, str):
             raise UserError(f"{name}: {key}: expected text, got {value!r}")
     return settings
 

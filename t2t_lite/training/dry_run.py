@@ -86,6 +86,8 @@ def count_parameters(model: Any) -> dict[str, int]:
     experts = sum(_size(part.experts) for part in (body.encoder, body.decoder) if part.experts)
     parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
     parts["command tokens"] = prod(model.commands.shape)
+    if (places := getattr(model, "places", None)) is not None:
+        parts["places of inputs"] = prod(places.shape)
     parts["encoder"] = _size(body.encoder) - (_size(body.encoder.experts) if body.encoder.experts else 0)
     parts["mixer"] = _size(body.mixer)
     parts["decoder"] = _size(body.decoder) - (_size(body.decoder.experts) if body.decoder.experts else 0)

@@ -48,7 +48,7 @@ class Asked(Problem):
 class Compared(Problem):
     """Two sentences to whether they are the same."""
 
-    inputs = (_TEXT, _TEXT)
+    inputs = [_TEXT, _TEXT]  # noqa: RUF012
     targets = Label(("no", "yes"))
 
     def examples(self, split, raw_dir):

@@ -255,6 +255,8 @@ WRONG_TABLES = [
     (TWO | {"table_yaml": "inputs: {column: a, kind: txt}\n"}, None, r"unknown kind 'txt'; did you mean 'text'"),
     (TWO | {"table_yaml": "inputs: {column: a, row: 3}\n"}, None, r"column 'a' \(text\): unknown key 'row'"),
     (TWO | {"table_yaml": "inputs: {column: a, max_length: x}\n"}, None, r"max_length: expected such as 256, got 'x'"),
+    (TWO | {"table_yaml": "metrics: [blue]\n"}, None, r"table.yaml: unknown metric 'blue'; did you mean 'bleu'"),
+    (TWO | {"table_yaml": "metrics: bleu\n"}, None, r"table.yaml: metrics: expected a list of names"),
     (TWO | {"table_yaml": "folder: nowhere\n"}, None, r"no folder .*nowhere: expected train"),
 ]
 
