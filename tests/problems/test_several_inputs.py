@@ -17,6 +17,7 @@ from t2t_lite.data.batch_shards import blank_batch
 from t2t_lite.data.manifest import Manifest
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.record_index import RecordIndex
+from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
 from t2t_lite.decoding.search import fingerprints
 from t2t_lite.errors import UserError
@@ -252,7 +253,10 @@ def test_an_export_answers_as_the_decoder_does(run_dir, data, tmp_path):
         "asked/attention", {key: [value] for key, value in (rows["asked"] | {"outputs": b"red"}).items()}
     )
     assert attention["weights"].shape[2] == attention["input_pieces"].shape[1]
-    assert b"".join(attention["input_pieces"][0]).decode().strip() == "colour"
+    vocabulary = Vocabulary.load(vocabulary_path(data, "two"))
+    expected = [vocabulary.piece(i).replace("\u2581", " ") for i in vocabulary.encode("colour")]
+    pieces = [piece.decode() for piece in attention["input_pieces"][0]]
+    assert pieces == [""] * (len(pieces) - len(expected) - 1) + expected + [""]  # the picture, the text, its end
     assert model.kind("asked", "inputs_0") == "image"
 
 

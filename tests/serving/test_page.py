@@ -207,16 +207,20 @@ def test_a_picture_and_a_question_are_answered_together(browser, tmp_path):
         assert page.trouble() == "\u201cmicroworld question\u201d takes a picture and a sentence. Give all of them."
         page.one("#text").clear()
         (tmp_path / "p.png").write_bytes(png("blue"))
+        script = """return Object.fromEntries([...document.querySelectorAll(".card")].map(
+            (card) => [card.dataset.problem.split("_")[1], card.querySelector(".said, li span")?.textContent]))"""
+
+        def shown():
+            return page.run(script)  # in one go: cards may be replaced meanwhile
+
         page.choose(tmp_path / "p.png")
-        assert list(page.answered()) == ["image"]
+        page.until(lambda: shown() == {"image": "blue"})
         page.type("which?")
-        page.until(lambda: list(page.answered()) == ["question"])
-        said = page.answered()["question"].find_element(By.CSS_SELECTOR, ".said")
-        page.until(lambda: said.text == "which? 0 0 255")
+        page.until(lambda: shown() == {"question": "which? 0 0 255"})
         assert page.one("#given figcaption").text.startswith("p.png")
         (tmp_path / "g.png").write_bytes(png("lime"))
         page.choose(tmp_path / "g.png")
-        page.until(lambda: sorted(page.answered()) == ["image", "question"])
+        page.until(lambda: shown() == {"image": "green", "question": "which? 0 255 0"})
         page.check()
 
 
