@@ -22,6 +22,7 @@ COMMANDS = {
 }
 
 BEAM = "apache-beam>=2.77,<3"
+TABLES = "pyarrow>=16"  # Parquet files and Hugging Face's datasets
 
 setup(
     name="t2t_lite",
@@ -49,6 +50,7 @@ setup(
         "pillow>=10",
         "soundfile>=0.12",  # its wheels bring libsndfile: WAV, FLAC, SPHERE
         "numpy>=1.26",
+        "pyyaml>=6",  # table.yaml
         "starlette>=1.0,<2",
         "uvicorn>=0.30,<1",
         "prometheus-client>=0.20,<1",
@@ -57,6 +59,7 @@ setup(
     ],
     extras_require={
         "beam": [BEAM],
+        "tables": [TABLES],
         "speech": [
             "pydub>=0.25",  # with which tfds reads speech corpora
             'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
@@ -70,6 +73,7 @@ setup(
             "mypy",
             "scikit-learn>=1.5",
             BEAM,
+            TABLES,
             "django==5.2.19",  # its translations are data of a test
         ],
     },

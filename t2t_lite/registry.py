@@ -1,4 +1,4 @@
-"""The registries, which map names to problems, mixtures, modalities, models and hparams sets.
+"""The registries, which map names to problems, mixtures, metrics, modalities, models and hparams sets.
 
 To add an item, add a file to the folder of its kind or to a folder of your own (`import_usr_dirs`). No list is edited:
 
@@ -121,15 +121,19 @@ class Registry:
 problems = Registry("problem", "Problems", "t2t_lite.problems")
 mixtures = Registry("mixture", "Mixtures", "t2t_lite.problems")
 hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
+metrics = Registry("metric", "Metrics of decoded texts", "t2t_lite.evaluation", slow_import=True)
 modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
+
+_REGISTRY_NAMES = {
+    "metric": "metrics",
+    "modality": "modalities",
+    "model": "models",
+}  # {kind: name of its registry above}
 
 
 def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 't2t_lite.registry' has no attribute '{name}'{hint('decorator', name)}")
-
-
-_REGISTRY_NAMES = {"modality": "modalities", "model": "models"}  # {kind: name of its registry above}
 
 
 def unknown(kind: str, name: str, *registries: Registry) -> UnknownNameError:

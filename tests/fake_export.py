@@ -134,6 +134,26 @@ def write_fake_export(folder: Path) -> Path:
     for name, problem in problems.items():
         if problem["outputs"] != "class":
             signatures[f"{name}/attention"] = _attention(problem["inputs"] == "text")
+    return _write(folder, signatures, problems)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string, f"inputs_{i}") for i in range(2)])
+def _question(inputs_0, inputs_1):
+    means = tf.strings.as_string(tf.cast(tf.round(_means(inputs_0)), tf.int32))
+    text = inputs_1 + " " + tf.strings.reduce_join(means, axis=1, separator=" ")
+    return _answers(text, text, "maybe " + text)
+
+
+def write_question_export(folder: Path) -> Path:
+    """Writes an export with a problem of two inputs, picture and question, and one of pictures; returns the folder."""
+    problems = {
+        "microworld_question": _problem(["image", "text"], "text", "A picture and a question to the answer."),
+        "microworld_image": _problem("image", "class", "A picture to its class.", answers=3),
+    }
+    return _write(folder, {"microworld_question": _question, "microworld_image": _image}, problems)
+
+
+def _write(folder, signatures, problems):
     module = tf.Module()
     module.functions = signatures
     tf.saved_model.save(module, str(folder), signatures=signatures)

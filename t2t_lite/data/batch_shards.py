@@ -29,10 +29,10 @@ def shard_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict
 
 def blank_batch(problem: Problem, examples: int, boundary: int) -> dict[str, tf.Tensor]:
     """Returns blank data in the shape of a training batch whose examples are padded to `boundary` positions."""
-    features = {"targets": problem.targets, "inputs": problem.inputs}
-    batch = {key: _blank(feature, examples, boundary) for key, feature in features.items()}
-    if isinstance(problem.inputs, Audio):
-        batch["inputs_length"] = tf.fill([examples], batch["inputs"].shape[1])
+    batch = {key: _blank(feature, examples, boundary) for key, feature in problem.keyed_features.items()}
+    for key, feature in problem.keyed_features.items():
+        if isinstance(feature, Audio):
+            batch[f"{key}_length"] = tf.fill([examples], batch[key].shape[1])
     return batch
 
 

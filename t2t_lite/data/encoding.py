@@ -14,7 +14,7 @@ from t2t_lite.problems.problem import Problem
 
 def load_vocabularies(problem: Problem, data_dir: Path) -> dict[str, Vocabulary]:
     """Loads the vocabularies of a problem's text features: {name: Vocabulary}."""
-    names = [feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)]
+    names = [feature.vocab for feature in problem.keyed_features.values() if isinstance(feature, Text)]
     return {name: Vocabulary.load(vocabulary_path(data_dir, name)) for name in dict.fromkeys(names)}
 
 

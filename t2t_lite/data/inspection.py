@@ -49,7 +49,8 @@ class Inspection:
             raise UserError(f"problem '{name}' has no split '{split}'; it has {', '.join(self.manifest.splits)}")
         self.problem: Problem = get_problem(name)
         self.problem.adopt(self.manifest.declaration)
-        self._features = {"inputs": self.problem.inputs, "targets": self.problem.targets}
+        self._features = self.problem.keyed_features
+        self._width = 1 + max(map(len, ("targets", *self._features)))  # of the column of keys
         self._vocabularies = load_vocabularies(self.problem, data_dir)
         self._examples: list[Stored] = []
         for number, stored in enumerate(self._read()):
@@ -72,7 +73,7 @@ class Inspection:
             elif isinstance(feature, Label):
                 lines += ["", *self._classes(key, feature)]
         for stored in self._examples[: min(examples, _MAX_MEDIA)]:
-            lines += ["", *(f"  {key:8}{self.describe_value(key, stored)}" for key in self._features)]
+            lines += ["", *(f"  {key:{self._width}}{self.describe_value(key, stored)}" for key in self._features)]
         return "\n".join(map(escape_controls, lines))
 
     def draw(self, out_dir: Path) -> list[Path]:
@@ -80,15 +81,17 @@ class Inspection:
         drawn: list[tuple[str, PilImage.Image]] = []
         stem = f"{self.problem.name}-{self._split_name}"
         for key, feature in self._features.items():
-            other = "targets" if key == "inputs" else "inputs"
+            others = [other for other in self._features if other != key]
+
+            def label(stored: Stored, others: list[str] = others) -> str:
+                return " ".join(self.describe_value(other, stored) for other in others)
+
             if isinstance(feature, Image):
-                examples = self._examples[:_PICTURES]
-                pictures = [(_picture(stored[key]), self.describe_value(other, stored)) for stored in examples]
+                pictures = [(_picture(stored[key]), label(stored)) for stored in self._examples[:_PICTURES]]
                 drawn.append((f"{stem}-{key}.png", contact_sheet(pictures)))
             elif isinstance(feature, Audio):
                 for number, stored in enumerate(self._examples[:_SOUNDS]):
-                    label = self.describe_value(other, stored)
-                    picture = spectrogram(_samples(stored[key]), feature.sample_rate, label)
+                    picture = spectrogram(_samples(stored[key]), feature.sample_rate, label(stored))
                     drawn.append((f"{stem}-{key}-{number}.png", picture))
         if drawn:
             out_dir.mkdir(parents=True, exist_ok=True)
@@ -132,9 +135,9 @@ class Inspection:
         for name, split in self.manifest.splits.items():
             more = f", {split.broken:,} broken examples left out" if split.broken else ""
             files = f"{len(split.shards)} file{'s' if len(split.shards) > 1 else ''}"
-            yield f"  {name:8}{split.examples:,} examples, {files}, {format_bytes(split.bytes)}{more}"
+            yield f"  {name:{self._width}}{split.examples:,} examples, {files}, {format_bytes(split.bytes)}{more}"
         for key, feature in self._features.items():
-            yield f"  {key:8}{type(feature).__name__}, " + ", ".join(_describe_feature(feature))
+            yield f"  {key:{self._width}}{type(feature).__name__}, " + ", ".join(_describe_feature(feature))
 
     def _lengths(self) -> Iterator[str]:
         for key, feature in self._features.items():

@@ -4,7 +4,7 @@ import bisect
 from collections.abc import Mapping
 
 from t2t_lite.hparams.hparams import HParams
-from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Inputs, Text, input_features, parts
 from t2t_lite.problems.problem import Problem
 
 # Samples of a waveform that count as one position: the audio net shortens time, and this number relates its cost to
@@ -31,14 +31,48 @@ def positions(feature: Feature, length: int) -> int:
     return 1
 
 
+def inputs_positions(inputs: Inputs, sizes: Mapping[str, int]) -> int:
+    """The length of an example's inputs in positions. Those of several features add up, pictures apart.
+
+    Args:
+      inputs: the problem's.
+      sizes: the lengths by the keys of `features.input_features`.
+    """
+    if not isinstance(inputs, tuple):
+        return positions(inputs, sizes["inputs"])
+    features = input_features(inputs)
+    return max(1, sum(positions(f, sizes[key]) for key, f in features.items() if not isinstance(f, Image)))
+
+
+def longest_inputs(inputs: Inputs) -> int:
+    """The most positions of inputs, each cut to its feature's maximum; see `inputs_positions`."""
+    return inputs_positions(inputs, {key: max_length(feature) for key, feature in input_features(inputs).items()})
+
+
+def stored_inputs_length(inputs: Inputs, sizes: Mapping[str, int]) -> int:
+    """The length of an example's inputs that the index stores: for several features their positions.
+
+    It is more than `longest_inputs` if one of several inputs exceeds its feature's maximum.
+    """
+    if not isinstance(inputs, tuple):
+        return sizes["inputs"]
+    fits = all(sizes[key] <= max_length(feature) for key, feature in input_features(inputs).items())
+    return inputs_positions(inputs, sizes) if fits else longest_inputs(inputs) + 1
+
+
 def picture_positions(problem: Problem, hparams: HParams) -> int:
     """The positions that the image net makes of a picture of the problem: 1 if it has no pictures.
 
-    The net halves each side `hparams.image_strides` times, rounding up.
+    The net halves each side `hparams.image_strides` times, rounding up. Those of several input pictures add up.
     """
     factor = 2**hparams.image_strides
-    pictures = [feature for feature in (problem.inputs, problem.targets) if isinstance(feature, Image)]
-    return max((-(-picture.rows // factor) * -(-picture.columns // factor) for picture in pictures), default=1)
+    pictures = [feature for feature in parts(problem.inputs) if isinstance(feature, Image)]
+    return max(1, sum(-(-picture.rows // factor) * -(-picture.columns // factor) for picture in pictures))
+
+
+def _with_picture(positions: int, picture: int, problem: Problem) -> int:
+    """The positions of the longer side with those of a picture, beside which several inputs have others."""
+    return positions + picture if isinstance(problem.inputs, tuple) else max(positions, picture)
 
 
 def with_pictures(positions: Mapping[int, int], problem: Problem, hparams: HParams) -> dict[int, int]:
@@ -51,7 +85,8 @@ def with_pictures(positions: Mapping[int, int], problem: Problem, hparams: HPara
     """
     picture, counts = picture_positions(problem, hparams), dict[int, int]()
     for length, count in positions.items():
-        counts[max(picture, length)] = counts.get(max(picture, length), 0) + count
+        longer = _with_picture(length, picture, problem)
+        counts[longer] = counts.get(longer, 0) + count
     return counts
 
 
@@ -64,9 +99,9 @@ def max_length(feature: Feature) -> int:
     return 1
 
 
-def bucket_boundaries(inputs: Feature, targets: Feature, fine: bool = True) -> list[int]:
+def bucket_boundaries(inputs: Inputs, targets: Feature, fine: bool = True) -> list[int]:
     """The lengths in positions to which batches are padded, ascending; the last one holds the longest example."""
-    longest = max(positions(feature, max_length(feature)) for feature in (inputs, targets))
+    longest = max(longest_inputs(inputs), positions(targets, max_length(targets)))
     return [boundary for boundary in (_FINE if fine else _COARSE) if boundary < longest] + [longest]
 
 
@@ -91,7 +126,8 @@ def batch_sizes(problem: Problem, hparams: HParams, positions: Mapping[int, int]
     tokens, examples = int(multiplier * hparams.batch_tokens), max(1, int(multiplier * hparams.batch_max_examples))
     boundaries = bucket_boundaries(problem.inputs, problem.targets, hparams.fine_buckets)
     picture = picture_positions(problem, hparams)
-    sizes = {boundary: batch_size(max(boundary, picture), tokens, examples) for boundary in boundaries}
+    positions_of = {boundary: _with_picture(boundary, picture, problem) for boundary in boundaries}
+    sizes = {boundary: batch_size(longer, tokens, examples) for boundary, longer in positions_of.items()}
     if positions is None or not hparams.fine_buckets:
         return sizes
     counts, pending, kept = count_in_buckets(positions, boundaries), 0, {}

@@ -28,7 +28,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
 from t2t_lite.media.crop_pictures import CropSeed, decode_and_crop
 from t2t_lite.media.decode_inputs import decode_picture
-from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Text, input_features, input_values
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import print_status
 
@@ -180,29 +180,35 @@ class Dataset:
         """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
 
         Args:
-          inputs: texts; or pictures as PNG or JPEG bytes; or sounds as arrays of samples.
+          inputs: texts; or pictures as PNG or JPEG bytes; or sounds as arrays of samples; or tuples of these.
 
         Raises:
           UserError: a sound has no samples.
           tf.errors.InvalidArgumentError: a picture cannot be decoded.
         """
-        feature = self.problem.inputs
-        if isinstance(feature, Image):
-            return {
-                "inputs": decode_and_crop(tf.constant(inputs), feature.rows, feature.columns, decode=decode_picture)
-            }
-        stored = [encode_value(feature, value, self.vocabularies)[0] for value in inputs]
-        values = {
-            "inputs": tf.ragged.constant(stored, tf.int64, ragged_rank=1)
-            if isinstance(feature, Text)
-            else tf.constant(stored)
-        }
-        sizes = self._sizes(values)
-        padded = {}
+        by_key = [input_values(self.problem.inputs, value) for value in inputs]
+        batch: dict[str, tf.Tensor] = {}
+        for key, feature in input_features(self.problem.inputs).items():
+            raw = [value[key] for value in by_key]
+            if isinstance(feature, Image):
+                batch[key] = decode_and_crop(tf.constant(raw), feature.rows, feature.columns, decode=decode_picture)
+                continue
+            stored = [encode_value(feature, value, self.vocabularies)[0] for value in raw]
+            is_text = isinstance(feature, Text)
+            values = {key: tf.ragged.constant(stored, tf.int64, ragged_rank=1) if is_text else tf.constant(stored)}
+            sizes = self._sizes(values)
+            batch |= self._assemble(values, sizes, self._longest(sizes))
+        return batch
+
+    def _longest(self, sizes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """{key: positions of the longest value (), each cut to its feature's maximum}."""
+        longest = {}
         for key, size in sizes.items():
-            longest = tf.reduce_max(tf.minimum(size, lengths.max_length(self._features[key])))
-            padded[key] = lengths.positions(self._features[key], longest)
-        return self._assemble(values, sizes, padded)
+            feature = self._features[key]
+            # 0 for a part without examples
+            length = tf.maximum(0, tf.reduce_max(tf.minimum(size, lengths.max_length(feature))))
+            longest[key] = lengths.positions(feature, length)
+        return longest
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -264,7 +270,7 @@ class Dataset:
 
     @property
     def _features(self) -> dict[str, Feature]:
-        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+        return self.problem.keyed_features
 
     def _values(self, records: tf.Tensor) -> dict[str, Any]:
         """Parses serialized examples (B,) to {key: ragged ids (B, None), bytes (B,) or integers (B,)}."""
@@ -301,7 +307,8 @@ class Dataset:
         values = self._values(records)
         sizes = self._sizes(values)
         crops = None if crop_seed is None else CropSeed(crop_seed, index, self.problem.random_flip)
-        lengths_of = {"inputs": padded[0], "targets": padded[1]}
+        # Several inputs are each padded to their own longest one.
+        lengths_of = self._longest(sizes) | {"inputs": padded[0], "targets": padded[1]}
         parsed = {"index": index} | self._assemble(values, sizes, lengths_of, crops)
         if references:
             longest = tf.maximum(0, tf.reduce_max(sizes["targets"]))  # 0 for a part without examples

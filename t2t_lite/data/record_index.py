@@ -74,11 +74,13 @@ class RecordIndex:
     @classmethod
     def from_rows(cls, problem: Problem, split: Split, chunks: Iterable[np.ndarray]) -> "RecordIndex":
         """Makes the index from its rows, given in order in chunks."""
-        features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
         tables = {
             key: _positions(feature, int(split.lengths.get(key, {}).get("max", lengths.max_length(feature))))
-            for key, feature in features.items()
+            for key, feature in problem.keyed_features.items()
+            if key in ("inputs", "targets")
         }
+        if isinstance(problem.inputs, tuple):  # stored in positions
+            tables["inputs"] = _whole_numbers(lengths.longest_inputs(problem.inputs))
         large = max((shard.bytes for shard in split.shards), default=0) >= 1 << 32
         offsets = np.empty(split.examples, np.uint64 if large else np.uint32)
         sides = {key: np.empty(split.examples, table.dtype) for key, table in tables.items()}
@@ -167,17 +169,18 @@ def build(data_dir: Path, problem: Problem, shards: Sequence[Shard]) -> np.ndarr
       ValueError: a shard is damaged.
       OSError: a shard cannot be read.
     """
-    features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
+    features = problem.keyed_features
     columns = []
     with progress_counter(f"{problem.name}: index of the records") as add:
         for shard in shards:
             offsets, inputs, targets, offset = array("Q"), array("I"), array("I"), 0
             try:
                 for record in read_records(data_dir / shard.name):
-                    sizes = value_sizes(record)
+                    stored = value_sizes(record)
+                    sizes = {key: _length(feature, stored[key]) for key, feature in features.items()}
                     offsets.append(offset)
-                    inputs.append(_length(features["inputs"], sizes["inputs"]))
-                    targets.append(_length(features["targets"], sizes["targets"]))
+                    inputs.append(lengths.stored_inputs_length(problem.inputs, sizes))
+                    targets.append(sizes["targets"])
                     offset += frame_bytes(len(record))
                     if len(offsets) % 10_000 == 0:
                         add(10_000)
@@ -206,6 +209,11 @@ def _positions(feature: Feature, longest: int) -> np.ndarray:
     longest = min(longest, lengths.max_length(feature))
     table = np.array([lengths.positions(feature, length) for length in range(longest + 1)])
     return table.astype(np.min_scalar_type(int(table.max())))
+
+
+def _whole_numbers(longest: int) -> np.ndarray:
+    """The numbers up to the longest one."""
+    return np.arange(longest + 1).astype(np.min_scalar_type(longest))
 
 
 def _shards_crc32(shards: Sequence[Shard]) -> int:

@@ -11,6 +11,7 @@ from t2t_lite.data.records import DamageError, parse, read_records
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.errors import UserError
 from t2t_lite.media.picture_files import PNG, image_bytes
+from t2t_lite.problems.features import Image, input_features, inputs_from_dict
 from t2t_lite.progress import print_status
 
 _FILE = re.compile(r"(.+)-\w+(?:-\d{5}-of-\d{5}|\.index)")  # a shard or an index
@@ -84,7 +85,11 @@ def _check_problem(data_dir: Path, name: str) -> Iterator[str]:
 def _check_split(data_dir: Path, name: str, split: Split, manifest: Manifest) -> Iterator[str]:
     """Yields one line for each fault in the shards of a split."""
     examples, damaged = 0, False
-    pictures = [key for key in ("inputs", "targets") if manifest.declaration[key]["kind"] == "Image"]
+    pictures = [
+        key
+        for key, feature in input_features(inputs_from_dict(manifest.declaration["inputs"])).items()
+        if isinstance(feature, Image)
+    ]
     for shard in split.shards:
         fault = check_shard(data_dir / shard.name, shard)
         if fault:

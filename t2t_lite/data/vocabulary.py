@@ -10,9 +10,12 @@ from pathlib import Path
 
 import sentencepiece
 
+from t2t_lite.data.sentencepiece_model import byte_model, has_byte_fallback, with_special_ids
 from t2t_lite.errors import UserError
+from t2t_lite.escapes import printable
 
 PAD, END, UNKNOWN = 0, 1, 2  # ids that every vocabulary has; there is no start token
+BYTES = "bytes"  # the name of the vocabulary whose pieces are the bytes of UTF-8
 
 # The limits of the training text. sentencepiece takes about 30 bytes of memory for each character and 350 for each
 # distinct pair of adjacent characters: there are few in languages with an alphabet, millions without one.
@@ -26,7 +29,10 @@ SPACE, ESCAPE = "\u2581", "\U0010ffff"
 
 
 class Vocabulary:
-    """A sentencepiece model. `decode(encode(text)) == text` for every text: bytes spell what has no piece.
+    """A sentencepiece model.
+
+    `decode(encode(text)) == text` for every text and every model trained here: bytes spell what has no piece. The
+    user's own models may normalize text, or lose characters.
 
     Args:
       model: the serialized sentencepiece model, as stored in `vocab.NAME.model`.
@@ -122,6 +128,34 @@ class Vocabulary:
             f"vocab_size={size} is too small for the {number:,} different characters of the text: the rare ones are "
             f"spelled in bytes (vocab_size={needed} holds all but the rarest 0.05%)"
         )
+        return vocabulary
+
+    @classmethod
+    def of_bytes(cls) -> "Vocabulary":
+        """Returns the vocabulary whose pieces are the 256 bytes."""
+        return cls(byte_model())
+
+    @classmethod
+    def from_user_file(cls, path: Path) -> "Vocabulary":
+        """Reads a sentencepiece model of the user's own; its pad, end and unknown tokens get the ids 0, 1 and 2.
+
+        `shortage` says so if the model has no bytes to spell characters without a piece.
+
+        Raises:
+          UserError: the file is missing or not a sentencepiece model.
+        """
+        name = printable(path)
+        try:
+            vocabulary = cls(with_special_ids(path.read_bytes(), f"vocab_file: {name}"))
+        except OSError as e:
+            raise UserError(f"vocab_file: {name}: cannot be read: {e.strerror}") from e
+        except RuntimeError as e:
+            raise UserError(f"vocab_file: {name}: not a sentencepiece model") from e
+        if not has_byte_fallback(vocabulary.model):
+            vocabulary.shortage = (
+                f"{name} was trained without byte_fallback: characters without a piece are stored as unknown, and "
+                "cannot be answered"
+            )
         return vocabulary
 
     @classmethod

@@ -28,6 +28,7 @@ from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
 from t2t_lite.datagen.shard_store import ShardStore, SplitProgress, incomplete, number_of_shards, shard_name
 from t2t_lite.errors import UserError
+from t2t_lite.problems.held_out import split_items
 from t2t_lite.progress import print_status
 
 _CHUNK = 64  # items per element of a collection
@@ -168,7 +169,7 @@ class _MergeProgress(beam.CombineFn):
 def _read(spec: encode_examples.ProblemSpec, usr_dirs: list[str], split: str) -> Iterator[NumberedItems]:
     """Yields the numbered items of a split, in chunks."""
     _after_import(usr_dirs, None)
-    items = enumerate(encode_examples.resolved_problem(spec).examples(split, Path(spec.raw_dir)))
+    items = enumerate(split_items(encode_examples.resolved_problem(spec), split, Path(spec.raw_dir)))
     return iter(lambda: list(itertools.islice(items, _CHUNK)), [])
 
 

@@ -2,14 +2,16 @@
 
 import itertools
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 from t2t_lite.data.manifest import write_atomically
-from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.data.vocabulary import BYTES, Vocabulary, vocabulary_path
 from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.datagen.job import Job
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Text, from_dict
+from t2t_lite.problems.features import Text, from_dict, inputs_from_dict, parts
 from t2t_lite.progress import print_status
 
 
@@ -36,8 +38,49 @@ def check_sizes(jobs: list[Job], data_dir: Path) -> None:
             )
 
 
-def missing(jobs: list[Job], data_dir: Path) -> dict[str, list[str]]:
-    """Returns {vocabulary to build: problems that use it}; prints a line for each vocabulary that exists already."""
+def provide(jobs: list[Job], data_dir: Path) -> set[str]:
+    """Writes the vocabularies that are not built from text: the user's own models (vocab_file) and the bytes.
+
+    Returns:
+      The names of all that the jobs use.
+
+    Raises:
+      UserError: a model cannot be read, or a vocabulary of its name exists already and differs from it, or two models
+        have the same name.
+    """
+    files: dict[str, str] = {}
+    for text in (text for job in jobs for text in job.texts.values()):
+        if text.vocab_file and files.setdefault(text.vocab, text.vocab_file) != text.vocab_file:
+            raise UserError(
+                f"vocabulary '{text.vocab}' is declared with two files, {files[text.vocab]} and {text.vocab_file}: "
+                "name it too, as Text(vocab=..., vocab_file=...)"
+            )
+    if any(text.vocab == BYTES for job in jobs for text in job.texts.values()):
+        files.setdefault(BYTES, "")
+    for name, file in files.items():
+        path = vocabulary_path(data_dir, name)
+        vocabulary = Vocabulary.from_user_file(Path(os.path.expanduser(file))) if file else Vocabulary.of_bytes()
+        if not path.exists():
+            write_atomically(path, vocabulary.model)
+            if vocabulary.shortage:
+                print_status(f"vocabulary '{name}': {vocabulary.shortage}")
+            print_status(f"vocabulary '{name}': {vocabulary.size:,} pieces in {path}{f', from {file}' if file else ''}")
+        elif file and Vocabulary.load(path).checksum != vocabulary.checksum:
+            raise UserError(
+                f"vocab_file: {file} differs from {path}, with which problems are stored already; "
+                "give the vocabulary another name, as Text(vocab=..., vocab_file=...), or another --data_dir"
+            )
+    return set(files)
+
+
+def missing(jobs: list[Job], data_dir: Path, provided: Collection[str] = ()) -> dict[str, list[str]]:
+    """Returns {vocabulary to build: problems that use it}; prints a line for each vocabulary that exists already.
+
+    Args:
+      jobs: the problems.
+      data_dir: the folder of the vocabularies.
+      provided: the names that `provide` returned.
+    """
     users: dict[str, list[str]] = {}
     for job in jobs:
         for text in job.texts.values():
@@ -48,7 +91,8 @@ def missing(jobs: list[Job], data_dir: Path) -> dict[str, list[str]]:
         if path.exists():
             lacking = Vocabulary.load(path).missing_symbols(_symbols(name, jobs))
             note = f", although symbols such as {', '.join(lacking[:3])} have no piece of their own" if lacking else ""
-            print_status(f"vocabulary '{name}': kept as it is{note} ({path})")
+            if note or name not in provided:
+                print_status(f"vocabulary '{name}': kept as it is{note} ({path})")
             del users[name]
     return users
 
@@ -94,7 +138,8 @@ def _stored_texts(path: Path) -> list[tuple[str, Text]]:
     """(problem, text feature) of a manifest; empty if it cannot be read, because its problem is generated again."""
     try:
         stored = json.loads(path.read_text(encoding="utf8"))
-        features = [from_dict(stored["declaration"][key]) for key in ("inputs", "targets")]
+        inputs = parts(inputs_from_dict(stored["declaration"]["inputs"]))
+        features = [*inputs, from_dict(stored["declaration"]["targets"])]
         return [(stored["problem"], feature) for feature in features if isinstance(feature, Text)]
     except (OSError, ValueError, KeyError, TypeError):
         return []

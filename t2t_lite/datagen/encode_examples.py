@@ -7,12 +7,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from t2t_lite.data import lengths
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.records import frame_record, serialize
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.datagen.split_stats import SplitStats
 from t2t_lite.errors import UserError
-from t2t_lite.problems.features import Feature, Text
+from t2t_lite.problems.features import Feature, Text, input_values
 from t2t_lite.problems.problem import Problem, get_problem
 
 
@@ -60,7 +61,7 @@ def extract(
     Args:
       spec: the problem.
       split: the split of the items.
-      keys: of "inputs", "targets".
+      keys: of the features.
       items: (number in the split, what `Problem.examples` yielded).
 
     Returns:
@@ -89,7 +90,7 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
             examples[number] = _convert(problem, split, number, item)
         except UserError as e:
             part.broken.append((number, str(e)))
-    features: dict[str, Feature] = {"inputs": problem.inputs, "targets": problem.targets}
+    features = problem.keyed_features
     token_ids = {key: _token_ids(feature, key, examples, vocabularies) for key, feature in features.items()}
     for number, example in examples.items():
         stored: dict[str, bytes | list[int]] = {}
@@ -104,14 +105,14 @@ def encode(spec: ProblemSpec, split: str, items: Sequence[tuple[int, Any]]) -> E
                     stored[key], sizes[key] = encode_value(feature, _evaluated(example[key]), vocabularies)
                 except Exception as e:
                     reason = e if isinstance(e, UserError | ValueError | TypeError) else f"{type(e).__name__}: {e}"
-                    raise UserError(f"{_place(problem, split, number)}, {key}: {reason}") from e
+                    raise UserError(f"{_place(problem, split, number, example)}, {key}: {reason}") from e
         except UserError as e:
             part.broken.append((number, str(e)))
         else:
             record = frame_record(serialize(stored))
             part.records.append(record)
-            part.lengths.append((sizes["inputs"], sizes["targets"]))
-            part.stats.add_example(features, sizes, len(record))
+            part.lengths.append((lengths.stored_inputs_length(problem.inputs, sizes), sizes["targets"]))
+            part.stats.add_example(problem, sizes, len(record))
     part.broken.sort()
     return part
 
@@ -148,9 +149,10 @@ def _token_ids(
 @lru_cache(maxsize=16)
 def resolved_problem(spec: ProblemSpec) -> Problem:
     """The problem of a spec, resolved."""
-    problem = get_problem(spec.problem)
+    problem, declaration = get_problem(spec.problem), json.loads(spec.declaration)
+    problem.adopt(declaration)  # resolve may then leave out what the declaration holds
     problem.resolve(Path(spec.raw_dir))
-    problem.adopt(json.loads(spec.declaration))
+    problem.adopt(declaration)
     return problem
 
 
@@ -165,7 +167,10 @@ def clear_caches() -> None:
     _vocabularies.cache_clear()
 
 
-def _place(problem: Problem, split: str, number: int) -> str:
+def _place(problem: Problem, split: str, number: int, example: Any = None) -> str:
+    """Names an example for messages: by file and line if the problem gives them as "where"."""
+    if isinstance(example, dict) and isinstance(example.get("where"), str):
+        return str(example["where"])
     return f"problem '{problem.name}', split '{split}', example {number}"
 
 
@@ -185,9 +190,13 @@ def _convert(problem: Problem, split: str, number: int, item: Any) -> dict[str, 
         raise UserError(f"{_place(problem, split, number)}: convert() failed: {type(e).__name__}: {e}") from e
     if not isinstance(example, dict) or not {"inputs", "targets"} <= example.keys():
         raise UserError(f"{_place(problem, split, number)}: not a dict with 'inputs' and 'targets'")
-    for key in ("inputs", "targets"):
+    try:
+        example = example | input_values(problem.inputs, example["inputs"])
+    except UserError as e:
+        raise UserError(f"{_place(problem, split, number, example)}: {e}") from e
+    for key in problem.keyed_features:
         try:
             _checked_text(example[key])
         except UserError as e:
-            raise UserError(f"{_place(problem, split, number)}, {key}: {e}") from e
+            raise UserError(f"{_place(problem, split, number, example)}, {key}: {e}") from e
     return example

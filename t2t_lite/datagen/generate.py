@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import t2t_lite
 from t2t_lite.data import record_index
@@ -17,7 +17,9 @@ from t2t_lite.datagen.local_engine import LocalEngine
 from t2t_lite.datagen.shard_store import ShardStore, SplitProgress
 from t2t_lite.datagen.worker_pool import WorkerDied, WorkerPool
 from t2t_lite.errors import UserError
+from t2t_lite.problems.held_out import count_items
 from t2t_lite.problems.problem import Problem, get_problems
+from t2t_lite.problems.table_files import TableFiles
 from t2t_lite.progress import print_status
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ def generate(
     usr_dirs: Sequence[str] = (),
     max_bad: float = MAX_BAD,
     beam_options: Sequence[str] | None = None,
+    held_out: float = 0.0,
+    columns: dict[str, dict[str, Any]] | None = None,
 ) -> None:
     """Generates the records of problems. Skips complete problems and resumes interrupted ones.
 
@@ -49,6 +53,8 @@ def generate(
       usr_dirs: folders of the user's own problems, for the workers.
       max_bad: the fraction of a split's examples that may be broken; they are left out and listed in a report.
       beam_options: options of Apache Beam, which then takes the place of the worker processes.
+      held_out: the fraction of the training split that becomes the dev split of users' own files without one.
+      columns: the columns of tables (`table_files.NAME`): {"inputs": {"column": ..., "kind": ...}, "targets": ...}.
 
     Raises:
       UserError: an unknown problem, raw files that are missing or wrong, no data, too many broken examples, problems
@@ -58,7 +64,11 @@ def generate(
     data_dir, raw_root = Path(data_dir), Path(raw_root)
     if beam_options is not None:  # its workers may have other working directories
         data_dir, raw_root = data_dir.resolve(), raw_root.resolve()
-    problems = [problem for problem in get_problems(list(names)).values() if not _is_complete(problem, data_dir)]
+    problems = list(get_problems(list(names)).values())
+    for problem in problems:
+        if isinstance(problem, TableFiles):
+            problem.requested = dict(columns or {})
+    problems = [problem for problem in problems if not _is_complete(problem, data_dir, held_out)]
     if not problems:
         return
     try:
@@ -67,7 +77,7 @@ def generate(
         raise UserError(f"--data_dir: cannot create the folder {data_dir}: {e.strerror}") from e
     encode_examples.clear_caches()
     with lock_folder(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
-        jobs = [Job(problem, data_dir, raw_root, max_bad) for problem in problems]
+        jobs = [Job(problem, data_dir, raw_root, max_bad, held_out) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
         for job, store in zip(jobs, stores, strict=True):
             _store(job, store, engine)
@@ -98,7 +108,8 @@ def _prepare(jobs: list[Job], data_dir: Path, engine: Engine) -> list[ShardStore
             fresh.append(job)
     for job in fresh:
         job.check_splits()
-    unbuilt = build_vocabularies.missing(fresh, data_dir)
+    provided = build_vocabularies.provide(fresh, data_dir)
+    unbuilt = build_vocabularies.missing(fresh, data_dir, provided)
     first_passes = [_first_pass(job, unbuilt, engine) for job in fresh]
     for name in unbuilt:
         build_vocabularies.build(name, fresh, first_passes, data_dir)
@@ -125,7 +136,7 @@ def _first_pass(job: Job, unbuilt: dict[str, list[str]], engine: Engine) -> Firs
     job.check_broken(job.train, result.broken, result.count)
     job.check_not_empty(job.train, result.count)
     for key, names in result.classes.items():
-        job.set_classes(key, names)
+        job.set_classes(key, names, result.count)
     return result
 
 
@@ -180,11 +191,11 @@ def _manifest_split(progress: SplitProgress) -> Split:
 def _estimate_bytes(job: Job, first_pass: FirstPass) -> int:
     """Estimates the size of the records from a few of them. Splits of unknown size are not included."""
     part = encode_examples.encode(job.spec, job.train, list(first_pass.items))
-    others = sum(job.problem.count(split, job.raw_dir) or 0 for split in job.problem.splits[1:])
+    others = sum(count_items(job.problem, split, job.raw_dir) or 0 for split in job.problem.splits[1:])
     return (first_pass.count + others) * sum(map(len, part.records)) // max(1, len(part.records))
 
 
-def _is_complete(problem: Problem, data_dir: Path) -> bool:
+def _is_complete(problem: Problem, data_dir: Path, held_out: float) -> bool:
     """Returns whether the problem, as now declared, is completely stored; prints why if it is generated again."""
     path = manifest_path(data_dir, problem.name)
     try:
@@ -195,6 +206,13 @@ def _is_complete(problem: Problem, data_dir: Path) -> bool:
         return False
     if not manifest.declares(problem.declaration()) or tuple(manifest.splits) != problem.splits:
         print_status(f"{problem.name}: generating again: its declaration has changed")
+        return False
+    before = manifest.declaration.get("held_out", 0.0)
+    if held_out and before and held_out != before:
+        print_status(f"{problem.name}: generating again: --held_out was {100 * before:g}%")
+        return False
+    if isinstance(problem, TableFiles) and problem.differs(manifest.declaration):
+        print_status(f"{problem.name}: generating again: --columns has changed")
         return False
     ShardStore(data_dir, problem.name).discard()  # a kill after the manifest was written leaves a progress file
     print_status(f"{problem.name}: already generated (delete {path} to generate it again)")

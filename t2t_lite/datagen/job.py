@@ -19,7 +19,9 @@ from t2t_lite.datagen import encode_examples, error_budget
 from t2t_lite.datagen.first_pass import FirstPass
 from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
+from t2t_lite.problems.held_out import count_items, split_items
 from t2t_lite.problems.problem import Problem
+from t2t_lite.progress import print_status
 
 
 class Job:
@@ -30,12 +32,13 @@ class Job:
       data_dir: the folder of the records.
       raw_root: the folder of the raw files; a problem NAME.SOURCE reads its subfolder SOURCE.
       max_bad: the fraction of a split's examples that may be broken.
+      held_out: the fraction of the training split that becomes the dev split, if the user's own files have none.
 
     Raises:
       UserError: the raw files are missing or wrong, or the problem's declaration cannot be stored.
     """
 
-    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float):
+    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float, held_out: float = 0.0):
         self.problem = problem
         self.data_dir = data_dir
         self.raw_dir = raw_root / problem.source if problem.source else raw_root
@@ -48,8 +51,15 @@ class Job:
         for split in problem.splits:
             if not re.fullmatch(r"\w+", split):
                 raise UserError(f"problem '{problem.name}': split '{split}': a name may have letters, digits and _")
+        if not problem.keyed_features.keys() - {"targets"}:
+            raise UserError(f"problem '{problem.name}': inputs is empty; it must be a feature, or some of them")
         if problem.splits[:1] != ("train",):
             raise UserError(f"problem '{problem.name}': splits are {problem.splits}; the first must be 'train'")
+        if held_out and problem.needs_source:
+            if problem.has_dev(self.raw_dir):
+                print_status(f"{problem.name}: --held_out is not used: there is a dev split")
+            else:
+                problem.held_out = held_out
         problem.resolve(self.raw_dir)
         self.resolved = problem.declaration()
 
@@ -65,8 +75,8 @@ class Job:
 
     @property
     def features(self) -> dict[str, Feature]:
-        """{"inputs": ..., "targets": ...}"""
-        return {"inputs": self.problem.inputs, "targets": self.problem.targets}
+        """The features by the keys of records."""
+        return self.problem.keyed_features
 
     @property
     def texts(self) -> dict[str, Text]:
@@ -117,7 +127,7 @@ class Job:
             return 0
         crc = 0
         for top in sorted(os.listdir(self.raw_dir)):
-            if top.partition(".")[0] not in ("train", "dev", "test"):
+            if not self.problem.is_source(top):
                 continue
             folders = sorted(os.walk(self.raw_dir / top)) or [(str(self.raw_dir), [], [top])]
             for path in (os.path.join(folder, name) for folder, _, names in folders for name in sorted(names)):
@@ -130,7 +140,7 @@ class Job:
 
     def examples(self, split: str) -> Iterator[Any]:
         """The raw items of a split."""
-        return iter(self.problem.examples(split, self.raw_dir))
+        return split_items(self.problem, split, self.raw_dir)
 
     def count_and_sample(self) -> FirstPass:
         """A first pass for a problem that needs neither text nor classes: it converts nothing.
@@ -138,7 +148,7 @@ class Job:
         If the problem knows the number of its items, only the first few are read.
         """
         result = FirstPass.empty([], [], 0)
-        known = self.problem.count(self.train, self.raw_dir)
+        known = count_items(self.problem, self.train, self.raw_dir)
         for number, item in itertools.islice(enumerate(self.examples(self.train)), known and FirstPass.SAMPLE_ITEMS):
             result.add_item(number, item)
             if isinstance(item, UserError):
@@ -151,8 +161,23 @@ class Job:
         for split in self.problem.splits:
             self.check_not_empty(split, sum(1 for _ in itertools.islice(self.examples(split), 1)))
 
-    def set_classes(self, key: str, names: set[str]) -> None:
-        """Sets the classes of a label that was declared without them."""
+    def set_classes(self, key: str, names: set[str], examples: int) -> None:
+        """Sets the classes of a label that was declared without them.
+
+        Args:
+          key: the label feature.
+          names: the classes of the training split.
+          examples: the number of its examples.
+
+        Raises:
+          UserError: there is only one class in the user's own files.
+        """
+        if self.problem.needs_source:
+            where = f"problem '{self.name}': {key} of split '{self.train}'"
+            if len(names) < 2:
+                raise UserError(f"{where}: only one class, {', '.join(map(repr, names))}; a classifier needs two")
+            if len(names) > max(20, examples // 2):
+                print_status(f"{where}: {len(names):,} classes in {examples:,} examples; is it the column of classes?")
         feature = self.features[key]
         assert isinstance(feature, Label)
         setattr(self.problem, key, dataclasses.replace(feature, classes=tuple(sorted(names))))
@@ -169,4 +194,6 @@ class Job:
     def check_not_empty(self, split: str, examples: int) -> None:
         """Raises UserError if a split has no examples."""
         if not examples:
-            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}")
+            share = self.problem.held_out
+            drawn = f": none was drawn by --held_out={100 * share:g}%; give another fraction" if share else ""
+            raise UserError(f"problem '{self.name}': split '{split}' has no examples in {self.raw_dir}{drawn}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from t2t_lite.data import lengths
-from t2t_lite.problems.features import Feature
+from t2t_lite.problems.problem import Problem
 
 
 @dataclass
@@ -16,7 +16,7 @@ class SplitStats:
       bytes: the size of their records.
       too_long: the number of examples whose inputs or targets exceed the feature's maximum.
       positions: {positions of the longer side: number of examples}, of examples that are not too long.
-      longest: {"inputs", "targets": the greatest length}.
+      longest: {"inputs", "targets": the greatest length}; for several inputs {"inputs_0", ...}, likewise below.
       total: {"inputs", "targets": the sum of all lengths}.
     """
 
@@ -27,23 +27,23 @@ class SplitStats:
     longest: dict[str, int] = field(default_factory=dict)
     total: dict[str, int] = field(default_factory=dict)
 
-    def add_example(self, features: dict[str, Feature], sizes: dict[str, int], record_bytes: int) -> None:
+    def add_example(self, problem: Problem, sizes: dict[str, int], record_bytes: int) -> None:
         """Counts one example.
 
         Args:
-          features: {"inputs", "targets": the feature}.
-          sizes: {"inputs", "targets": the length}.
+          problem: the problem.
+          sizes: {"inputs", "targets": the length}, for several inputs {"inputs_0", ...}.
           record_bytes: the size of the record.
         """
         self.examples += 1
         self.bytes += record_bytes
-        fits, longer = True, 0
-        for key, size in sizes.items():
-            feature = features[key]
+        fits, longer = True, lengths.inputs_positions(problem.inputs, sizes)
+        for key, feature in problem.keyed_features.items():
+            size = sizes[key]
             self.longest[key] = max(self.longest.get(key, 0), size)
             self.total[key] = self.total.get(key, 0) + size
             fits = fits and size <= lengths.max_length(feature)
-            longer = max(longer, lengths.positions(feature, size))
+        longer = max(longer, lengths.positions(problem.targets, sizes["targets"]))
         if fits:
             self.positions[longer] = self.positions.get(longer, 0) + 1
         else:

@@ -19,7 +19,7 @@ from t2t_lite.decoding.sampling import SamplingDecoder
 from t2t_lite.decoding.search import Decoder
 from t2t_lite.errors import UserError
 from t2t_lite.problems import Problem, trees
-from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.problems.features import Audio, Image, Label, Text, input_features, input_values
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.run import Run
 
@@ -180,10 +180,12 @@ def _bracketed(answer: Answer, sentence: str) -> Answer:
 
 
 def _is_cut(dataset: Dataset, value: Any) -> bool:
-    feature = dataset.problem.inputs
-    if isinstance(feature, Image):
-        return False
-    return encode_value(feature, value, dataset.vocabularies)[1] > lengths.max_length(feature)
+    values = input_values(dataset.problem.inputs, value)
+    return any(
+        encode_value(feature, values[key], dataset.vocabularies)[1] > lengths.max_length(feature)
+        for key, feature in input_features(dataset.problem.inputs).items()
+        if not isinstance(feature, Image)
+    )
 
 
 def show_examples(answerer: Answerer, problems: Sequence[Problem], *, count: int) -> None:
@@ -214,12 +216,15 @@ def feature_text(dataset: Dataset, key: str, batch: Mapping[str, tf.Tensor], row
 
     Args:
       dataset: the problem's data.
-      key: "inputs" or "targets".
+      key: "inputs" or "targets", or that of one of several inputs.
       batch: a batch of the dev split.
       row: the example's row in the batch.
       number: the example's number in the split.
     """
-    feature = getattr(dataset.problem, key)
+    if key == "inputs" and isinstance(dataset.problem.inputs, tuple):
+        keys = input_features(dataset.problem.inputs)
+        return " + ".join(feature_text(dataset, each, batch, row, number) for each in keys)
+    feature = dataset.problem.keyed_features[key]
     value = batch[key][row].numpy()
     if isinstance(feature, Text):
         return dataset.vocabularies[feature.vocab].decode(value.tolist())

@@ -11,21 +11,30 @@ from t2t_lite.errors import UserError
 from t2t_lite.media.picture_files import image_bytes, input_picture
 from t2t_lite.media.sound_files import read_sound, resample
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Feature, Text
+from t2t_lite.problems.features import Audio, Feature, Text, input_features
 
 
 def read_input(problem: Problem, value: Any, place: str = "") -> Any:
-    """Returns a text itself, a picture as PNG or JPEG bytes, a sound as float32 samples.
+    """Returns a text itself, a picture as PNG or JPEG bytes, a sound as float32 samples; a tuple for several inputs.
 
     Args:
       problem: the problem to answer for.
-      value: a text or, for a picture or a sound, what `read_value` takes.
+      value: a text or, for a picture or a sound, what `read_value` takes; for several inputs a tuple of these, or a
+        line in which tabs separate them.
       place: where the value stands, such as FILE:LINE, for messages.
 
     Raises:
-      UserError: it is not a readable input of that kind; the text names the path, if there is one, and the place.
+      UserError: it is not a readable input of that kind, or another number of inputs; the text names the path, if there
+        is one, and the place.
     """
-    return _read_one(problem.inputs, value, place)
+    if not isinstance(problem.inputs, tuple):
+        return _read_one(problem.inputs, value, place)
+    parts = [part.strip() for part in value.split("\t")] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or len(parts) != len(problem.inputs):
+        count = len(parts) if isinstance(parts, list | tuple) else 1
+        got = f"expected {describe_input(problem)}, got {count} parts"
+        raise UserError(f"{place}: {got}" if place else got)
+    return tuple(_read_one(feature, part, place) for feature, part in zip(problem.inputs, parts, strict=True))
 
 
 def _read_one(feature: Feature, value: Any, place: str) -> Any:
@@ -84,7 +93,7 @@ def _waveform(value: Any, sample_rate: int) -> np.ndarray:
 
 def describe_input(problem: Problem) -> str:
     """What an input line holds, for prompts and messages."""
-    return _describe(problem.inputs)
+    return " and, after a tab, ".join(map(_describe, input_features(problem.inputs).values()))
 
 
 def _describe(feature: Feature) -> str:
@@ -96,7 +105,7 @@ def _describe(feature: Feature) -> str:
 
 def size(problem: Problem, text: str) -> int:
     """The size by which inputs are batched: characters of a text, bytes of a file (0 if there is none)."""
-    if isinstance(problem.inputs, Text):
+    if isinstance(problem.inputs, tuple | Text):
         return len(text)
     try:
         return Path(os.path.expanduser(text)).stat().st_size

@@ -3,6 +3,7 @@
 Shapes: B batch, N answers per input, S input positions, L output positions at most, D hidden size, V vocabulary.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Decoder:
         net = self.model.net(self.model.problems[problem].targets)
         encoded, _ = self.model.encode(problem, batch)
         command = self.model.command(problem, tf.shape(encoded.x)[0])
-        inputs = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch["inputs"]))
+        inputs = SearchInputs(encoded.x, encoded.valid, command, tf.constant(max_length), fingerprints(batch))
         if net.name not in self._searches:
             search = tf.function(lambda inputs: self.search(net, inputs), input_signature=[_signature(inputs)])
             self._searches[net.name] = search
@@ -124,8 +125,16 @@ def _signature(inputs: SearchInputs) -> SearchInputs:
     return SearchInputs(*(tf.TensorSpec(shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
 
 
-def fingerprints(inputs: tf.Tensor) -> tf.Tensor:
-    """(B, ...) -> int64 (B,): a hash of a row's values, which does not depend on its padding with zeros."""
+def fingerprints(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """int64 (B,): a hash of each row's inputs, which does not depend on its padding with zeros."""
+    if "inputs" in batch:
+        return _fingerprint(batch["inputs"])
+    keys = itertools.takewhile(batch.__contains__, (f"inputs_{number}" for number in itertools.count()))
+    return tf.add_n([(2 * number + 1) * _fingerprint(batch[key]) for number, key in enumerate(keys)])
+
+
+def _fingerprint(inputs: tf.Tensor) -> tf.Tensor:
+    """(B, ...) -> int64 (B,)."""
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])
     place = tf.range(tf.shape(bits)[1], dtype=tf.int64)

@@ -1,8 +1,17 @@
-"""Metrics of decoded texts. A problem names its metrics; each returns one score or more."""
+"""Metrics of decoded texts. A problem names its metrics; each is registered and returns one score or more.
 
-from collections.abc import Callable, Sequence
+@registry.metrics.register
+def exact(answers, references):
+    '''The fraction of answers that equal their reference.'''
+    return {"exact": sum(a == r for a, r in zip(answers, references)) / len(answers)}
+"""
 
-from t2t_lite.errors import UserError, did_you_mean
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from t2t_lite import registry
+from t2t_lite.errors import UnknownNameError, UserError
 from t2t_lite.evaluation import brackets, cider
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
@@ -10,6 +19,7 @@ from t2t_lite.problems.features import Text
 Scores = dict[str, float | str]
 
 
+@registry.metrics.register
 def bleu(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Corpus BLEU, 0 to 100, of sacrebleu with its default tokenizer, and the signature of the settings."""
     import sacrebleu
@@ -19,6 +29,7 @@ def bleu(answers: Sequence[str], references: Sequence[str]) -> Scores:
     return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
 
 
+@registry.metrics.register
 def chrf(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Corpus chrF2, 0 to 100, of sacrebleu: F-score of character n-grams, and the signature of the settings."""
     import sacrebleu
@@ -28,6 +39,7 @@ def chrf(answers: Sequence[str], references: Sequence[str]) -> Scores:
     return {"chrf": float(score), "chrf_signature": str(metric.get_signature())}
 
 
+@registry.metrics.register
 def wer(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Word error rate: substitutions, deletions and insertions per word of the references. 0 is perfect.
 
@@ -38,6 +50,7 @@ def wer(answers: Sequence[str], references: Sequence[str]) -> Scores:
     return {"wer": _error_rate(jiwer.wer, answers, references)}
 
 
+@registry.metrics.register
 def cer(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Character error rate: `wer` of characters. A run of white space counts as one space, or none at the ends."""
     import jiwer
@@ -52,26 +65,18 @@ def _error_rate(rate: Callable[..., float], answers: Sequence[str], references: 
     return float(rate(references, answers))
 
 
+@registry.metrics.register
 def tree(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Trees in linear form: the fraction, 0 to 1, of exact matches, tags included, and the scores of brackets.py."""
     correct = sum(answer.split() == reference.split() for answer, reference in zip(answers, references, strict=True))
     return {"accuracy_trees": correct / max(len(references), 1), **brackets.score_trees(answers, references)}
 
 
+@registry.metrics.register
 def cider_d(answers: Sequence[str], references: Sequence[str]) -> Scores:
     """Mean CIDEr-D, 0 to 10, of captions with one reference each (cider.py)."""
     scores = cider.cider_d(answers, [[reference] for reference in references])
     return {"cider_d": sum(scores) / max(len(scores), 1)}
-
-
-METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Scores]] = {
-    "bleu": bleu,
-    "chrf": chrf,
-    "wer": wer,
-    "cer": cer,
-    "tree": tree,
-    "cider_d": cider_d,
-}
 
 
 def check(problem: Problem) -> None:
@@ -81,8 +86,10 @@ def check(problem: Problem) -> None:
       UserError: a metric is unknown, or the targets are not text.
     """
     for name in problem.metrics:
-        if name not in METRICS:
-            raise UserError(f"problem '{problem.name}': unknown metric '{name}'{did_you_mean(name, METRICS)}")
+        try:
+            registry.metrics.check(name)
+        except UnknownNameError as e:
+            raise UserError(f"problem '{problem.name}': {e}") from e
     if problem.metrics and not isinstance(problem.targets, Text):
         raise UserError(f"problem '{problem.name}': metrics need text targets; remove `metrics` or use Text targets")
 
@@ -92,10 +99,41 @@ def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str
 
     Raises:
       ValueError: the numbers of answers and references differ.
+      UserError: a metric of the user's own fails.
     """
     if len(answers) != len(references):
         raise ValueError(f"{len(answers)} answers, but {len(references)} references")
     scores: Scores = {}
     for name in names:
-        scores |= METRICS[name](answers, references)
+        metric = registry.metrics.get(name)
+        try:
+            result = metric(answers, references)
+        except UserError:
+            raise
+        except Exception as e:
+            if metric.__module__ == __name__:
+                raise
+            raise UserError(f"metric '{name}' failed: {type(e).__name__}: {e}") from e
+        scores |= _checked(name, result)
     return scores
+
+
+def _checked(name: str, result: Any) -> Scores:
+    """Returns the scores of a metric, of which the user's own may return one number alone.
+
+    Raises:
+      UserError: they are no scores.
+    """
+    scores = result if isinstance(result, Mapping) else {name: result}
+    for key, value in scores.items():
+        if isinstance(key, str) and (isinstance(value, str) or _is_finite(value)):
+            continue
+        raise UserError(f"metric '{name}': returned {key!r}: {value!r}; expected a finite number, or a dict of such")
+    return {key: value if isinstance(value, str) else float(value) for key, value in scores.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except (TypeError, ValueError):
+        return False

@@ -33,6 +33,8 @@ _TABLES = (
 )
 _WARNINGS = {"answers_cut": "reached the length limit", "answers_empty": "empty"}
 _SIGNATURES = {"bleu_signature": "BLEU", "chrf_signature": "chrF"}
+_NOT_SHOWN = {"bracket_precision", "bracket_recall", "too_long", "answers"}
+_KNOWN = {*_TABLES[0][1], *_TABLES[1][1], *_WARNINGS, *_SIGNATURES, *_NOT_SHOWN}
 
 _Scores = Mapping[str, Mapping[str, Any]]  # {problem: {metric: value}}
 
@@ -66,7 +68,15 @@ def format_comparison(before: _Scores, after: _Scores, headings: tuple[str, str]
 
 
 def _tables(problems: _Scores) -> Iterator[list[str]]:
-    for title, columns in _TABLES:
+    # Scores of the user's own metrics follow the decoded ones.
+    own = {
+        key: (key, "{:.3f}")
+        for scores in problems.values()
+        for key, value in scores.items()
+        if key not in _KNOWN and isinstance(value, float)
+    }
+    teacher_forced, (decoded_title, decoded) = _TABLES
+    for title, columns in (teacher_forced, (decoded_title, decoded | own)):
         scored = {name: scores for name, scores in problems.items() if not columns.keys().isdisjoint(scores)}
         shown = [key for key in columns if any(key in scores for scores in scored.values())]
         heading = ["problem", *(columns[key][0] for key in shown)]

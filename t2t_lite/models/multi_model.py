@@ -16,7 +16,7 @@ from t2t_lite.modalities.categorical import Categorical
 from t2t_lite.modalities.modality import Embedded, Modality, cross_entropy
 from t2t_lite.models.body import Body
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Feature, Text
+from t2t_lite.problems.features import Feature, Text, input_features
 
 
 class Scores(NamedTuple):
@@ -63,13 +63,24 @@ class MultiModel(keras.Model):
         with compute_in(hparams.precision):
             self.body = Body(hparams, name="body")
             for problem in self.problems.values():
-                for feature in (problem.inputs, problem.targets):
+                for feature in problem.keyed_features.values():
                     self._add_net(feature, vocab_sizes)
         self.command_names = sorted({p.command for p in self.problems.values() if isinstance(p.targets, Text)})
         self.commands = self.add_weight(
             name="commands",
             shape=(max(len(self.command_names), 1), hparams.hidden_size),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
+        )
+        # Only with a problem of several inputs, so that other models have the weights that they always had.
+        places = max(len(input_features(problem.inputs)) for problem in self.problems.values())
+        self.places = (
+            self.add_weight(
+                name="places",
+                shape=(places, hparams.hidden_size),
+                initializer=keras.initializers.RandomNormal(stddev=0.1),
+            )
+            if places > 1
+            else None
         )
         self.built = True
         self.trace()
@@ -114,12 +125,15 @@ class MultiModel(keras.Model):
         """{part: its weights}: body parts, nets and commands. If a problem is named, only the parts that it uses."""
         parts = {layer.name: layer.weights for layer in (self.body.encoder, self.body.mixer, self.body.decoder)}
         parts |= {name: net.weights for name, net in self.nets.items()} | {"commands": [self.commands]}
+        if self.places is not None:
+            parts["places"] = [self.places]
         if not problem:
             return parts
-        inputs, targets = (
-            self.net(feature) for feature in (self.problems[problem].inputs, self.problems[problem].targets)
-        )
-        needed = {self.body.encoder.name, inputs.name, targets.name}
+        features = self.problems[problem].keyed_features.values()
+        targets = self.net(self.problems[problem].targets)
+        needed = {self.body.encoder.name, *(self.net(feature).name for feature in features)}
+        if isinstance(self.problems[problem].inputs, tuple):
+            needed.add("places")
         if not isinstance(targets, Categorical):
             needed |= {self.body.mixer.name, self.body.decoder.name, "commands"}
         return {name: weights for name, weights in parts.items() if name in needed}
@@ -140,9 +154,7 @@ class MultiModel(keras.Model):
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
     ) -> tuple[Embedded, tf.Tensor]:
         """Encodes a batch's inputs: x (B, S, D) with its valid and grid; and the experts' sums (3, E)."""
-        net = self.net(self.problems[problem].inputs)
-        arguments = [batch["inputs"]] + ([batch["inputs_length"]] if "inputs_length" in batch else [])
-        embedded = Embedded(*self._call_net(net.name, "embed_inputs", *arguments))
+        embedded = self._embed_inputs(problem, batch)
         if "weights" in batch:
             embedded = embedded._replace(valid=embedded.valid & (batch["weights"] > 0)[:, None])
         if noise is None:
@@ -150,6 +162,20 @@ class MultiModel(keras.Model):
         else:
             encoded, sums = self._encode_noisy(embedded.x, embedded.valid, noise)
         return embedded._replace(x=encoded), sums
+
+    def _embed_inputs(self, problem: str, batch: Mapping[str, tf.Tensor]) -> Embedded:
+        """Embeds a batch's inputs; the parts of several one after the other, each plus the embedding of its place."""
+        embedded = []
+        for key, feature in input_features(self.problems[problem].inputs).items():
+            arguments = [batch[key]] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
+            embedded.append(Embedded(*self._call_net(self.net(feature).name, "embed_inputs", *arguments)))
+        if not isinstance(self.problems[problem].inputs, tuple):
+            return embedded[0]
+        assert self.places is not None
+        places = tf.unstack(tf.cast(self.places, self.body.compute_dtype))
+        x = tf.concat([part.x + place for part, place in zip(embedded, places, strict=False)], axis=1)
+        valid = tf.concat([part.valid for part in embedded], axis=1)
+        return Embedded(x, valid, tf.stack([tf.shape(x)[1], 1]))
 
     def command(self, problem: str, batch_size: tf.Tensor) -> tf.Tensor:
         """The embedding of the problem's command, repeated for each example: (B, D)."""

@@ -126,7 +126,7 @@ class Monitor:
 def padding(dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> dict[str, float]:
     """Returns the fraction of padding in texts and sounds as {"inputs_padding": x, "targets_padding": y}."""
     fractions: dict[str, float] = {}
-    for key, feature in (("inputs", dataset.problem.inputs), ("targets", dataset.problem.targets)):
+    for key, feature in dataset.problem.keyed_features.items():
         if isinstance(feature, Text):
             ids = np.asarray(batch[key])
             fractions[f"{key}_padding"] = 1.0 - np.count_nonzero(ids) / ids.size

@@ -10,7 +10,7 @@ from t2t_lite.decoding.decode import answer_batch, feature_text
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.hparams import HParams
 from t2t_lite.monitoring import scalar_writer
-from t2t_lite.problems.features import Audio, Image, Text
+from t2t_lite.problems.features import Audio, Image, Text, input_features
 
 _COUNT = 2  # examples of each problem: decoding them must not take long beside the evaluation
 
@@ -67,13 +67,13 @@ class SampleOutputs:
 
 def _input_values(dataset: Dataset, batch: Mapping[str, tf.Tensor]) -> list[Any]:
     """Returns the pictures or sounds of a batch as values for TensorBoard."""
-    name, feature = dataset.problem.name, dataset.problem.inputs
     values = []
-    for row, value in enumerate(batch["inputs"].numpy()):
-        tag = f"dev/{name}/input_{int(batch['index'][row])}"
-        if isinstance(feature, Image):
-            values.append(scalar_writer.image_value(tag, value))
-        elif isinstance(feature, Audio):
-            sound = value[: int(batch["inputs_length"][row])]
-            values.append(scalar_writer.audio_value(tag, sound, feature.sample_rate))
+    for key, feature in input_features(dataset.problem.inputs).items():
+        for row, value in enumerate(batch[key].numpy()):
+            tag = f"dev/{dataset.problem.name}/{key.replace('inputs', 'input')}_{int(batch['index'][row])}"
+            if isinstance(feature, Image):
+                values.append(scalar_writer.image_value(tag, value))
+            elif isinstance(feature, Audio):
+                sound = value[: int(batch[f"{key}_length"][row])]
+                values.append(scalar_writer.audio_value(tag, sound, feature.sample_rate))
     return values

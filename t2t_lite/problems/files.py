@@ -106,8 +106,13 @@ def split_file(split: str, raw_dir: Path, suffix: str, layout: str) -> Path:
     if split == "dev" and not path.is_file():
         path = raw_dir / f"test{suffix}"
     if not path.is_file():
-        raise UserError(f"{printable(raw_dir / (split + suffix))}: missing: {layout}")
+        raise UserError(f"{printable(raw_dir / (split + suffix))}: missing: {layout}{held_out_hint(split)}")
     return path
+
+
+def held_out_hint(split: str) -> str:
+    """The end of the message that a split is missing."""
+    return "; --held_out=5% takes dev from the training split" if split == "dev" else ""
 
 
 def read_table(path: Path) -> Iterator[tuple[Path, str] | UserError]:

@@ -12,7 +12,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.escapes import printable
 from t2t_lite.media.picture_files import picture_suffixes
 from t2t_lite.problems.features import Image, Label
-from t2t_lite.problems.files import is_hidden, walk_files
+from t2t_lite.problems.files import held_out_hint, is_hidden, walk_files
 from t2t_lite.problems.problem import Problem
 
 _LAYOUT = "expected train/CLASS/*.png|jpg|... and dev/CLASS/*.png|jpg|... (test/ serves if there is no dev/)"
@@ -37,7 +37,7 @@ class ImageFolder(Problem):
         """Takes the names of the folders in train/ as the classes."""
         classes = sorted({_class_name(path) for path in self._class_folders("train", raw_dir)})
         self.targets = replace(self.targets, classes=tuple(classes))
-        for path in self._class_folders("dev", raw_dir):
+        for path in [] if self.held_out else self._class_folders("dev", raw_dir):
             if _class_name(path) not in classes:
                 raise UserError(f"{printable(path)}: no class '{_class_name(path)}' in {printable(raw_dir / 'train')}")
 
@@ -66,7 +66,9 @@ class ImageFolder(Problem):
         if split == "dev" and not folder.is_dir():
             folder = raw_dir / "test"
         if not folder.is_dir():
-            raise UserError(f"problem '{self.name}': no folder {printable(raw_dir / split)}: {_LAYOUT}")
+            raise UserError(
+                f"problem '{self.name}': no folder {printable(raw_dir / split)}: {_LAYOUT}{held_out_hint(split)}"
+            )
         return folder
 
     def _class_folders(self, split: str, raw_dir: Path) -> list[Path]:

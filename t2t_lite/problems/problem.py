@@ -28,12 +28,13 @@ class Problem:
     A problem yields raw examples. It does not tokenize, store, batch or train.
 
     Attributes:
-      inputs: the input feature.
+      inputs: the input feature; or a tuple of features, such as a picture and a question: an example then has a tuple
+        of values, each goes through the modality net of its feature, and the parts stand one after the other.
       targets: the target feature.
       command: what the decoder is asked for, such as "to_english". Problems that ask for the same share it.
       languages: of inputs and targets, as codes such as "en", if both are known; an export shows them to its users.
-      metrics: names of decoded metrics beside the teacher-forced ones that every problem has: "bleu", "chrf", "wer",
-        "cer", "tree", "cider_d" (evaluation/metrics.py).
+      metrics: names of registered metrics of decoded answers, beside the teacher-forced ones that every problem has:
+        "bleu", "chrf", "wer", "cer", "tree", "cider_d" (evaluation/metrics.py) or the user's own.
       splits: the names of the splits. Training needs "train", and "dev" for evaluations.
       random_flip: mirror half of the pictures in training. Not for pictures whose answer would change, such as digits,
         or a caption that says "left".
@@ -42,10 +43,11 @@ class Problem:
       source: the folder below --tmp_dir that the problem reads; "" for --tmp_dir itself. A problem on the user's own
         files (`needs_source`) that names none may be asked for as NAME.SOURCE.
       needs_source: whether the problem reads the user's own files.
+      held_out: the fraction of the training split that is the dev split, for files without one (--held_out).
       name: the name it was asked for by; it names the files of records.
     """
 
-    inputs: features.Feature
+    inputs: features.Inputs
     targets: features.Feature
     command: str = ""
     languages: tuple[str, str] | None = None
@@ -56,9 +58,12 @@ class Problem:
     shards: int = 10
     source: str = ""
     needs_source: bool = False
+    held_out: float = 0.0
 
     def __init__(self, name: str):
         self.name = name
+        if isinstance(getattr(self, "inputs", None), list):  # as a class may well write several
+            self.inputs = tuple(self.inputs)  # type: ignore[arg-type]
         self.source = self.source or name.partition(".")[2]
         self._printed: set[str] = set()
 
@@ -86,23 +91,49 @@ class Problem:
         """Turns an item of `examples` into {"inputs": ..., "targets": ...}. Slow work goes here: it runs in parallel.
 
         A value that is slow to make may be a function without arguments: it is called only when the value is stored.
+        The example may also have "where", the file and line that messages about it name.
         """
         return item
 
+    def is_source(self, name: str) -> bool:
+        """Whether a file or folder of this name is one of the user's files that the problem reads.
+
+        By default those of train, dev and test. If one of them changes, an interrupted generation starts again.
+        """
+        return name.partition(".")[0] in ("train", "dev", "test")
+
+    def has_dev(self, raw_dir: Path) -> bool:
+        """Whether the user's own files have a dev split, or a test split that serves as one."""
+        return any(path.name.partition(".")[0] in ("dev", "test") for path in raw_dir.glob("*"))
+
+    def held_out_key(self, item: Any) -> Any:
+        """Returns what decides whether an item is held out (`held_out`): by default its inputs.
+
+        Items with the same key are on the same side. Of a path, the content of the file counts.
+        """
+        return item["inputs"] if isinstance(item, dict) and "inputs" in item else item
+
     def declaration(self) -> dict[str, Any]:
         """Returns the properties on which the records depend, as JSON values; the manifest stores them."""
-        return {
-            "inputs": features.to_dict(self.inputs),
+        declaration = {
+            "inputs": features.inputs_to_dict(self.inputs),
             "targets": features.to_dict(self.targets),
             "command": self.command,
             "version": self.version,
         }
+        return declaration | ({"held_out": self.held_out} if self.held_out else {})
 
     def adopt(self, declaration: dict[str, Any]) -> None:
         """Restores the features and the command from a declaration that datagen stored."""
-        self.inputs = features.from_dict(declaration["inputs"])
+        self.inputs = features.inputs_from_dict(declaration["inputs"])
         self.targets = features.from_dict(declaration["targets"])
         self.command = declaration["command"]
+        self.held_out = declaration.get("held_out", 0.0)
+
+    @property
+    def keyed_features(self) -> dict[str, features.Feature]:
+        """The features by the keys of records and batches: {"inputs": ..., "targets": ...}; see `input_features`."""
+        return features.input_features(self.inputs) | {"targets": self.targets}
 
     def print_once(self, line: str) -> None:
         """Prints a line on standard error, unless it was printed before: `examples` runs several times."""

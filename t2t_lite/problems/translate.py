@@ -10,7 +10,7 @@ from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.escapes import printable
 from t2t_lite.problems.features import Text
-from t2t_lite.problems.files import count_lines, try_lines
+from t2t_lite.problems.files import count_lines, held_out_hint, try_lines
 from t2t_lite.problems.problem import Problem
 
 _COMMANDS = {"en": "to_english", "de": "to_german", "fr": "to_french"}
@@ -48,7 +48,7 @@ class TranslateFiles(Problem):
         """Yields the pairs of lines; skips a pair of empty lines."""
         stem = _stem(split, raw_dir)
         source, target = (raw_dir / f"{stem}.{language}" for language in self._read_languages(raw_dir))
-        _check_aligned(source, target)
+        _check_aligned(source, target, held_out_hint(split))
         for number, inputs, targets in zip(count(1), try_lines(source), try_lines(target), strict=False):
             if isinstance(inputs, UserError):
                 yield inputs
@@ -86,6 +86,10 @@ class TranslateFilesRev(TranslateFiles):
 
     reverse = True
 
+    def held_out_key(self, item: dict[str, Any]) -> str:
+        """Returns the text of the first language, so that both directions hold out the same pairs."""
+        return str(item["targets"])
+
 
 def _stem(split: str, raw_dir: Path) -> str:
     """Returns the name that the files of a split have: "test" serves if there is no "dev"."""
@@ -94,11 +98,11 @@ def _stem(split: str, raw_dir: Path) -> str:
     return split
 
 
-def _check_aligned(source: Path, target: Path) -> None:
+def _check_aligned(source: Path, target: Path, hint: str) -> None:
     """Raises UserError unless both files exist and have the same number of lines, before any line is processed."""
     for path in (source, target):
         if not path.is_file():
-            raise UserError(f"{printable(path)}: missing: {_LAYOUT} (test.* serves if there is no dev.*)")
+            raise UserError(f"{printable(path)}: missing: {_LAYOUT} (test.* serves if there is no dev.*){hint}")
     counts = {path: count_lines(path) for path in (source, target)}
     if counts[source] != counts[target]:
         longer = max(counts, key=lambda path: counts[path])

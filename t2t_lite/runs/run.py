@@ -246,7 +246,7 @@ class Run:
         self.check_trained(names)
         vocabularies, problems = {}, self.problems()
         for problem in (problems[name] for name in names):
-            for vocab in (feature.vocab for feature in (problem.inputs, problem.targets) if isinstance(feature, Text)):
+            for vocab in (text.vocab for text in problem.keyed_features.values() if isinstance(text, Text)):
                 path = vocabulary_path(data_dir or self.folder, vocab)
                 if data_dir is None and not path.exists():
                     raise UserError(f"--data_dir: required, since {self.folder} keeps no copy of vocabulary '{vocab}'")

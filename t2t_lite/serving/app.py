@@ -144,9 +144,8 @@ class _Handlers:
             raise RequestError(413, f"{len(parsed.rows):,} inputs in one request; at most {most}")
         for i, row in enumerate(parsed.rows):
             try:
-                check_input(self._model.kind(parsed.signature), row["inputs"], self._limits)
-                if "outputs" in row:
-                    check_input("text", row["outputs"], self._limits)
+                for argument, value in row.items():
+                    check_input(self._model.kind(parsed.signature, argument), value, self._limits)
             except RequestError as e:
                 raise e.for_input(i, len(parsed.rows)) from e
 

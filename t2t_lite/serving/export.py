@@ -25,7 +25,7 @@ from t2t_lite.evaluation.report import format_comparison
 from t2t_lite.hparams import HParams
 from t2t_lite.literal_path import literal_path
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.problems.features import Audio, Image, Label, Text, input_features
 from t2t_lite.quiet import suppress_stderr
 from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
 from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
@@ -120,6 +120,8 @@ def check_replaceable(export_dir: Path) -> None:
 def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     """Returns the entry of a problem in `export.json`; `answers` is the number of answers for each input."""
     kinds = {Text: "text", Image: "image", Audio: "audio"}
+    features = list(input_features(problem.inputs).values())
+    inputs = [kinds[type(feature)] for feature in features]
     grid = None
     if isinstance(problem.inputs, Image):
         blank = tf.zeros([1, problem.inputs.rows, problem.inputs.columns, 3])
@@ -127,14 +129,14 @@ def _describe(model: Any, problem: Problem, answers: int) -> dict[str, Any]:
     source, target = problem.languages or (None, None)
     text_outputs = "tree" if "tree" in problem.metrics else "text"
     return {
-        "inputs": kinds[type(problem.inputs)],
+        "inputs": inputs if isinstance(problem.inputs, tuple) else inputs[0],
         "outputs": "class" if isinstance(problem.targets, Label) else text_outputs,
         "command": problem.command,
         "description": (inspect.getdoc(type(problem)) or "").partition("\n")[0],
         "from": source,
         "to": target,
-        "sample_rate": problem.inputs.sample_rate if isinstance(problem.inputs, Audio) else None,
-        "max_length": None if isinstance(problem.inputs, Image) else lengths.max_length(problem.inputs),
+        "sample_rate": next((f.sample_rate for f in features if isinstance(f, Audio)), None),
+        "max_length": None if isinstance(problem.inputs, Image | tuple) else lengths.max_length(problem.inputs),
         "grid": grid,
         "answers": answers,
     }

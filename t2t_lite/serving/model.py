@@ -65,9 +65,15 @@ class ExportedModel:
         }
         self._signature_defs = _signature_defs(folder / "saved_model.pb", self.signatures)
 
-    def kind(self, signature: str) -> str:
-        """Returns the kind of a signature's `inputs`: "text", "image" or "audio"."""
-        return self.about["problems"][signature.removesuffix(ATTENTION)]["inputs"]
+    def kind(self, signature: str, argument: str = "inputs") -> str:
+        """Returns the kind of a signature's argument: "text", "image" or "audio".
+
+        The arguments are `inputs`, or `inputs_0`, `inputs_1` and so on for several inputs, and `outputs`.
+        """
+        if argument == "outputs":
+            return "text"
+        kinds = self.about["problems"][signature.removesuffix(ATTENTION)]["inputs"]
+        return kinds if isinstance(kinds, str) else kinds[int(argument.removeprefix("inputs_"))]
 
     def predict(self, signature: str, columns: dict[str, list[bytes]]) -> dict[str, np.ndarray]:
         """Runs a signature on a batch.
@@ -88,7 +94,9 @@ class ExportedModel:
         except self._errors as e:
             reason = re.search(r"assertion failed: \[(.+?)\]", str(e))  # of media/graph_bytes.check
             why = f" ({reason[1]})" if reason else ""
-            raise RequestError(422, f"{_CANNOT_READ[self.kind(signature)]}{why}") from e
+            kinds = {self.kind(signature, argument): None for argument in columns if argument != "outputs"}
+            cannot = " or ".join(_CANNOT_READ[kind] for kind in kinds)
+            raise RequestError(422, f"{cannot}{why}") from e
         return {name: results[name].numpy() for name in sorted(results)}
 
     def metadata(self) -> dict[str, Any]:
@@ -104,7 +112,8 @@ def _read_about(folder: Path) -> dict[str, Any]:
     try:
         # Numbers that JSON does not have (NaN, 1e999) become null: /about sends them on.
         about = json.loads(path.read_text(encoding="utf8"), parse_float=_finite, parse_constant=_finite)
-        kinds = [problem["inputs"] for problem in about["problems"].values()]
+        inputs = [problem["inputs"] for problem in about["problems"].values()]
+        kinds = [kind for each in inputs for kind in ([each] if isinstance(each, str) else each)]
         is_valid = {"name", "step"} <= set(about) and kinds and set(kinds) <= set(_KINDS)
     except FileNotFoundError as e:
         raise UserError(f"{folder}: not an export: export.json is missing; t2t-exporter makes it") from e

@@ -1,5 +1,6 @@
 """Preprocesses raw inputs (text, PNG, JPEG, WAV) into batches for the model, in the graph. Shapes: B batch."""
 
+import functools
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -9,25 +10,38 @@ from t2t_lite.data.decode_features import pad_text
 from t2t_lite.media.crop_pictures import decode_and_crop
 from t2t_lite.media.decode_inputs import decode_picture, decode_wav
 from t2t_lite.media.graph_bytes import check
-from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Inputs, Text, input_features
 from t2t_lite.serving.tokenizer import Tokenizer
 
 _PARALLEL_SOUNDS = 2  # decoded at once: a decoded sound may take hundreds of MB
 
 
 def read_inputs(
-    feature: Feature, raw: tf.Tensor, tokenizers: Mapping[str, Tokenizer]
+    inputs: Inputs, raw: Mapping[str, tf.Tensor], tokenizers: Mapping[str, Tokenizer]
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Returns the batch that `Dataset.inputs_batch` returns for the same inputs, and which inputs were truncated.
 
     Args:
-      feature: the problem's input feature.
-      raw: (B,) texts, or contents of PNG, JPEG or WAV files. The graph refuses anything else.
+      inputs: the problem's input feature or features.
+      raw: {key of the feature: (B,) texts, or contents of PNG, JPEG or WAV files}. The graph refuses anything else.
       tokenizers: {vocabulary's name: tokenizer}.
 
     Returns:
-      {"inputs"}, for sounds also {"inputs_length"}; and bool (B,), True if the input exceeded the maximum length.
+      {"inputs"}, for sounds also {"inputs_length"}; for several inputs {"inputs_0"} and so on; and bool (B,), True if
+      an input exceeded its maximum length.
     """
+    batch: dict[str, tf.Tensor] = {}
+    truncated = []
+    for key, feature in input_features(inputs).items():
+        part, too_long = _read_one(feature, raw[key], tokenizers)
+        batch |= {name.replace("inputs", key): value for name, value in part.items()}
+        truncated.append(too_long)
+    return batch, functools.reduce(tf.logical_or, truncated)
+
+
+def _read_one(
+    feature: Feature, raw: tf.Tensor, tokenizers: Mapping[str, Tokenizer]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     with tf.control_dependencies([check(tf.size(raw) > 0, "no inputs")]):
         raw = tf.identity(raw)
     most = lengths.max_length(feature)

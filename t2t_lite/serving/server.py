@@ -99,10 +99,11 @@ def warm_up(model: ExportedModel, threads: int) -> None:
     examples = {"text": b"a", "image": _picture(), "audio": _silence()}
 
     def run(name: str) -> None:
-        values = {"inputs": examples[model.kind(name)], "outputs": b"a"}
         # An export may refuse the example; its graph has run nevertheless.
         with contextlib.suppress(RequestError):
-            model.predict(name, {argument: [values[argument]] for argument in model.signatures[name]})
+            model.predict(
+                name, {argument: [examples[model.kind(name, argument)]] for argument in model.signatures[name]}
+            )
 
     with ThreadPoolExecutor(threads) as pool, suppress_stderr():
         list(pool.map(run, model.signatures))

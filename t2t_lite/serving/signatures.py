@@ -4,7 +4,7 @@ Shapes: B batch, N answers, T output positions, S input positions."""
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,7 +15,7 @@ from t2t_lite.decoding.decode import make_decoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.search import SearchInputs, fingerprints
 from t2t_lite.modalities.modality import Embedded
-from t2t_lite.problems.features import Feature, Label, Text
+from t2t_lite.problems.features import Inputs, Label, Text, input_features
 from t2t_lite.serving.preprocessing import read_inputs
 from t2t_lite.serving.tokenizer import Tokenizer
 from t2t_lite.serving.weights import StoredWeight
@@ -55,9 +55,10 @@ class Signatures:
     def trace(self, name: str) -> Iterator[tuple[str, Any]]:
         """Yields a problem's signatures by name: the answers, and the attention if the outputs are texts."""
         is_classifier = isinstance(self._model.problems[name].targets, Label)
-        yield name, self._traced(name, self._classify if is_classifier else self._search, inputs=_STRINGS)
+        inputs = dict.fromkeys(input_features(self._model.problems[name].inputs), _STRINGS)
+        yield name, self._traced(name, self._classify if is_classifier else self._search, **inputs)
         if not is_classifier and self._model.hparams.use_attention:
-            yield f"{name}/attention", self._traced(name, self._attend, inputs=_STRINGS, outputs=_STRINGS)
+            yield f"{name}/attention", self._traced(name, self._attend, **inputs, outputs=_STRINGS)
 
     def _traced(self, name: str, function: Callable[..., dict[str, tf.Tensor]], **arguments: tf.TensorSpec) -> Any:
         """Returns the concrete function of a method for one problem."""
@@ -85,7 +86,10 @@ class Signatures:
         return self._shared[key]([self._weights[id(weight)].value() for weight in weights], *arguments)
 
     def _encode(self, name: str, batch: dict[str, tf.Tensor]) -> Embedded:
-        layers = [self._model.net(self._model.problems[name].inputs), self._model.body.encoder]
+        inputs = self._model.problems[name].inputs
+        layers = [*(self._model.net(feature) for feature in input_features(inputs).values()), self._model.body.encoder]
+        if isinstance(inputs, tuple):
+            layers.append(_Places("places", [self._model.places]))
         return self._call("encode", layers, lambda batch: self._model.encode(name, batch)[0], batch)
 
     def _command(self, name: str, batch_size: tf.Tensor) -> tf.Tensor:
@@ -93,7 +97,7 @@ class Signatures:
         with keras.StatelessScope([(commands, self._weights[id(commands)].value())]):
             return self._model.command(name, batch_size)
 
-    def _search(self, name: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _search(self, name: str, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the results of a problem whose outputs are texts."""
         problem = self._model.problems[name]
         batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
@@ -101,9 +105,9 @@ class Signatures:
         start = SearchInputs(
             encoded.x,
             encoded.valid,
-            self._command(name, tf.size(inputs)),
+            self._command(name, tf.size(too_long)),
             tf.constant(self._hparams.max_length or problem.targets.max_length),
-            fingerprints(batch["inputs"]),
+            fingerprints(batch),
         )
         decoder = make_decoder(self._model, self._hparams)
         net, body = self._model.net(problem.targets), self._model.body
@@ -115,7 +119,7 @@ class Signatures:
         answers = {key: tf.reshape(value, shape) for key, value in answers.items()}
         return _blank_if_wordless(problem.inputs, inputs, answers) | {"too_long": too_long}
 
-    def _classify(self, name: str, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _classify(self, name: str, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the results of a problem whose outputs are names of classes."""
         problem = self._model.problems[name]
         batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
@@ -129,10 +133,10 @@ class Signatures:
         }
         return _blank_if_wordless(problem.inputs, inputs, answers) | {"too_long": too_long}
 
-    def _attend(self, name: str, inputs: tf.Tensor, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _attend(self, name: str, outputs: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the mean over all layers and heads of the attention to the inputs, for given outputs."""
         model, problem = self._model, self._model.problems[name]
-        batch, _ = read_inputs(problem.inputs, inputs, self._tokenizers)
+        batch, too_long = read_inputs(problem.inputs, inputs, self._tokenizers)
         tokenizer, most = self._tokenizers[problem.targets.vocab], lengths.max_length(problem.targets)
         ids = tokenizer.encode(outputs)
         longest = tf.cast(tf.minimum(tf.reduce_max(ids.row_lengths()), most), tf.int32)
@@ -146,13 +150,9 @@ class Signatures:
             return tf.reduce_mean(tf.stack(list(attentions.values())), axis=[0, 2])
 
         layers = [model.body.mixer, model.body.decoder, net]
-        command = self._command(name, tf.size(inputs))
+        command = self._command(name, tf.size(too_long))
         weights = self._call("attend", layers, attend, encoded, targets, command)  # (B, T, S)
-        batch_and_source = tf.shape(weights)[::2]
-        if isinstance(problem.inputs, Text):
-            input_pieces = self._tokenizers[problem.inputs.vocab].pieces(batch["inputs"])
-        else:
-            input_pieces = tf.fill(batch_and_source, "")
+        input_pieces = self._input_pieces(problem.inputs, batch, tf.shape(weights)[::2])
         # The last position is the end token of the longest output.
         return {
             "weights": weights[:, :-1],
@@ -160,10 +160,33 @@ class Signatures:
             "input_pieces": input_pieces,
         }
 
+    def _input_pieces(self, inputs: Inputs, batch: Mapping[str, tf.Tensor], batch_and_source: tf.Tensor) -> tf.Tensor:
+        """Strings (B, S): the pieces of texts, "" at the positions of pictures and sounds."""
+        features = input_features(inputs)
+        pieces = {
+            key: self._tokenizers[feature.vocab].pieces(batch[key])
+            for key, feature in features.items()
+            if isinstance(feature, Text)
+        }
+        if len(features) - len(pieces) > 1:  # which positions are whose is not known here
+            return tf.fill(batch_and_source, "")
+        rest = batch_and_source[1] - sum(tf.shape(each)[1] for each in pieces.values())
+        blank = tf.fill([batch_and_source[0], rest], "")
+        return tf.concat([pieces.get(key, blank) for key in features], axis=1)
 
-def _blank_if_wordless(feature: Feature, inputs: tf.Tensor, answers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+
+class _Places(NamedTuple):
+    """The embeddings of the places of several inputs, in the form of a layer."""
+
+    name: str
+    weights: list[Any]
+
+
+def _blank_if_wordless(
+    feature: Inputs, inputs: Mapping[str, tf.Tensor], answers: dict[str, tf.Tensor]
+) -> dict[str, tf.Tensor]:
     """Replaces the answers to texts of spaces alone by "", 0 and False, as t2t-decoder does."""
     if not isinstance(feature, Text):
         return answers
-    wordless = tf.strings.regex_full_match(inputs, _SPACES)[:, None]
+    wordless = tf.strings.regex_full_match(inputs["inputs"], _SPACES)[:, None]
     return {key: tf.where(wordless, tf.zeros([], value.dtype), value) for key, value in answers.items()}

@@ -5,14 +5,14 @@ from typing import Any
 import tensorflow as tf
 
 # Always float32: they are small, and errors in them change the expert or the task that is chosen.
-_FULL_PRECISION = ("gate", "noise_scale", "commands")
+_FULL_PRECISION = ("gate", "noise_scale", "commands", "places")
 
 
 class StoredWeight(tf.Module):
     """A weight stored in a given type and dequantized to float32 in the graph.
 
     int8 is symmetric, with a scale for each output channel, whose largest value becomes 127. Weights of one axis, such
-    as the scales of norms, stay float32, and so do the experts' gates and the commands.
+    as the scales of norms, stay float32, and so do the experts' gates, the commands and the places.
 
     Args:
       weight: a Keras variable.

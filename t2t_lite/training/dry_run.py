@@ -11,7 +11,7 @@ from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
 from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Feature, Image, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Text, parts
 from t2t_lite.runs.memory import smaller_model
 from t2t_lite.training.memory_estimate import (
     GPU_SIZES,
@@ -20,6 +20,7 @@ from t2t_lite.training.memory_estimate import (
     Trained,
     estimate,
     grid,
+    grid_of_inputs,
     shapes,
     smallest_gpu,
 )
@@ -85,6 +86,8 @@ def count_parameters(model: Any) -> dict[str, int]:
     experts = sum(_size(part.experts) for part in (body.encoder, body.decoder) if part.experts)
     parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
     parts["command tokens"] = prod(model.commands.shape)
+    if (places := getattr(model, "places", None)) is not None:
+        parts["places of inputs"] = prod(places.shape)
     parts["encoder"] = _size(body.encoder) - (_size(body.encoder.experts) if body.encoder.experts else 0)
     parts["mixer"] = _size(body.mixer)
     parts["decoder"] = _size(body.decoder) - (_size(body.decoder.experts) if body.decoder.experts else 0)
@@ -117,9 +120,9 @@ def step_flops(model: Any, problem: str, shape: BatchShape) -> int:
     """
     hparams, declared = model.hparams, model.problems[problem]
     flops = flops_per_position(model, hparams)
-    rows, columns = grid(declared.inputs, shape, hparams)
+    rows, columns = grid_of_inputs(declared.inputs, shape, hparams)
     source = rows * columns
-    forward = flops["encoder"] * source + input_net_flops(declared.inputs, shape, hparams)
+    forward = flops["encoder"] * source + sum(input_net_flops(f, shape, hparams) for f in parts(declared.inputs))
     net = model.net(declared.targets)
     if isinstance(declared.targets, Text):
         target = shape.length(declared.targets)

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from t2t_lite.data import lengths
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Inputs, Label, Text
+from t2t_lite.problems.features import parts as parts_of
 
 GPU_SIZES = (16, 24, 40, 80, 141)  # GB of the GPUs that are sold
 _GPU_SHARE = 0.92  # of a GPU's memory; the rest is CUDA's context, its libraries' and fragmentation
@@ -230,6 +231,13 @@ def grid(feature: Feature, shape: BatchShape, hparams: HParams) -> tuple[int, in
     return shape.length(feature), 1
 
 
+def grid_of_inputs(inputs: Inputs, shape: BatchShape, hparams: HParams) -> tuple[int, int]:
+    """Rows and columns of the encoder's positions of one example's inputs; several are one sequence."""
+    if not isinstance(inputs, tuple):
+        return grid(inputs, shape, hparams)
+    return sum(prod(grid(feature, shape, hparams)) for feature in inputs), 1
+
+
 def activations(problem: Problem, shape: BatchShape, vocab_size: int, hparams: HParams) -> dict[str, Kept]:
     """What the backward pass of a whole batch keeps, by part of the model.
 
@@ -239,18 +247,21 @@ def activations(problem: Problem, shape: BatchShape, vocab_size: int, hparams: H
       vocab_size: V of the targets, as loaded.
       hparams: the model's hparams.
     """
-    size, features = hparams.hidden_size, (problem.inputs, problem.targets)
-    inputs, targets = features
-    rows, columns = grid(inputs, shape, hparams)
+    size, targets = hparams.hidden_size, problem.targets
+    rows, columns = grid_of_inputs(problem.inputs, shape, hparams)
     source = rows * columns
-    kept = {}
-    if isinstance(inputs, Image):
-        kept["image net"] = image_net(inputs, hparams)
-    elif isinstance(inputs, Audio):
-        samples = shape.length(inputs) * lengths.SAMPLES_PER_POSITION
-        kept["audio net"] = audio_net(samples, inputs, hparams)
-    else:
-        kept["text"] = Kept(2 * source * size)  # looked up, and scaled
+    kept: dict[str, Kept] = {}
+    for inputs in parts_of(problem.inputs):
+        if isinstance(inputs, Image):
+            part, one = "image net", image_net(inputs, hparams)
+        elif isinstance(inputs, Audio):
+            samples = shape.length(inputs) * lengths.SAMPLES_PER_POSITION
+            part, one = "audio net", audio_net(samples, inputs, hparams)
+        else:
+            part, one = "text", Kept(2 * prod(grid(inputs, shape, hparams)) * size)  # looked up, and scaled
+        kept[part] = kept.get(part, Kept()) + one
+    if isinstance(problem.inputs, tuple):
+        kept["text"] = kept.get("text", Kept()) + Kept(2 * source * size)  # with places, and one after the other
     encoder = Kept(2 * source * size) + conv_block(source, hparams, causal=False) * hparams.encoder_blocks
     kept["encoder"] = encoder + (experts(source, hparams) if hparams.use_experts else Kept())
     if isinstance(targets, Label):
@@ -312,7 +323,8 @@ class Trained(NamedTuple):
         problem = model.problems[name]
         parts, targets = model.parts(name), model.net(problem.targets)
         sizes = {part: sum(prod(v.shape) for v in variables) for part, variables in parts.items()}
-        later = {model.body.encoder.name, model.net(problem.inputs).name} - {targets.name}
+        nets = {model.net(feature).name for feature in parts_of(problem.inputs)}
+        later = {model.body.encoder.name, "places", *nets} - {targets.name}
         first = sum(size for part, size in sizes.items() if part not in later)
         used = [variable for variables in parts.values() for variable in variables]
         cast = sum(prod(variable.shape) for variable in used if getattr(variable, "autocast", True))
@@ -356,7 +368,7 @@ def _moments(
     """
     problem, every, first = trained.problem, 4 * trained.elements, 4 * trained.first
     micro = hparams.accumulate_steps
-    source, length = prod(grid(problem.inputs, shape, hparams)), shape.length(problem.targets)
+    source, length = prod(grid_of_inputs(problem.inputs, shape, hparams)), shape.length(problem.targets)
     parts = ("softmax", "categorical net"), ("mixer", "decoder"), ("encoder",), ("image net", "audio net", "text")
     held = {names: sum(activated.get(name, 0) for name in names) for names in parts}
     after = [sum(list(held.values())[i:]) + activated.get("cast weights", 0) for i in range(len(parts))]

@@ -1,5 +1,6 @@
 """One training step over all replicas: forward pass, backward pass, all-reduce, update."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -251,4 +252,5 @@ def _backward(
 
 
 def _shapes(batch: Batch) -> str:
-    return " and ".join(f"{key} {tuple(batch[key].shape)}" for key in ("inputs", "targets") if key in batch)
+    keys = [key for key in sorted(batch) if re.fullmatch(r"inputs(_\d+)?|targets", key)]
+    return " and ".join(f"{key} {tuple(batch[key].shape)}" for key in keys)

@@ -96,7 +96,7 @@ def _copy_commands(model: Any, old: Any, outcomes: dict[str, str]) -> None:
 
 def _nets_of_changed_vocabularies(model: Any, run: Run, old: Run) -> tuple[str, ...]:
     """Returns the prefixes of the weights' names of text nets whose vocabulary differs between the runs."""
-    features = [f for p in run.problems().values() for f in (p.inputs, p.targets) if isinstance(f, Text)]
+    features = [f for p in run.problems().values() for f in p.keyed_features.values() if isinstance(f, Text)]
     return tuple(
         model.net(f).name + end
         for f in features

@@ -52,7 +52,7 @@ def test_counts_of_a_manifest_become_positions():
 def test_batches_of_microworld():
     """The figures of the demo were made with these batches."""
     texts = {8: 64, 16: 64, 24: 42, 32: 32, 48: 21, 64: 16, 96: 10, 128: 8}
-    names = [name for name in registry.problems.describe() if name.startswith("microworld_")]
+    names = list(registry.mixtures.get("microworld").rates)
     assert len(names) == 8
     for name in names:
         sizes = lengths.batch_sizes(registry.problems.get(name)(name), multimodel_tiny())

@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import soundfile
-from serving_helpers import png, running, wav
+from serving_helpers import b64, png, predict, running, wav
 
 from t2t_lite.serving.limits import Limits
 from t2t_lite.serving.model import ExportedModel
@@ -190,6 +190,38 @@ def test_a_picture_gets_its_class_and_its_caption(page, tmp_path):
     assert page.one("#given figcaption").text == "p.png, 8 \u00d7 8 pixels"
     _open(page, cards["caption"], "attention")
     page.until(lambda: len(cards["caption"].find_elements(By.CSS_SELECTOR, ".looks canvas")) == 4)
+
+
+def test_a_picture_and_a_question_are_answered_together(browser, tmp_path):
+    from fake_export import write_question_export
+
+    model = ExportedModel(write_question_export(tmp_path / "export"))
+    row = {"inputs_0": b64(png("red")), "inputs_1": "what?"}
+    with running(model) as port:
+        status, answer = predict(port, "microworld_question", row)
+        assert (status, answer["predictions"][0]["outputs"][0]) == (200, "what? 255 0 0")
+        status, answer = predict(port, "microworld_question", row | {"inputs_1": b64(b"\xff")})
+        assert (status, "text in UTF-8" in str(answer)) == (422, True)
+        page = Page(browser, port)
+        page.type("which?")
+        assert page.trouble() == "\u201cmicroworld question\u201d takes a picture and a sentence. Give all of them."
+        page.one("#text").clear()
+        (tmp_path / "p.png").write_bytes(png("blue"))
+        script = """return Object.fromEntries([...document.querySelectorAll(".card")].map(
+            (card) => [card.dataset.problem.split("_")[1], card.querySelector(".said, li span")?.textContent]))"""
+
+        def shown():
+            return page.run(script)  # in one go: cards may be replaced meanwhile
+
+        page.choose(tmp_path / "p.png")
+        page.until(lambda: shown() == {"image": "blue"})
+        page.type("which?")
+        page.until(lambda: shown() == {"question": "which? 0 0 255"})
+        assert page.one("#given figcaption").text.startswith("p.png")
+        (tmp_path / "g.png").write_bytes(png("lime"))
+        page.choose(tmp_path / "g.png")
+        page.until(lambda: shown() == {"image": "green", "question": "which? 0 255 0"})
+        page.check()
 
 
 def test_a_picture_of_another_format_is_sent_as_png(page, tmp_path):

@@ -11,6 +11,7 @@ from t2t_lite import registry
 from t2t_lite.problems import Audio, Image, Label, Mixture, Problem, Text, trees
 from t2t_lite.problems.microworld import english, grammar
 from t2t_lite.problems.microworld.captions import caption
+from t2t_lite.problems.microworld.questions import ask
 from t2t_lite.problems.microworld.scene import CLASSES, Scene, sample_scenes
 
 _VOCAB_SIZE = 2048  # nearly every word form of the three languages is one piece
@@ -180,6 +181,27 @@ class MicroworldCaption(_Pictures):
     def answer(self, scene: Scene) -> str:
         """Returns the caption."""
         return caption(scene)
+
+
+@registry.problems.register
+class MicroworldQuestion(_Pictures):
+    """A picture of one to three shapes and a question about it, to the answer: two inputs. Not one of the eight."""
+
+    inputs = (Image(rows=32, columns=32), _text())  # type: ignore[assignment]
+    targets = _text()
+    command = "answer"
+    metrics = ("wer",)
+    things = (1, 2, 2, 3)
+
+    def convert(self, item: tuple[Scene, int]) -> dict[str, Any]:
+        """Adds a question, which the seed of the rendering draws, to the picture."""
+        scene, seed = item
+        question, answer = ask(scene, random.Random(seed))
+        return {"inputs": (super().convert(item)["inputs"], question), "targets": answer}
+
+    def answer(self, scene: Scene) -> str:
+        """The answer depends on the question."""
+        return ""
 
 
 registry.mixtures.register(

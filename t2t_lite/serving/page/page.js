@@ -16,6 +16,7 @@ let started = null; // the promise that loads them
 let last; // the last action, for the button Try again
 let turn = 0; // the number of requests so far; replies to an older one are dropped
 let recording = null; // {stop}, from the request for the microphone on
+const given = {}; // {kind: instance(problem)} of the last picture and sound, for problems with several inputs
 
 /** An error for the user; others are faults of this page. */
 class Trouble extends Error {}
@@ -42,16 +43,43 @@ async function predict(signature, instance) {
   return { ...reply, answer: reply.content.predictions[0] };
 }
 
+const kindsOf = (problem) => [problem.inputs].flat();
+const takes = (problem) => kindsOf(problem).map((kind) => KINDS[kind]).join(" and ");
+
+/** Whether a problem takes this kind of input; one with several inputs only if all are given. */
+function fits(problem, kind) {
+  const kinds = kindsOf(problem);
+  const texts = kinds.filter((one) => one === "text").length;
+  const complete = kinds.length === 1 || (lines(texts).length >= texts && kinds.every((one) => one === "text" || given[one]));
+  return kinds.includes(kind) && complete;
+}
+
+/** Returns the text as the inputs of a problem: all of it, or for several sentences a line each. */
+function lines(count) {
+  const text = $("text").value.trim();
+  return (count > 1 ? text.split("\n") : [text]).map((line) => line.trim()).filter(Boolean);
+}
+
+/** Returns the value to send to a problem with several inputs. */
+async function several(problem) {
+  const kinds = kindsOf(problem);
+  const texts = lines(kinds.filter((kind) => kind === "text").length);
+  const values = await Promise.all(kinds.map((kind) => (kind === "text" ? texts.shift() : given[kind](problem))));
+  return Object.fromEntries(values.map((value, i) => [`inputs_${i}`, value]));
+}
+
 /** Returns the problems to ask: the chosen one, or all that take this kind of input. */
 function problemsFor(kind) {
   const chosen = $("problem").value;
   const all = Object.entries(about.problems);
   const rank = ([, problem]) => ["class", "text", "tree"].indexOf(problem.outputs);
-  const fit = all.filter(([name, problem]) => problem.inputs === kind && (!chosen || name === chosen)).sort((a, b) => rank(a) - rank(b));
+  const fit = all.filter(([name, problem]) => fits(problem, kind) && (!chosen || name === chosen)).sort((a, b) => rank(a) - rank(b));
   if (fit.length) return fit;
-  if (!all.some(([, problem]) => problem.inputs === kind)) throw new Trouble(`This model has no problem that takes ${KINDS[kind]}.`);
-  const problem = about.problems[chosen];
-  throw new Trouble(`“${title(chosen, problem)}” takes ${KINDS[problem.inputs]}, not ${KINDS[kind]}. Choose another problem, or “all that fit”.`);
+  const taking = all.filter(([, problem]) => kindsOf(problem).includes(kind));
+  if (!taking.length) throw new Trouble(`This model has no problem that takes ${KINDS[kind]}.`);
+  const [name, problem] = taking.find(([one]) => !chosen || one === chosen) ?? [chosen, about.problems[chosen]];
+  if (kindsOf(problem).includes(kind)) throw new Trouble(`“${title(name, problem)}” takes ${takes(problem)}. Give all of them.`);
+  throw new Trouble(`“${title(name, problem)}” takes ${takes(problem)}, not ${KINDS[kind]}. Choose another problem, or “all that fit”.`);
 }
 
 /**
@@ -69,10 +97,11 @@ async function ask(input) {
   const likelihoods = [];
   const failures = (await Promise.all(problems.map(async ([name, problem], i) => {
     try {
-      const instance = await input.instance(problem);
+      const isOne = kindsOf(problem).length === 1;
+      const instance = await (isOne ? input.instance(problem) : several(problem));
       const reply = await predict(name, instance);
       const attention = `${name}/attention`;
-      const attend = about.signatures.includes(attention)
+      const attend = isOne && about.signatures.includes(attention)
         ? async (output) => (await predict(attention, { inputs: instance, outputs: output })).answer
         : null;
       fillCard(cards[i], problem, input, reply, attend);
@@ -134,6 +163,13 @@ function show(...children) {
   $("given").hidden = children.length === 0;
 }
 
+/** Removes the input that is shown. */
+function forget() {
+  show();
+  delete given.image;
+  delete given.audio;
+}
+
 async function askText() {
   const text = $("text").value.trim();
   if (!text) {
@@ -141,14 +177,15 @@ async function askText() {
     throw new Trouble("Type a sentence first, or choose a picture or a sound.");
   }
   await ready();
-  show();
+  if (!problemsFor("text").some(([, problem]) => kindsOf(problem).some((kind) => given[kind]))) forget();
   await ask({ kind: "text", text, instance: async () => text });
 }
 
 async function askFile(file) {
   await ready();
   const kind = await kindOf(file);
-  problemsFor(kind);
+  // With a problem of several inputs, the file is shown first and may wait for a sentence.
+  if (!Object.values(about.problems).some((problem) => kindsOf(problem).length > 1 && kindsOf(problem).includes(kind))) problemsFor(kind);
   await (kind === "image" ? askPicture(file) : askSound(file));
 }
 
@@ -187,7 +224,9 @@ async function askPicture(file) {
   const size = `${picture.naturalWidth} × ${picture.naturalHeight} pixels`;
   show(make("figure", {}, picture, make("figcaption", { textContent: `${file.name || "picture"}, ${size}` })));
   const instance = { b64: await base64(blob) };
-  await ask({ kind: "image", picture, instance: async () => instance });
+  delete given.audio;
+  given.image = async () => instance;
+  await ask({ kind: "image", picture, instance: given.image });
 }
 
 /** Converts a picture of another format to PNG, scaled down if it is large; null if that fails. */
@@ -203,7 +242,8 @@ async function toPng(picture) {
 
 async function askSound(file) {
   checkSize(file, file.name);
-  const [, first] = problemsFor("audio")[0];
+  const hearing = Object.entries(about.problems).filter(([, problem]) => kindsOf(problem).includes("audio"));
+  const [, first] = hearing.find(([name]) => name === $("problem").value) ?? hearing[0];
   const rate = first.sample_rate || DEFAULT_RATE;
   let samples;
   try {
@@ -218,19 +258,22 @@ async function askSound(file) {
   const caption = `${file.name || "recording"}, ${seconds.toFixed(1)} seconds`;
   const over = make("p", { className: "over" });
   show(make("figure", {}, make("div", { className: "heard" }, canvas, over), make("figcaption", { textContent: caption }), player));
+  const instance = async (problem) => {
+    const wanted = problem.sample_rate || DEFAULT_RATE;
+    const own = wanted === rate ? samples : await decode(file, wanted);
+    const wav = new Blob([await toWav(file, own, wanted)]);
+    checkSize(wav, file.name);
+    return { b64: await base64(wav) };
+  };
+  delete given.image;
+  given.audio = instance;
   await ask({
     kind: "audio",
+    instance,
     onAnswer: async (text, attend) => {
       if (over.textContent) return; // another problem has answered already
       over.textContent = text;
       if (attend && text) placeWords(over, await attend(text));
-    },
-    instance: async (problem) => {
-      const wanted = problem.sample_rate || DEFAULT_RATE;
-      const own = wanted === rate ? samples : await decode(file, wanted);
-      const wav = new Blob([await toWav(file, own, wanted)]);
-      checkSize(wav, file.name);
-      return { b64: await base64(wav) };
     },
   });
 }
@@ -319,7 +362,7 @@ function ready() {
 /** Loads the server's problems and limits, and shows the controls that its problems need. */
 async function start() {
   about = (await call("about")).content;
-  const kinds = new Set(Object.values(about.problems).map((problem) => problem.inputs));
+  const kinds = new Set(Object.values(about.problems).flatMap(kindsOf));
   $("model").textContent = `${about.name}, step ${about.step.toLocaleString("en")}`;
   for (const [name, problem] of Object.entries(about.problems)) {
     $("problem").append(make("option", { value: name, textContent: title(name, problem), title: problem.description || name }));
