@@ -19,6 +19,7 @@ from t2t_lite.data import lengths
 from t2t_lite.data.decode_features import decode_audio, pad_text
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.epoch_plan import EpochPlans
+from t2t_lite.data.input_groups import InputGroups
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
 from t2t_lite.data.record_index import RecordIndex
 from t2t_lite.data.shard_reader import ShardReader
@@ -58,6 +59,7 @@ class Dataset:
         self.vocabularies = vocabularies
         self._data_dir = data_dir
         self._indexes: dict[str, RecordIndex] = {}
+        self._input_groups: dict[str, InputGroups] = {}
         _open_datasets.add(self)
 
     @classmethod
@@ -98,6 +100,8 @@ class Dataset:
         repeat: bool = False,
         seed: int | None = None,
         skip: int = 0,
+        every: int = 1,
+        keep: np.ndarray | None = None,
         references: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> tf.data.Dataset:
@@ -127,6 +131,8 @@ class Dataset:
             are cut.
           seed: replaces hparams.seed.
           skip: the number of batches to skip at the start.
+          every: after the first batch, gives each `every`-th one.
+          keep: (N,) whether to keep each example of the split; None: keeps all.
           references: adds `references`, for targets that are text.
           part: (number, parts): reads only this part of each batch: of B examples, ceil(B / parts) from number times
             that on; the last parts may have fewer or none. Padding and crops are those of the whole batch.
@@ -154,6 +160,7 @@ class Dataset:
             sizes,
             seed=seed if shuffle else None,
             drop_long=repeat,
+            keep=keep,
             by_difference=shuffle and texts and hparams.fine_buckets,
         )
         reader = _BatchReader(plans, index, ShardReader(self._data_dir, stored.shards, index.offsets), sizes, part)
@@ -167,7 +174,7 @@ class Dataset:
             return self._parse(records, numbers, padded, crop_seed, references)
 
         threads = max(1, min(_THREADS, max(2, 4 * _THREADS // len(_open_datasets)))) if repeat else _THREADS
-        batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else plans.batches_in_epoch)
+        batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else plans.batches_in_epoch, every)
         options = tf.data.Options()
         options.deterministic = True
         options.autotune.enabled = False
@@ -203,6 +210,22 @@ class Dataset:
             longest = tf.reduce_max(tf.minimum(size, lengths.max_length(self._features[key])))
             padded[key] = lengths.positions(self._features[key], longest)
         return self._assemble(values, sizes, padded)
+
+    def input_groups(self, split: str) -> InputGroups:
+        """Finds the examples of a split with the same inputs, for targets that are text. Reads the split once.
+
+        Raises:
+          UserError: there is no such split, or a shard is damaged.
+        """
+        if split not in self._input_groups:
+            stored, index = self.split(split), self._index(split)
+            reader = ShardReader(self._data_dir, stored.shards, index.offsets)
+            try:
+                self._input_groups[split] = InputGroups.find(reader, len(index))
+            except ValueError as e:
+                self._raise_damage(e)
+                raise
+        return self._input_groups[split]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

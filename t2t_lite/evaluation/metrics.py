@@ -1,31 +1,44 @@
 """Metrics of decoded texts. A problem names its metrics; each returns one score or more."""
 
+import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.evaluation import brackets, cider
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Text
+from t2t_lite.problems.features import Image, Text
 
 Scores = dict[str, float | str]
+References = Sequence[str] | Sequence[Sequence[str]]  # of each answer: a text, or several
 
 
-def bleu(answers: Sequence[str], references: Sequence[str]) -> Scores:
+def bleu(answers: Sequence[str], references: References) -> Scores:
     """Corpus BLEU, 0 to 100, of sacrebleu with its default tokenizer, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.BLEU()
-    score = metric.corpus_score(list(answers), [list(references)]).score
+    score = metric.corpus_score(list(answers), _streams(references)).score
     return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
 
 
-def chrf(answers: Sequence[str], references: Sequence[str]) -> Scores:
+def chrf(answers: Sequence[str], references: References) -> Scores:
     """Corpus chrF2, 0 to 100, of sacrebleu: F-score of character n-grams, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.CHRF()
-    score = metric.corpus_score(list(answers), [list(references)]).score
+    score = metric.corpus_score(list(answers), _streams(references)).score
     return {"chrf": float(score), "chrf_signature": str(metric.get_signature())}
+
+
+def _lists(references: References) -> list[list[str]]:
+    """The references of each answer as a list."""
+    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+
+
+def _streams(references: References) -> list[Any]:
+    """The references as sacrebleu takes them: all first ones, all second ones, ...; None where an answer has fewer."""
+    return [list(stream) for stream in itertools.zip_longest(*_lists(references))]
 
 
 def wer(answers: Sequence[str], references: Sequence[str]) -> Scores:
@@ -58,13 +71,13 @@ def tree(answers: Sequence[str], references: Sequence[str]) -> Scores:
     return {"accuracy_trees": correct / max(len(references), 1), **brackets.score_trees(answers, references)}
 
 
-def cider_d(answers: Sequence[str], references: Sequence[str]) -> Scores:
-    """Mean CIDEr-D, 0 to 10, of captions with one reference each (cider.py)."""
-    scores = cider.cider_d(answers, [[reference] for reference in references])
+def cider_d(answers: Sequence[str], references: References) -> Scores:
+    """Mean CIDEr-D, 0 to 10, of captions (cider.py)."""
+    scores = cider.cider_d(answers, _lists(references))
     return {"cider_d": sum(scores) / max(len(scores), 1)}
 
 
-METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Scores]] = {
+METRICS: dict[str, Callable[[Sequence[str], Any], Scores]] = {
     "bleu": bleu,
     "chrf": chrf,
     "wer": wer,
@@ -72,22 +85,35 @@ METRICS: dict[str, Callable[[Sequence[str], Sequence[str]], Scores]] = {
     "tree": tree,
     "cider_d": cider_d,
 }
+_SEVERAL_REFERENCES = ("bleu", "chrf", "cider_d")  # metrics that score an answer against several references
 
 
 def check(problem: Problem) -> None:
     """Checks the metrics that a problem names.
 
     Raises:
-      UserError: a metric is unknown, or the targets are not text.
+      UserError: a metric is unknown, the targets are not text, or the metric cannot score several references.
     """
     for name in problem.metrics:
         if name not in METRICS:
             raise UserError(f"problem '{problem.name}': unknown metric '{name}'{did_you_mean(name, METRICS)}")
+        if problem.several_references and name not in _SEVERAL_REFERENCES:
+            raise UserError(
+                f"problem '{problem.name}': metric '{name}' scores an answer against one reference; with "
+                f"several_references the metrics are {', '.join(_SEVERAL_REFERENCES)}"
+            )
     if problem.metrics and not isinstance(problem.targets, Text):
         raise UserError(f"problem '{problem.name}': metrics need text targets; remove `metrics` or use Text targets")
 
 
-def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str]) -> Scores:
+def has_several_references(problem: Problem) -> bool:
+    """Returns whether examples of the problem with the same inputs are one input with several references."""
+    if problem.several_references is None:
+        return isinstance(problem.inputs, Image) and set(problem.metrics) <= set(_SEVERAL_REFERENCES)
+    return problem.several_references
+
+
+def score(names: Sequence[str], answers: Sequence[str], references: References) -> Scores:
     """Returns the scores of the named metrics, for answers and references in the same order.
 
     Raises:
