@@ -1,5 +1,6 @@
 """The training loop: one page that reads from top to bottom."""
 
+import contextlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite.data.reading import Dataset
+from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
-from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.evaluate import combine_shares, evaluate_share
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.monitoring.monitor import Monitor
 from t2t_lite.monitoring.profiler import Profiler
@@ -117,6 +119,7 @@ def train(
     batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
+    decoders = [samples.decoder, *map(GreedyDecoder, models[1:])] if plan.eval_decoded else [None] * len(models)
 
     def save(step: int) -> None:
         if devices.is_chief:
@@ -146,16 +149,25 @@ def train(
                 with (
                     explain_out_of_memory(f"the evaluation after step {step}", smaller_batch(hparams)),
                     stop.interruptible() as check,
-                    optimizer.averaged(),
+                    contextlib.ExitStack() as averages,
                 ):
-                    decoder = samples.decoder if plan.eval_decoded else None
-                    scores = evaluate(
-                        net, evaluated, hparams, "dev", plan.eval_steps, decoder=decoder, before_batch=check
+                    for each in optimizers:
+                        averages.enter_context(each.averaged())
+                    share = evaluate_share(
+                        list(zip(models, decoders, strict=True)),
+                        evaluated,
+                        hparams,
+                        "dev",
+                        plan.eval_steps,
+                        before_batch=check,
+                        run=devices.run,
+                        part=(devices.worker, devices.workers),
                     )
                     check()
                     outputs = samples() if devices.is_chief else []
                 if stop.requested_anywhere(devices.any_worker):
                     break
+                scores = combine_shares(devices.gather(share), evaluated, "dev")
                 is_best = tracker.update(step, scores)
                 monitor.evaluation(step, scores, outputs)
                 if is_best or checkpoints.last_step == step:

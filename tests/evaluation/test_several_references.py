@@ -15,7 +15,7 @@ from t2t_lite.datagen.generate import generate
 from t2t_lite.decoding.search import Decoded
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
-from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.evaluate import combine_shares, evaluate, evaluate_share
 from t2t_lite.evaluation.report import format_report
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Audio, Image, Problem, Text
@@ -116,6 +116,21 @@ def test_a_sample_of_pictures_is_scored_against_all_their_captions(data_dir):
     assert scores["bleu"] == pytest.approx(bleu, abs=1e-9)
     assert scores["cider_d"] == pytest.approx(cider_d, abs=1e-9)
     assert decoder.pictures == evaluated(data_dir, "caption_files.many", eval_steps=2)[1].pictures
+
+
+@pytest.mark.parametrize("eval_steps", [None, 2])
+def test_shares_of_workers_make_the_same_scores(data_dir, eval_steps):
+    name = "caption_files.many"
+    datasets = {name: Dataset.open(data_dir, name)}
+    expected, whole = evaluated(data_dir, name, eval_steps)
+    decoders = [FakeDecoder(datasets[name]) for _ in range(2)]
+    shares = [
+        evaluate_share([(FakeModel(), decoder)], datasets, HPARAMS, "dev", eval_steps, part=(worker, 2))
+        for worker, decoder in enumerate(decoders)
+    ]
+    assert combine_shares(shares, datasets)[name] == expected
+    assert sorted(decoders[0].pictures + decoders[1].pictures) == sorted(whole.pictures)
+    assert all(decoder.pictures for decoder in decoders)
 
 
 def test_pictures_that_come_once_are_decoded_in_the_batches_that_are_scored(data_dir, monkeypatch):
