@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from t2t_lite.data.reading import Dataset
+from t2t_lite.data import read_ahead
+from t2t_lite.data.read_ahead import ReadAhead
+from t2t_lite.data.reading import BatchLoader, Dataset
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
@@ -114,9 +115,7 @@ def train(
 
     sampler = make_sampler(hparams, mixture.rates)
     sampler.restore(state.get("draw", {}))
-    # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
-    used = sampler.counts(start)
-    batches = {name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items()}
+    loaders = {name: _training_loader(dataset, hparams) for name, dataset in datasets.items()}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
     decoders = [samples.decoder, *map(GreedyDecoder, models[1:])] if plan.eval_decoded else [None] * len(models)
@@ -131,6 +130,8 @@ def train(
     with (
         checkpoints.report_write_errors(),
         Profiler(output_dir, plan.profile_steps, start, last) as profiler,
+        # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
+        ReadAhead(loaders, sampler.counts(start)) as batches,
         Monitor(output_dir, start, last, datasets, tracker.evaluated_step, devices.is_chief) as monitor,
     ):
         train_step.log = monitor.message
@@ -181,8 +182,9 @@ def train(
             profiler.begin(step + 1)
             problem = sampler(step)
             settings = {"learning_rate": learning_rate(hparams, step), "rate": sampler.rates[problem]}
+            coming = [sampler(later) for later in range(step + 1, min(step + 1 + read_ahead.STEPS, last))]
             with datasets[problem].reading(), monitor.input_wait():
-                batch = next(batches[problem])
+                batch = batches.next(problem, coming)
             figures = train_step(problem, batch, step)
             sampler.update(problem, figures.get("loss", float("nan")))
             monitor.step(step + 1, problem, batch, settings | figures)
@@ -207,10 +209,10 @@ def _check_skipped(skipped: int, steps: int, step: int) -> None:
         )
 
 
-def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
+def _training_loader(dataset: Dataset, hparams: HParams) -> BatchLoader:
     if not dataset.split("train").examples:
         raise UserError(f"problem '{dataset.problem.name}': the training split is empty")
-    return iter(dataset.batches("train", hparams, shuffle=True, repeat=True, skip=skip))
+    return dataset.loader("train", hparams, shuffle=True, repeat=True)
 
 
 def _checksum(run: Run, datasets: Mapping[str, Dataset], plan: Plan) -> int:
