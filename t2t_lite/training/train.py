@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from t2t_lite.data import read_ahead
 from t2t_lite.data.read_ahead import ReadAhead
@@ -25,6 +26,7 @@ from t2t_lite.runs.run import DECAYING, Run
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.early_stopping import EvaluationTracker
 from t2t_lite.training.memory_check import check_memory
+from t2t_lite.training.memory_estimate import shapes
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.sampler import make_sampler
@@ -141,7 +143,7 @@ def train(
         if start:
             monitor.message(f"going on from step {start}")
         monitor.message("building graphs and testing memory with the largest batches of each problem")
-        for dataset in datasets.values():
+        for dataset in _with_different_batches(datasets, hparams):
             train_step.try_largest_batch(dataset)
         stop.defer()
         for step in range(start, last + 1):
@@ -213,6 +215,16 @@ def _training_loader(dataset: Dataset, hparams: HParams) -> BatchLoader:
     if not dataset.split("train").examples:
         raise UserError(f"problem '{dataset.problem.name}': the training split is empty")
     return dataset.loader("train", hparams, shuffle=True, repeat=True)
+
+
+def _with_different_batches(datasets: Mapping[str, Dataset], hparams: HParams) -> list[Dataset]:
+    """Leaves out problems whose features and batch shapes are those of an earlier one: they need the same memory."""
+    different: dict[Any, Dataset] = {}
+    for dataset in datasets.values():
+        problem = dataset.problem
+        full = shapes(problem, hparams, dataset.split("train").positions)
+        different.setdefault((problem.inputs, problem.targets, tuple(full)), dataset)
+    return list(different.values())
 
 
 def _checksum(run: Run, datasets: Mapping[str, Dataset], plan: Plan) -> int:
