@@ -355,3 +355,33 @@ def moving_average(history, decay):
         step_decay = min(decay, (1.0 + n) / (10.0 + n))
         average = step_decay * average + (1.0 - step_decay) * value
     return average
+
+
+# Metrics
+
+
+def dense_cider_d(answers, references):
+    """CIDEr-D on dense vectors, with a column for each n-gram of the corpus."""
+
+    def grams(text, n):
+        words = text.split()
+        return [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+    def counts(text, n, columns):
+        return np.array([grams(text, n).count(column) for column in columns], float)
+
+    captions = [caption for group in references for caption in group]
+    totals = np.zeros((len(answers), 4))
+    for n in range(1, 5):
+        columns = sorted({gram for text in (*answers, *captions) for gram in grams(text, n)})
+        having = sum(np.max([counts(caption, n, columns) for caption in group], axis=0) > 0 for group in references)
+        idf = np.log(len(references) / np.maximum(having, 1))
+        for i, answer in enumerate(answers):
+            ours = counts(answer, n, columns) * idf
+            for caption in references[i]:
+                theirs = counts(caption, n, columns) * idf
+                gauss = np.exp(-((len(answer.split()) - len(caption.split())) ** 2) / 72)
+                size = np.linalg.norm(ours) * np.linalg.norm(theirs)
+                cosine = np.minimum(ours, theirs) @ theirs / size if size else 0
+                totals[i, n - 1] += gauss * cosine / len(references[i])
+    return list(10 * totals.mean(axis=1))

@@ -26,6 +26,7 @@ class EpochPlans:
       seed: shuffles records and batches. None: records in the order of the split, and batches in the order in which
         they are full.
       drop_long: leaves out records that exceed a feature's maximum.
+      keep: (N,) leaves out records for which it is False; None: keeps all.
       by_difference: sorts four batches of a bucket together by the difference between their sides' lengths, so that
         the shorter side has less padding.
 
@@ -40,10 +41,11 @@ class EpochPlans:
         *,
         seed: int | None = None,
         drop_long: bool = False,
+        keep: np.ndarray | None = None,
         by_difference: bool = False,
     ):
         self._index, self._seed = index, seed
-        self._drop_long, self._by_difference = drop_long, by_difference
+        self._drop_long, self._keep, self._by_difference = drop_long, keep, by_difference
         self._sizes = np.array(list(sizes.values()))
         boundaries = np.array(list(sizes))
         longest = max((int(side.max()) for side in (index.inputs, index.targets) if len(side)), default=0)
@@ -80,6 +82,8 @@ class EpochPlans:
         buckets = self._bucket_of[np.maximum(self._index.inputs[window], self._index.targets[window])]
         if self._drop_long:
             buckets[~self._index.fits[window]] = len(self._sizes)
+        if self._keep is not None:
+            buckets[~self._keep[window]] = len(self._sizes)
         return buckets
 
     def _draw(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:

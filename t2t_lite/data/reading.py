@@ -3,6 +3,7 @@
 import atexit
 import collections
 import contextlib
+import functools
 import itertools
 import logging
 import os
@@ -10,31 +11,32 @@ import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from t2t_lite.data import lengths
-from t2t_lite.data.decode_features import decode_audio, pad_text
 from t2t_lite.data.encoding import encode_value, load_vocabularies
 from t2t_lite.data.epoch_plan import EpochPlans
+from t2t_lite.data.input_groups import InputGroups
 from t2t_lite.data.manifest import Manifest, Split, manifest_path
+from t2t_lite.data.parse_batch import BatchParser
 from t2t_lite.data.record_index import RecordIndex
 from t2t_lite.data.shard_reader import ShardReader
 from t2t_lite.data.verify import check_shard
 from t2t_lite.data.vocabulary import Vocabulary
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.hparams import HParams
-from t2t_lite.media.crop_pictures import CropSeed, decode_and_crop
+from t2t_lite.media.crop_pictures import decode_and_crop
 from t2t_lite.media.decode_inputs import decode_picture
-from t2t_lite.problems.features import Audio, Feature, Image, Text, input_features, input_values
+from t2t_lite.problems.features import Image, Text, input_features, input_values
 from t2t_lite.problems.problem import Problem, get_problem
 from t2t_lite.progress import print_status
 
 _THREADS = max(2, min(8, os.cpu_count() or 2))  # batches that a pipeline reads and decodes at a time
 
-_open_datasets: "weakref.WeakSet[Dataset]" = weakref.WeakSet()
+_vocabularies: "weakref.WeakValueDictionary[str, Vocabulary]" = weakref.WeakValueDictionary()  # by checksum
 _readers: "weakref.WeakValueDictionary[int, _BatchReader]" = weakref.WeakValueDictionary()
 _reader_keys = itertools.count()
 _reads: "collections.deque[float]" = collections.deque(maxlen=1)  # when the last read began or ended
@@ -58,7 +60,7 @@ class Dataset:
         self.vocabularies = vocabularies
         self._data_dir = data_dir
         self._indexes: dict[str, RecordIndex] = {}
-        _open_datasets.add(self)
+        self._input_groups: dict[str, InputGroups] = {}
 
     @classmethod
     def open(cls, data_dir: str | Path, name: str) -> "Dataset":
@@ -76,7 +78,11 @@ class Dataset:
                 "(t2t-datagen generates them again)"
             )
         problem.adopt(manifest.declaration)
-        return cls(problem, manifest, load_vocabularies(problem, data_dir), data_dir)
+        vocabularies = {  # shared by all problems that have them, as each takes some MB
+            name: _vocabularies.setdefault(vocabulary.checksum, vocabulary)
+            for name, vocabulary in load_vocabularies(problem, data_dir).items()
+        }
+        return cls(problem, manifest, vocabularies, data_dir)
 
     def split(self, split: str) -> Split:
         """The manifest's entry for a split.
@@ -90,6 +96,28 @@ class Dataset:
         return self.manifest.splits[split]
 
     def batches(
+        self, split: str, hparams: HParams, *, skip: int = 0, every: int = 1, repeat: bool = False, **options: Any
+    ) -> tf.data.Dataset:
+        """Returns the batches of a split. Examples of a batch have similar lengths. Deterministic.
+
+        Args:
+          split, hparams, repeat, **options: see `loader`.
+          skip: the number of batches to skip at the start.
+          every: after the first batch, gives each `every`-th one.
+
+        Raises:
+          UserError: see `loader`.
+        """
+        loader = self.loader(split, hparams, repeat=repeat, **options)
+        batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else loader.batches_in_epoch, every)
+        tf_options = tf.data.Options()
+        tf_options.deterministic = True
+        tf_options.autotune.enabled = False
+        batches = batches.map(loader, num_parallel_calls=_THREADS).with_options(tf_options)  # reads ahead by itself
+        batches.loader = loader  # lives as long as the dataset and its iterators
+        return batches
+
+    def loader(
         self,
         split: str,
         hparams: HParams,
@@ -97,13 +125,14 @@ class Dataset:
         shuffle: bool = False,
         repeat: bool = False,
         seed: int | None = None,
-        skip: int = 0,
+        keep: np.ndarray | None = None,
         references: bool = False,
         part: tuple[int, int] = (0, 1),
-    ) -> tf.data.Dataset:
-        """Returns the batches of a split. Examples of a batch have similar lengths. Deterministic.
+    ) -> "BatchLoader":
+        """Returns a function that gives the batches of a split by their numbers. Deterministic.
 
-        An epoch is planned as a whole (`EpochPlans`), so any batch of any epoch can come first without reading others.
+        The examples of a batch have similar lengths. An epoch is planned as a whole (`EpochPlans`), so any batch of any
+        epoch can come first without reading others.
 
         A batch is a dict:
           inputs: int32 (B, S) ids that end with 1, padded with 0; or float32 (B, rows, columns, 3) in [0, 1]; or
@@ -126,7 +155,7 @@ class Dataset:
             flips pictures at random, seeded by (seed, epoch, index). Otherwise there is one epoch, and long examples
             are cut.
           seed: replaces hparams.seed.
-          skip: the number of batches to skip at the start.
+          keep: (N,) whether to keep each example of the split; None: keeps all.
           references: adds `references`, for targets that are text.
           part: (number, parts): reads only this part of each batch: of B examples, ceil(B / parts) from number times
             that on; the last parts may have fewer or none. Padding and crops are those of the whole batch.
@@ -147,34 +176,18 @@ class Dataset:
             )
         seed = hparams.seed if seed is None else seed
         sizes = lengths.batch_sizes(self.problem, hparams, stored.positions)
-        texts = all(isinstance(feature, Text) for feature in self._features.values())
+        texts = all(isinstance(feature, Text) for feature in self._parser.features.values())
         index = self._index(split)
         plans = EpochPlans(
             index,
             sizes,
             seed=seed if shuffle else None,
             drop_long=repeat,
+            keep=keep,
             by_difference=shuffle and texts and hparams.fine_buckets,
         )
         reader = _BatchReader(plans, index, ShardReader(self._data_dir, stored.shards, index.offsets), sizes, part)
-        key = reader.key
-
-        def load(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-            read_types = [tf.string, tf.int64, tf.int32, tf.int64]
-            read = tf.numpy_function(_read_batch, [key, batch], read_types)
-            records, numbers, padded, epoch = map(tf.ensure_shape, read, ([None], [None], [2], []))
-            crop_seed = tf.stack([tf.constant(seed, tf.int64), epoch]) if repeat else None
-            return self._parse(records, numbers, padded, crop_seed, references)
-
-        threads = max(1, min(_THREADS, max(2, 4 * _THREADS // len(_open_datasets)))) if repeat else _THREADS
-        batches = tf.data.Dataset.range(skip, tf.int64.max if repeat else plans.batches_in_epoch)
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False
-        # The map reads ahead by itself. No private pool of threads: a run may read fifty problems at once.
-        batches = batches.map(load, num_parallel_calls=threads).with_options(options)
-        batches.reader = reader  # lives as long as the dataset and its iterators
-        return batches
+        return BatchLoader(reader, _traced_load(self._parser, repeat, references), seed)
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
         """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
@@ -196,19 +209,25 @@ class Dataset:
             stored = [encode_value(feature, value, self.vocabularies)[0] for value in raw]
             is_text = isinstance(feature, Text)
             values = {key: tf.ragged.constant(stored, tf.int64, ragged_rank=1) if is_text else tf.constant(stored)}
-            sizes = self._sizes(values)
-            batch |= self._assemble(values, sizes, self._longest(sizes))
+            sizes = self._parser.sizes(values)
+            batch |= self._parser.assemble(values, sizes, self._parser.longest(sizes))
         return batch
 
-    def _longest(self, sizes: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """{key: positions of the longest value (), each cut to its feature's maximum}."""
-        longest = {}
-        for key, size in sizes.items():
-            feature = self._features[key]
-            # 0 for a part without examples
-            length = tf.maximum(0, tf.reduce_max(tf.minimum(size, lengths.max_length(feature))))
-            longest[key] = lengths.positions(feature, length)
-        return longest
+    def input_groups(self, split: str) -> InputGroups:
+        """Finds the examples of a split with the same inputs, for targets that are text. Reads the split once.
+
+        Raises:
+          UserError: there is no such split, or a shard is damaged.
+        """
+        if split not in self._input_groups:
+            stored, index = self.split(split), self._index(split)
+            reader = ShardReader(self._data_dir, stored.shards, index.offsets)
+            try:
+                self._input_groups[split] = InputGroups.find(reader, len(index))
+            except ValueError as e:
+                self._raise_damage(e)
+                raise
+        return self._input_groups[split]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -237,10 +256,10 @@ class Dataset:
 
     def _find_broken_picture(self) -> str:
         """Returns a line that names the first stored picture that cannot be decoded; "" if there is none."""
-        pictures = [(key, feature) for key, feature in self._features.items() if isinstance(feature, Image)]
+        pictures = [(key, feature) for key, feature in self._parser.features.items() if isinstance(feature, Image)]
 
         def decode(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            values = self._values(record[None])
+            values = self._parser.values(record[None])
             return tuple(decode_and_crop(values[key], feature.rows, feature.columns) for key, feature in pictures)
 
         for name, split in self.manifest.splits.items() if pictures else ():
@@ -269,82 +288,59 @@ class Dataset:
         return self._indexes[split]
 
     @property
-    def _features(self) -> dict[str, Feature]:
-        return self.problem.keyed_features
+    def _parser(self) -> BatchParser:
+        return BatchParser(self.problem.inputs, self.problem.targets, self.problem.random_flip)
 
-    def _values(self, records: tf.Tensor) -> dict[str, Any]:
-        """Parses serialized examples (B,) to {key: ragged ids (B, None), bytes (B,) or integers (B,)}."""
-        stored: dict[str, Any] = {}
-        for key, feature in self._features.items():
-            if isinstance(feature, Text):
-                stored[key] = tf.io.RaggedFeature(tf.int64)
-            else:
-                stored[key] = tf.io.FixedLenFeature([], tf.string if isinstance(feature, Image | Audio) else tf.int64)
-        return tf.io.parse_example(records, stored)
 
-    def _sizes(self, values: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """{key: int32 (B,) tokens without the end token, samples, or 1}."""
-        sizes = {}
-        for key in values:
-            feature = self._features[key]
-            if isinstance(feature, Text):
-                sizes[key] = tf.cast(values[key].row_lengths(), tf.int32)
-            elif isinstance(feature, Audio):
-                sizes[key] = tf.strings.length(values[key]) // 2
-            else:
-                sizes[key] = tf.ones([tf.shape(values[key])[0]], tf.int32)
-        return sizes
+class BatchLoader:
+    """Gives the batches of a split by their numbers, which count on over the epochs. Threads may share it.
 
-    def _parse(
-        self,
-        records: tf.Tensor,
-        index: tf.Tensor,
-        padded: tf.Tensor,
-        crop_seed: tf.Tensor | None,
-        references: bool,
-    ) -> dict[str, tf.Tensor]:
-        """Makes the batch that `batches` describes from serialized examples (B,), padded to lengths int32 (2,)."""
-        values = self._values(records)
-        sizes = self._sizes(values)
-        crops = None if crop_seed is None else CropSeed(crop_seed, index, self.problem.random_flip)
-        # Several inputs are each padded to their own longest one.
-        lengths_of = self._longest(sizes) | {"inputs": padded[0], "targets": padded[1]}
-        parsed = {"index": index} | self._assemble(values, sizes, lengths_of, crops)
-        if references:
-            longest = tf.maximum(0, tf.reduce_max(sizes["targets"]))  # 0 for a part without examples
-            parsed["references"] = pad_text(values["targets"], longest, longest + 1)
-        return parsed
+    Attributes:
+      batches_in_epoch: the number of batches in an epoch.
+    """
 
-    def _assemble(
-        self,
-        values: dict[str, Any],
-        sizes: dict[str, tf.Tensor],
-        padded: dict[str, tf.Tensor],
-        crop_seed: CropSeed | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Decodes stored values (B,) to tensors, cut to the maximum and padded to lengths in positions.
+    def __init__(self, reader: "_BatchReader", load: "_Load", seed: int):
+        self._reader, self._load, self._seed = reader, load, seed
+        self.batches_in_epoch = reader.batches_in_epoch
 
-        Pictures are cropped in the middle; with a seed, they are cropped and flipped at random.
-        """
-        parsed = {}
-        for key, value in values.items():
-            feature = self._features[key]
-            size = tf.minimum(sizes[key], lengths.max_length(feature))
-            length = padded[key]
-            if isinstance(feature, Text):
-                parsed[key] = pad_text(value, lengths.max_length(feature), length)
-            elif isinstance(feature, Image):
-                parsed[key] = decode_and_crop(value, feature.rows, feature.columns, crop_seed)
-            elif isinstance(feature, Audio):
-                parsed[key] = decode_audio(value, lengths.max_length(feature), length)
-                parsed[f"{key}_length"] = size
-            else:
-                parsed[key] = tf.cast(value, tf.int32)
-        return parsed
+    def __call__(self, number: int | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns a batch as `Dataset.loader` describes it: eagerly, or inside tf.data."""
+        key, seed = tf.constant(self._reader.key, tf.int64), tf.constant(self._seed, tf.int64)
+        load = self._load.eagerly if tf.executing_eagerly() else self._load.in_graph
+        batch: dict[str, tf.Tensor] = load(key, tf.cast(number, tf.int64), seed)
+        return batch
+
+
+class _Load(NamedTuple):
+    """tf.functions (reader's key, batch, seed) -> batch. Both give the same batch, to the bit."""
+
+    in_graph: Any
+    eagerly: Any
+
+
+@functools.lru_cache(maxsize=256)
+def _traced_load(parser: BatchParser, training: bool, references: bool) -> _Load:
+    """Returns the functions that read and parse a batch. All problems with equal features share their graphs."""
+    signature = [tf.TensorSpec([], tf.int64)] * 3
+
+    def load(key: tf.Tensor, batch: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        read = tf.numpy_function(_read_batch, [key, batch], [tf.string, tf.int64, tf.int32, tf.int64])
+        records, numbers, padded, epoch = map(tf.ensure_shape, read, ([None], [None], [2], []))
+        crop_seed = tf.stack([seed, epoch]) if training else None
+        return parser.parse(records, numbers, padded, crop_seed, references)
+
+    in_graph = tf.function(load, input_signature=signature)
+
+    def load_in_dataset(key: tf.Tensor, batch: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+        # tf.data runs its functions on the host, and as they are: in others the graph optimizer turns a division by a
+        # constant into a product, which rounds differently.
+        return tf.data.Dataset.from_tensors((key, batch, seed)).map(in_graph).get_single_element()
+
+    return _Load(in_graph, tf.function(load_in_dataset, input_signature=signature))
 
 
 class _BatchReader:
-    """Reads the batches of `Dataset.batches`, from several threads.
+    """Reads the records of the batches of a `BatchLoader`, from several threads.
 
     TensorFlow keeps each Python function that a graph calls until the process ends, so there is one, `_read_batch`,
     which finds the readers that are in use by their keys.
@@ -360,6 +356,7 @@ class _BatchReader:
     ):
         self._plans, self._index, self._reader, self._part = plans, index, reader, part
         self._boundaries = np.array(list(sizes), np.int32)
+        self.batches_in_epoch = plans.batches_in_epoch
         self.key = next(_reader_keys)
         _readers[self.key] = self
 

@@ -6,6 +6,7 @@ def exact(answers, references):
     return {"exact": sum(a == r for a, r in zip(answers, references)) / len(answers)}
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,29 +15,40 @@ from t2t_lite import registry
 from t2t_lite.errors import UnknownNameError, UserError
 from t2t_lite.evaluation import brackets, cider
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Text
+from t2t_lite.problems.features import Image, Text
 
 Scores = dict[str, float | str]
+References = Sequence[str] | Sequence[Sequence[str]]  # of each answer: a text, or several
 
 
 @registry.metrics.register
-def bleu(answers: Sequence[str], references: Sequence[str]) -> Scores:
+def bleu(answers: Sequence[str], references: References) -> Scores:
     """Corpus BLEU, 0 to 100, of sacrebleu with its default tokenizer, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.BLEU()
-    score = metric.corpus_score(list(answers), [list(references)]).score
+    score = metric.corpus_score(list(answers), _streams(references)).score
     return {"bleu": float(score), "bleu_signature": str(metric.get_signature())}
 
 
 @registry.metrics.register
-def chrf(answers: Sequence[str], references: Sequence[str]) -> Scores:
+def chrf(answers: Sequence[str], references: References) -> Scores:
     """Corpus chrF2, 0 to 100, of sacrebleu: F-score of character n-grams, and the signature of the settings."""
     import sacrebleu
 
     metric = sacrebleu.metrics.CHRF()
-    score = metric.corpus_score(list(answers), [list(references)]).score
+    score = metric.corpus_score(list(answers), _streams(references)).score
     return {"chrf": float(score), "chrf_signature": str(metric.get_signature())}
+
+
+def _lists(references: References) -> list[list[str]]:
+    """The references of each answer as a list."""
+    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+
+
+def _streams(references: References) -> list[Any]:
+    """The references as sacrebleu takes them: all first ones, all second ones, ...; None where an answer has fewer."""
+    return [list(stream) for stream in itertools.zip_longest(*_lists(references))]
 
 
 @registry.metrics.register
@@ -73,28 +85,43 @@ def tree(answers: Sequence[str], references: Sequence[str]) -> Scores:
 
 
 @registry.metrics.register
-def cider_d(answers: Sequence[str], references: Sequence[str]) -> Scores:
-    """Mean CIDEr-D, 0 to 10, of captions with one reference each (cider.py)."""
-    scores = cider.cider_d(answers, [[reference] for reference in references])
+def cider_d(answers: Sequence[str], references: References) -> Scores:
+    """Mean CIDEr-D, 0 to 10, of captions (cider.py)."""
+    scores = cider.cider_d(answers, _lists(references))
     return {"cider_d": sum(scores) / max(len(scores), 1)}
+
+
+_SEVERAL_REFERENCES = ("bleu", "chrf", "cider_d")  # metrics that score an answer against several references
 
 
 def check(problem: Problem) -> None:
     """Checks the metrics that a problem names.
 
     Raises:
-      UserError: a metric is unknown, or the targets are not text.
+      UserError: a metric is unknown, the targets are not text, or the metric cannot score several references.
     """
     for name in problem.metrics:
         try:
             registry.metrics.check(name)
         except UnknownNameError as e:
             raise UserError(f"problem '{problem.name}': {e}") from e
+        if problem.several_references and name not in _SEVERAL_REFERENCES:
+            raise UserError(
+                f"problem '{problem.name}': metric '{name}' scores an answer against one reference; with "
+                f"several_references the metrics are {', '.join(_SEVERAL_REFERENCES)}"
+            )
     if problem.metrics and not isinstance(problem.targets, Text):
         raise UserError(f"problem '{problem.name}': metrics need text targets; remove `metrics` or use Text targets")
 
 
-def score(names: Sequence[str], answers: Sequence[str], references: Sequence[str]) -> Scores:
+def has_several_references(problem: Problem) -> bool:
+    """Returns whether examples of the problem with the same inputs are one input with several references."""
+    if problem.several_references is None:
+        return isinstance(problem.inputs, Image) and set(problem.metrics) <= set(_SEVERAL_REFERENCES)
+    return problem.several_references
+
+
+def score(names: Sequence[str], answers: Sequence[str], references: References) -> Scores:
     """Returns the scores of the named metrics, for answers and references in the same order.
 
     Raises:

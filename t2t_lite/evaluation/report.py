@@ -103,7 +103,7 @@ def _warnings(problems: _Scores) -> list[str]:
     for name, scores in problems.items():
         warnings = [f"{scores[key]:,} {warning}" for key, warning in _WARNINGS.items() if scores.get(key)]
         if warnings:
-            lines.append(f"{name}: of {scores['examples']:,} answers {', '.join(warnings)}")
+            lines.append(f"{name}: of {scores.get('answers', scores['examples']):,} answers {', '.join(warnings)}")
         if scores.get("too_long"):
             lines.append(f"{name}: {scores['too_long']:,} examples of the split are longer than the maximum and cut")
     return lines

@@ -111,6 +111,8 @@ class ImageMnist(TfdsImages):
 class CaptionCoco(TfdsProblem):
     """A photo to an English caption (COCO 2014 in Karpathy's splits, an example for each of its five captions).
 
+    An evaluation decodes each photo once and scores the answer against its five captions.
+
     Source: https://cocodataset.org, through tfds `coco_captions`. Photos: 113,287 train (with "restval"), 5,000 dev,
     5,000 test; captions: five times as many.
     Licence: captions CC BY 4.0; the photos are Flickr's, each under a licence of its own.

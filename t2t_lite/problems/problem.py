@@ -35,6 +35,9 @@ class Problem:
       languages: of inputs and targets, as codes such as "en", if both are known; an export shows them to its users.
       metrics: names of registered metrics of decoded answers, beside the teacher-forced ones that every problem has:
         "bleu", "chrf", "wer", "cer", "tree", "cider_d" (evaluation/metrics.py) or the user's own.
+      several_references: whether the examples of a split with the same inputs are one input with several references,
+        such as a picture with its captions: an evaluation then decodes it once and scores the answer against all of
+        them. None: for pictures, if all metrics can do so, which are "bleu", "chrf" and "cider_d".
       splits: the names of the splits. Training needs "train", and "dev" for evaluations.
       random_flip: mirror half of the pictures in training. Not for pictures whose answer would change, such as digits,
         or a caption that says "left".
@@ -52,6 +55,7 @@ class Problem:
     command: str = ""
     languages: tuple[str, str] | None = None
     metrics: tuple[str, ...] = ()
+    several_references: bool | None = None
     splits: tuple[str, ...] = ("train", "dev")
     random_flip: bool = False
     version: str = "1"

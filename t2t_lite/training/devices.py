@@ -222,6 +222,27 @@ class Devices:
         chief_state: dict[str, Any] = json.loads(shared.astype(np.uint8).tobytes())
         return chief_state
 
+    def gather(self, value: Any) -> list[Any]:
+        """Returns the JSON-serializable values of all workers, in their order, on all workers.
+
+        Raises:
+          UserError: another worker has ended.
+        """
+        if self.workers == 1:
+            return [value]
+
+        def add_up(own: np.ndarray, columns: int) -> np.ndarray:
+            """The table (workers, columns) of all workers' rows: each adds its own row to zeros."""
+            table = np.zeros([self.workers, columns], np.float32)
+            table[self.worker, : len(own)] = own
+            rows = [tf.constant(table if i == 0 else np.zeros_like(table)) for i in range(len(self.local))]
+            return np.asarray(self.all_reduce([[row] for row in rows])[0][0])
+
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        sizes = [int(high) * _BASE + int(low) for high, low in add_up(np.array(divmod(len(text), _BASE)), 2)]
+        table = add_up(text, max(sizes)).astype(np.uint8)
+        return [json.loads(row[:size].tobytes()) for row, size in zip(table, sizes, strict=True)]
+
     def any_worker(self, flag: bool) -> bool:
         """Returns whether the flag is set on any worker.
 

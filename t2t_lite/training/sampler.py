@@ -1,5 +1,6 @@
 """Samplers that choose the problem of each step from (seed, step), the adaptive one also from the losses so far."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -34,33 +35,46 @@ class ProblemSampler:
     def __init__(self, rates: Mapping[str, float], seed: int):
         self.names = list(rates)
         self._seed = seed
+        self._counts = dict.fromkeys(rates, 0)  # steps trained on each problem
         self._set_rates(rates)
 
     def __call__(self, step: int) -> str:
         """Returns the problem of step `step` (from 0)."""
-        uniform = np.random.default_rng([self._seed, step]).random() * self._cumulative[-1]
+        uniform = _uniform(self._seed, step) * self._cumulative[-1]
         return self.names[int(np.searchsorted(self._cumulative, uniform, side="right"))]
 
     def update(self, problem: str, loss: float) -> None:
-        """Passes on the loss of the step just trained; fixed rates ignore it."""
+        """Counts the step just trained. Fixed rates ignore its loss."""
+        self._counts[problem] += 1
 
     def counts(self, steps: int) -> dict[str, int]:
-        """Returns how often each problem is sampled in the first `steps` steps: the batches that it has used."""
-        counts = dict.fromkeys(self.names, 0)
-        for step in range(steps):
-            counts[self(step)] += 1
-        return counts
+        """Returns how often each problem is sampled in the first `steps` steps: the batches that it has used.
+
+        They are kept in checkpoints; for one of an earlier version, which has none, all steps are sampled again.
+        """
+        if sum(self._counts.values()) != steps:
+            self._counts = dict.fromkeys(self.names, 0)
+            for step in range(steps):
+                self._counts[self(step)] += 1
+        return dict(self._counts)
 
     def state(self) -> dict[str, Any]:
-        """Returns the JSON-serializable state that a checkpoint keeps; floats survive JSON exactly."""
-        return {}
+        """Returns the JSON-serializable state that a checkpoint keeps: how often each problem was sampled."""
+        return {"counts": dict(self._counts)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned."""
+        self._counts |= state.get("counts", {})
 
     def _set_rates(self, rates: Mapping[str, float]) -> None:
         self.rates = dict(rates)
         self._cumulative = np.cumsum([self.rates[name] for name in self.names])
+
+
+@functools.lru_cache(maxsize=256)
+def _uniform(seed: int, step: int) -> float:
+    """The random number in [0, 1) of a step. Cached, because a step's problem is asked for some steps ahead too."""
+    return float(np.random.default_rng([seed, step]).random())
 
 
 class AdaptiveSampler(ProblemSampler):
@@ -81,11 +95,10 @@ class AdaptiveSampler(ProblemSampler):
         super().__init__(rates, seed)
         self._registered = dict(rates)
         self._losses = dict.fromkeys(rates, 100.0)
-        self._counts = dict.fromkeys(rates, 0)
 
     def update(self, problem: str, loss: float) -> None:
         """Updates the moving loss with the loss of the step just trained, unless it is not finite (a skipped step)."""
-        self._counts[problem] += 1
+        super().update(problem, loss)
         if math.isfinite(loss):
             self._losses[problem] = 0.9 * self._losses[problem] + 0.1 * loss
         self._update_rates()
@@ -104,13 +117,13 @@ class AdaptiveSampler(ProblemSampler):
         return dict(self._counts)
 
     def state(self) -> dict[str, Any]:
-        """Returns the moving losses and how often each problem was sampled."""
-        return {"losses": dict(self._losses), "counts": dict(self._counts)}
+        """Returns the moving losses and how often each problem was sampled; floats survive JSON exactly."""
+        return {"losses": dict(self._losses), **super().state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restores what `state` returned."""
+        super().restore(state)
         self._losses |= state.get("losses", {})
-        self._counts |= state.get("counts", {})
         self._update_rates()
 
     def _update_rates(self) -> None:

@@ -1,15 +1,19 @@
 """The training loop: one page that reads from top to bottom."""
 
+import contextlib
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from t2t_lite.data.reading import Dataset
+from t2t_lite.data import read_ahead
+from t2t_lite.data.read_ahead import ReadAhead
+from t2t_lite.data.reading import BatchLoader, Dataset
+from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
-from t2t_lite.evaluation.evaluate import evaluate
+from t2t_lite.evaluation.evaluate import combine_shares, evaluate_share
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.monitoring.monitor import Monitor
 from t2t_lite.monitoring.profiler import Profiler
@@ -23,6 +27,7 @@ from t2t_lite.training.devices import Devices
 from t2t_lite.training.early_stopping import EvaluationTracker
 from t2t_lite.training.freeze import freeze
 from t2t_lite.training.memory_check import available_memory, check_memory
+from t2t_lite.training.memory_estimate import shapes
 from t2t_lite.training.mixture import TrainingMixture
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.sampler import make_sampler
@@ -116,13 +121,10 @@ def train(
 
     sampler = make_sampler(hparams, rates)
     sampler.restore(state.get("draw", {}))
-    # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
-    used = sampler.counts(start)
-    batches = {
-        name: _training_batches(dataset, hparams, used[name]) for name, dataset in datasets.items() if name in rates
-    }
+    loaders = {name: _training_loader(datasets[name], hparams) for name in rates}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
+    decoders = [samples.decoder, *map(GreedyDecoder, models[1:])] if plan.eval_decoded else [None] * len(models)
 
     def save(step: int) -> None:
         def record() -> None:
@@ -148,6 +150,8 @@ def train(
         checkpoints.report_write_errors(),
         checkpoints,
         Profiler(output_dir, plan.profile_steps, start, last) as profiler,
+        # The number of batches that a problem has used is how often it was sampled; a resumed run skips these.
+        ReadAhead(loaders, sampler.counts(start)) as batches,
         Monitor(output_dir, start, last, datasets, tracker.evaluated_step, devices.is_chief) as monitor,
     ):
         train_step.log = monitor.message
@@ -157,8 +161,8 @@ def train(
         if start:
             monitor.message(f"going on from step {start}")
         monitor.message("building graphs and testing memory with the largest batches of each problem")
-        for name in rates:
-            train_step.try_largest_batch(datasets[name])
+        for dataset in _with_different_batches([datasets[name] for name in rates], hparams):
+            train_step.try_largest_batch(dataset)
         stop.defer()
         for step in range(start, last + 1):
             # The checkpoint of a step is saved before its evaluation; a run stopped in between resumes with the latter.
@@ -166,16 +170,25 @@ def train(
                 with (
                     explain_out_of_memory(f"the evaluation after step {step}", smaller_batch(hparams)),
                     stop.interruptible() as check,
-                    optimizer.averaged(),
+                    contextlib.ExitStack() as averages,
                 ):
-                    decoder = samples.decoder if plan.eval_decoded else None
-                    scores = evaluate(
-                        net, evaluated, hparams, "dev", plan.eval_steps, decoder=decoder, before_batch=check
+                    for each in optimizers:
+                        averages.enter_context(each.averaged())
+                    share = evaluate_share(
+                        list(zip(models, decoders, strict=True)),
+                        evaluated,
+                        hparams,
+                        "dev",
+                        plan.eval_steps,
+                        before_batch=check,
+                        run=devices.run,
+                        part=(devices.worker, devices.workers),
                     )
                     check()
                     outputs = samples() if devices.is_chief else []
                 if stop.requested_anywhere(devices.any_worker):
                     break
+                scores = combine_shares(devices.gather(share), evaluated, "dev")
                 is_best = tracker.update(step, scores)
                 monitor.evaluation(step, scores, outputs)
                 if is_best or checkpoints.last_step == step:
@@ -189,8 +202,9 @@ def train(
             profiler.begin(step + 1)
             problem = sampler(step)
             settings = {"learning_rate": learning_rate(hparams, step), "rate": sampler.rates[problem]}
+            coming = [sampler(later) for later in range(step + 1, min(step + 1 + read_ahead.STEPS, last))]
             with datasets[problem].reading(), monitor.input_wait():
-                batch = next(batches[problem])
+                batch = batches.next(problem, coming)
             figures = train_step(problem, batch, step)
             sampler.update(problem, figures.get("loss", float("nan")))
             monitor.step(step + 1, problem, batch, settings | figures)
@@ -224,10 +238,20 @@ def _check_skipped(skipped: int, steps: int, step: int) -> None:
         )
 
 
-def _training_batches(dataset: Dataset, hparams: HParams, skip: int) -> Any:
+def _training_loader(dataset: Dataset, hparams: HParams) -> BatchLoader:
     if not dataset.split("train").examples:
         raise UserError(f"problem '{dataset.problem.name}': the training split is empty")
-    return iter(dataset.batches("train", hparams, shuffle=True, repeat=True, skip=skip))
+    return dataset.loader("train", hparams, shuffle=True, repeat=True)
+
+
+def _with_different_batches(datasets: Sequence[Dataset], hparams: HParams) -> list[Dataset]:
+    """Leaves out problems whose features and batch shapes are those of an earlier one: they need the same memory."""
+    different: dict[Any, Dataset] = {}
+    for dataset in datasets:
+        problem = dataset.problem
+        full = shapes(problem, hparams, dataset.split("train").positions)
+        different.setdefault((problem.inputs, problem.targets, tuple(full)), dataset)
+    return list(different.values())
 
 
 def _checksum(run: Run, datasets: Mapping[str, Dataset], plan: Plan) -> int:

@@ -42,7 +42,15 @@ def test_counts_are_those_of_the_samples(steps):
     sampler = ProblemSampler(RATES, 3)
     drawn = collections.Counter(sampler(step) for step in range(steps))
     assert sampler.counts(steps) == {name: drawn[name] for name in RATES}
-    assert sampler.state() == {}
+    assert sampler.state() == {"counts": sampler.counts(steps)}
+    resumed = ProblemSampler(RATES, 3)
+    resumed.restore(json.loads(json.dumps(sampler.state())))
+    resumed._seed = None  # counts are kept, no step is sampled again
+    assert resumed.counts(steps) == sampler.counts(steps)
+    for step in range(steps, steps + 5):
+        sampler.update(sampler(step), 1.0)
+    fresh = ProblemSampler(RATES, 3)
+    assert sampler.counts(steps + 5) == fresh.counts(steps + 5) == fresh.state()["counts"]
 
 
 @pytest.fixture

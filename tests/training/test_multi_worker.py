@@ -27,10 +27,11 @@ def start(session_data):
     """Starts the trainer as worker `index` of a cluster, or alone; kills those still running at the end."""
     started = []
 
-    def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false"):
+    def start(output_dir, steps, ports=(), index=0, hparams="gating_noise=false", problem="session_pictures"):
         flags = [f"--t2t_usr_dir={USR_DIR}", f"--data_dir={session_data}", f"--output_dir={output_dir}"]
-        flags += ["--problem=session_pictures", "--hparams_set=session_tiny", f"--hparams={hparams}"]
-        flags += [f"--train_steps={steps}", "--eval_every=5", "--eval_steps=1", "--save_minutes=1"]
+        flags += [f"--problem={problem}", "--hparams_set=session_tiny", f"--hparams={hparams}"]
+        flags += [f"--train_steps={steps}", "--eval_every=5", "--save_minutes=1"]
+        flags += ["--eval_steps=1"] if problem == "session_pictures" else ["--eval_decoded"]
         environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
         if ports:
             cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
@@ -95,6 +96,23 @@ def test_two_workers_train_as_one(start, tmp_path, session_problems):
     assert len(expected) > 20
     for mine, theirs in zip(found, expected, strict=True):
         assert np.linalg.norm(mine - theirs) <= 1e-5 * np.linalg.norm(theirs) + 1e-7 * theirs.size**0.5
+
+
+def test_two_workers_share_an_evaluation_and_score_as_one(start, tmp_path):
+    """With a learning rate of 0 both runs have the same weights, to the bit."""
+    settings = {"hparams": "learning_rate=0,batch_max_examples=3", "problem": "session_reverse"}
+    ports = free_ports()
+    results = finish(*(start(tmp_path / str(i), 5, ports, i, **settings) for i in range(2)))
+    results += finish(start(tmp_path / "alone", 5, **settings))
+    assert [status for status, _ in results] == [0, 0, 0], results
+
+    def scores(folder):
+        rows = map(json.loads, (tmp_path / folder / "scalars.jsonl").read_text().splitlines())
+        return [row for row in rows if row["split"] == "dev"]
+
+    assert scores("0") == scores("alone")
+    (row,) = scores("alone")[-1:]
+    assert row["examples"] == 20 and "wer" in row
 
 
 @pytest.mark.chosen

@@ -185,7 +185,7 @@ def test_a_signal_interrupts_an_evaluation(flags, session_problems, tmp_path, mo
         before_batch()
         went_on.append(True)
 
-    monkeypatch.setattr("t2t_lite.training.train.evaluate", evaluate)
+    monkeypatch.setattr("t2t_lite.training.train.evaluate_share", evaluate)
     assert trainer.main([*flags, f"--output_dir={tmp_path}", "--train_steps=4", "--eval_every=2"]) == 143
     assert not went_on
     assert "stopped by SIGTERM; step 2 is saved" in capsys.readouterr().err
