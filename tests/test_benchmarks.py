@@ -20,6 +20,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("dilated_convolution", "length  64: "),
         ("decoding", "outputs of 4 tokens, over those of 2: "),
         ("tracing", "first step of shapes, over that: "),
+        pytest.param("replicas", "2 replicas: first step ", marks=pytest.mark.slow),
         ("optimizers", "a training step with the moving average, over one without: "),
         ("reading", "memory for the index and a plan: "),
         ("generation", "speed over that of sentencepiece alone: "),

@@ -154,7 +154,7 @@ def _convolve(x: tf.Tensor, depthwise: tf.Tensor, convolution: _Convolution) -> 
     """The depthwise convolution; output row r is centred on input row r * stride, or ends there if causal."""
     (height, width), strides, dilation, causal = convolution
     if dilation > 1:
-        return _convolve_dilated(x, depthwise, dilation, causal)
+        return convolve_dilated(x, depthwise, dilation, causal)
     if not causal and strides == (1, 1):
         return tf.nn.depthwise_conv2d(x, depthwise, [1, 1, 1, 1], "SAME")
     above = height - 1 if causal else (height - 1) // 2
@@ -168,7 +168,7 @@ def _convolve(x: tf.Tensor, depthwise: tf.Tensor, convolution: _Convolution) -> 
     return tf.nn.depthwise_conv2d(x, depthwise, [1, 1, 1, 1], "VALID")[:, :: strides[0], :: strides[1]]
 
 
-def _convolve_dilated(x: tf.Tensor, depthwise: tf.Tensor, dilation: int, causal: bool) -> tf.Tensor:
+def convolve_dilated(x: tf.Tensor, depthwise: tf.Tensor, dilation: int, causal: bool) -> tf.Tensor:
     """Folds row s = r * dilation + q into row r, column q, so that dilated taps become neighbours.
 
     Leaves out the taps that could only meet padding: 16 positions use 2 (causal) or 3 of 15 taps dilated by 8.
