@@ -3,22 +3,17 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.data.reading import Dataset
-from t2t_lite.decoding.decode import answer_batch, make_decoder
-from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.decoding.decode import answer_batch
 from t2t_lite.decoding.search import Decoder
 from t2t_lite.evaluation import metrics
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Text
-from t2t_lite.runs.checkpoints import Checkpoints, chosen_step
-from t2t_lite.runs.run import Run
 
-GREEDY = DecodeHParams()
 _SAMPLE_SEED = 0  # draws the batches that eval_steps evaluates
 TEACHER_FORCED = ("loss", "log_perplexity", "accuracy", "accuracy_top5", "accuracy_per_sequence")
 
@@ -27,44 +22,6 @@ _Scored = tuple[str, bool, str | list[str]]  # an answer's text, whether it ende
 _Result = tuple[dict[str, float], list[_Scored]]  # of a batch: the sums of _score_batch, and the answers
 _Work = Callable[[Any, Decoder | None, Batch], _Result]  # from a replica's model and decoder
 Share = dict[str, list[list[_Result]]]  # {problem: lists with a result for each batch}; JSON-serializable
-
-
-def evaluate_run(
-    names: Sequence[str],
-    data_dir: Path,
-    output_dir: Path,
-    split: str = "dev",
-    eval_steps: int | None = None,
-    checkpoint: str = "latest",
-    decode_hparams: DecodeHParams = GREEDY,
-) -> dict[str, Any]:
-    """Evaluates a checkpoint of a run.
-
-    Args:
-      names: problems; each must have been trained in the run.
-      data_dir: the folder of their data.
-      output_dir: the run's folder.
-      split: the split to score.
-      eval_steps: batches of each problem, drawn evenly from the split; None for the whole split.
-      checkpoint: "latest", "best" or a step.
-      decode_hparams: the settings of the search for answers.
-
-    Returns:
-      {"step": N, "teacher_forced": [names of metrics], "problems": {name: {metric: value}}}.
-
-    Raises:
-      UserError: there is no run, checkpoint or data, the data are not those of the run, or a problem names an unknown
-        metric.
-    """
-    run = Run.open(output_dir)
-    datasets = run.open_datasets(data_dir, list(names))
-    for dataset in datasets.values():
-        metrics.check(dataset.problem)
-    model = run.build_model()
-    step = Checkpoints(output_dir, model).restore_weights(chosen_step(output_dir, checkpoint))
-    decoder, limit = make_decoder(model, decode_hparams), decode_hparams.max_length
-    problems = evaluate(model, datasets, run.hparams, split, eval_steps, decoder=decoder, max_length=limit)
-    return {"step": step, "teacher_forced": list(TEACHER_FORCED), "problems": problems}
 
 
 def evaluate(
