@@ -1,11 +1,14 @@
 """The base class of this project's Keras layers, and calls that layers of equal form trace only once."""
 
 import functools
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+_tracing = threading.RLock()
 
 Computation = Callable[[Any, Mapping[str, tf.Tensor], Sequence[tf.Tensor]], Any]
 
@@ -35,7 +38,8 @@ def call_shared(
       weights: the values of the layer's weights.
     """
     inputs = tuple((name, tf.TensorSpec(_any_length(x.shape), x.dtype)) for name, x in tensors.items())
-    function = _traced(computation, form, inputs, tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights))
+    with _tracing:  # replicas trace their models in threads
+        function = _traced(computation, form, inputs, tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights))
     return function(dict(tensors), list(weights))
 
 

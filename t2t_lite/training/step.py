@@ -1,7 +1,9 @@
 """One training step over all replicas: forward pass, backward pass, all-reduce, update."""
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +68,7 @@ class TrainStep:
         for optimizer in self._optimizers:
             optimizer.guard = LossScale(self._hparams)  # the name is a checkpoint key
         self._loss_scale: LossScale = self._optimizers[0].guard
+        self._tracing, self._traced = threading.Lock(), set[tuple[str, str, int]]()
 
     @property
     def unscalable_skips(self) -> int:
@@ -170,13 +173,16 @@ class TrainStep:
 
         def forward(local: int, part: int) -> _Forward:
             shard = (self.devices.first + local) * parts + part
-            return self._forward(self._models[local], problem, batch, step, shard)
+            with self._one_thread_traces("forward", problem, local):
+                return self._forward(self._models[local], problem, batch, step, shard)
 
         def backward(local: int, kept: _Forward | None, sums_gradient: tf.Tensor | None) -> list[tf.Tensor | None]:
             weights = self._models[local].trainable_variables
             total: list[tf.Tensor | None] = []
             for part in range(parts):
-                row = _backward(kept or forward(local, part), weights, loss_gradient, sums_gradient)
+                done = kept or forward(local, part)
+                with self._one_thread_traces("backward", problem, local):
+                    row = _backward(done, weights, loss_gradient, sums_gradient)
                 total = [x if x is None else x + y for x, y in zip(total, row, strict=True)] if total else row
             return total
 
@@ -201,6 +207,16 @@ class TrainStep:
         totals = self.devices.all_reduce([[row[i] for i in present] for row in rows])
         places = {i: place for place, i in enumerate(present)}
         return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals]
+
+    @contextlib.contextmanager
+    def _one_thread_traces(self, work: str, problem: str, local: int) -> Iterator[None]:
+        """Lets one replica at a time do what it does for the first time, because layers of equal form share traces."""
+        if (work, problem, local) in self._traced:
+            yield
+            return
+        with self._tracing:
+            yield
+        self._traced.add((work, problem, local))
 
     def _forward(self, model: Any, problem: str, batch: Batch, step: int, number: int) -> _Forward:
         """Runs the forward pass over shard `number` of the batch."""

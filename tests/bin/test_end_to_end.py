@@ -107,6 +107,7 @@ class TestRunFolder:
             assert (value != started[variable.path]).any(), f"{variable.path} is what it was"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_never_stopped(run_dir, call, tmp_path, capsys):
     stopped = tmp_path / "run"
     shutil.copytree(run_dir, stopped)

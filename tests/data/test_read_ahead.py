@@ -114,6 +114,7 @@ def test_gives_the_batches_of_tf_data(data_dir, name):
                 np.testing.assert_array_equal(found[key], value)
 
 
+@pytest.mark.slow
 def test_fifty_problems_have_the_threads_and_graphs_of_one(data_dir):
     code = """
 import os, sys

@@ -178,6 +178,7 @@ def test_answers_cut_by_the_length_limit_are_not_finished(model):
 
 
 class TestSampling:
+    @pytest.mark.slow
     def test_the_seed_determines_the_samples(self, model):
         inputs = inputs_of(model, "speech", 3)
         first, again, other = (
@@ -187,6 +188,7 @@ class TestSampling:
         assert first.tolist() == again.tolist() != other.tolist()
         assert first[0].tolist() != first[1].tolist()  # two answers to one input
 
+    @pytest.mark.slow
     def test_low_temperature_top_k_1_and_small_top_p_equal_greedy_search(self, model, greedy):
         inputs = inputs_of(model, "translate", 4)
         for cut in ({"temperature": 1e-4}, {"top_k": 1}, {"top_p": 1e-6}):

@@ -60,6 +60,7 @@ def own(tmp_path, session_problems):
     del sys.modules["own_modality"]
 
 
+@pytest.mark.slow
 def test_all_commands_use_the_gin_binding_of_the_run(own, tmp_path, capsys):
     folder, module = own
     usr_dirs = f"--t2t_usr_dir={conftest.USR_SESSION},{folder}"

@@ -19,6 +19,7 @@ from PIL import Image as PilImage
 from t2t_lite.bin import trainer
 from t2t_lite.data.reading import Dataset
 from t2t_lite.errors import UserError
+from t2t_lite.hparams import HParams
 from t2t_lite.monitoring.monitor import Monitor, padding
 from t2t_lite.monitoring.profiler import Profiler
 from t2t_lite.monitoring.scalar_writer import ScalarWriter, audio_value, image_value
@@ -160,6 +161,7 @@ class TestLinesOfARun:
         assert saved["problems"]["session_reverse"]["epochs"] == pytest.approx(6 / 3 / 38)  # 600 in batches of 16
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_every_line_once(run_dir, train, tmp_path):
     stopped = tmp_path / "run"
     shutil.copytree(run_dir, stopped)
@@ -296,7 +298,7 @@ def test_padding_of_a_batch():
 
 def test_expert_loads_are_written_by_layer_and_problem(tmp_path, session_data):
     dataset = Dataset.open(session_data, "session_pictures")
-    (batch,) = dataset.batches("dev", trainer.HParams()).take(1)
+    (batch,) = dataset.batches("dev", HParams()).take(1)
     with Monitor(tmp_path, 0, 2, {"session_pictures": dataset}) as monitor:
         for step in (1, 2):
             load = {"encoder": np.array([6.0, 2.0, 0.0, 0.0]), "decoder": np.array([2.0, 2.0])}

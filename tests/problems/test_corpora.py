@@ -133,6 +133,7 @@ def test_splits_of_para_crawl_do_not_overlap(tfds):
     assert rows == {"dev": (0, 3000), "test": (3000, 6000), "train": (6000, 10_000)}
 
 
+@pytest.mark.slow
 def test_sound_to_class_trains(tfds, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     with tfds.testing.mock_data(num_examples=4):

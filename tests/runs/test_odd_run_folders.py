@@ -47,6 +47,7 @@ def test_everything_that_tensorflow_writes_and_reads(tmp_path, name):
 
 
 @pytest.mark.usefixtures("session_problems")
+@pytest.mark.slow
 def test_train_resume_evaluate_average_and_warm_start(session_data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     odd = "-run [1] *?{a,b} '\"\u00fc"

@@ -170,7 +170,7 @@ def ask():
 def decoded(run_dir, data_dir, raw, names, hparams="", weights="float32"):
     """t2t-decoder's answers with weights quantized in this way, as {problem: an export's results}."""
     answerer = Answerer(names, data_dir, run_dir, DecodeHParams.parse(hparams))
-    for weight in answerer._model.weights:
+    for weight in answerer._decoder.model.weights:
         weight.assign(StoredWeight(weight, weights).value())
     found = {}
     for name in names:

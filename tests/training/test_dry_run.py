@@ -23,7 +23,9 @@ def graph_flops(net, *arguments):
     for op in graph.get_operations():
         if op.type == "DepthwiseConv2dNative":
             flops += 2 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:2])
-        elif op.type == "Einsum" and op.get_attr("equation").endswith((b"->brcf", b"->btd")):
+        elif op.type == "Einsum" and op.get_attr("equation").endswith(b"->btd"):
+            flops += 2 * math.prod(op.outputs[0].shape) * op.inputs[1].shape[0]
+        elif op.type == "MatMul" and op.outputs[0].shape[1] > 1:  # the means of a norm have one column
             flops += 2 * math.prod(op.outputs[0].shape) * op.inputs[1].shape[0]
     return flops
 

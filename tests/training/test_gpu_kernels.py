@@ -55,24 +55,25 @@ def functions(graph):
 
 
 @functools.cache
-def gpu_kernels(op):
-    return [k for k in kernels.get_registered_kernels_for_op(op).kernel if k.device_type in ("GPU", "DEFAULT")]
+def constrained(op):
+    """The operation's GPU kernels, each with {attribute: the types that it is for}."""
+    registered = kernels.get_registered_kernels_for_op(op).kernel
+    return [
+        (kernel, {c.name: set(c.allowed_values.list.type) for c in kernel.constraint})
+        for kernel in registered
+        if kernel.device_type in ("GPU", "DEFAULT")
+    ]
 
 
 def gpu_kernel(node):
     """The GPU kernel that would run the node, or None."""
-    for kernel in gpu_kernels(node.op):
-        allowed = all(
-            node.attr[constraint.name].type in constraint.allowed_values.list.type
-            or set(node.attr[constraint.name].list.type) & set(constraint.allowed_values.list.type)
-            for constraint in kernel.constraint
-        )
-        if allowed:
+    for kernel, allowed in constrained(node.op):
+        if all({node.attr[name].type, *node.attr[name].list.type} & types for name, types in allowed.items()):
             return kernel
     return None
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_every_operation_of_a_step_has_a_gpu_kernel(precision):
     nodes = [node for nodes in functions(graph_of(precision)) for node in nodes]
     missing = {node.op for node in nodes if node.op not in STRUCTURE and "CPU" not in node.device}

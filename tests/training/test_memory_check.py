@@ -71,7 +71,7 @@ def test_out_of_memory_anywhere_in_training_is_one_line(train, monkeypatch):
         "t2t_lite.models.multi_model.Body": "the model's weights; lower num_experts=2",
         "t2t_lite.training.step.blank_batch": "the largest batch of problem 'session_pictures'; lower batch_tokens",
         "t2t_lite.training.step._backward": "a batch of problem 'session_pictures' with inputs (",
-        "t2t_lite.training.train.evaluate": "the evaluation after step 1; raise accumulate_steps=1",
+        "t2t_lite.training.train.evaluate_share": "the evaluation after step 1; raise accumulate_steps=1",
         "t2t_lite.training.train.make_sampler": "training; raise accumulate_steps=1",
     }
     monkeypatch.setattr("t2t_lite.training.train.check_memory", lambda *_: None)

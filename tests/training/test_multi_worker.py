@@ -115,7 +115,6 @@ def test_two_workers_share_an_evaluation_and_score_as_one(start, tmp_path):
     assert row["examples"] == 20 and "wer" in row
 
 
-@pytest.mark.chosen
 def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(start, tmp_path):
     run, ports = tmp_path / "run", free_ports()
     chief, other = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)
@@ -134,7 +133,7 @@ def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(
     assert f"going on from step {step}" in again[0][1]
 
 
-@pytest.mark.parametrize("signalled", [pytest.param(0), pytest.param(1, marks=pytest.mark.chosen)])
+@pytest.mark.parametrize("signalled", [0, 1])
 def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled):
     run, ports = tmp_path / "run", free_ports()
     workers = start(run, 10**6, ports, 0), start(run, 10**6, ports, 1)

@@ -150,6 +150,7 @@ def test_twenty_four_kills_change_nothing(session_data, tmp_path):
     assert_same(tmp_path / "unbroken", tmp_path / "killed", 120)
 
 
+@pytest.mark.slow
 def test_a_signal_saves_and_names_the_command_to_resume(unbroken, flags, tmp_path):
     command = [
         sys.executable,
@@ -258,6 +259,7 @@ def test_save_minutes_and_a_full_disk(unbroken, flags, session_problems, tmp_pat
     assert not unfinished(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_run_resumes_with_other_flags(unbroken, flags, session_problems, tmp_path, capsys):
     """More steps, other intervals, fewer checkpoints, other metrics, hparams that may change."""
     shutil.copytree(unbroken, tmp_path / "run")

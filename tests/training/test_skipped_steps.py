@@ -16,6 +16,7 @@ def not_json(word):
 
 
 @pytest.mark.usefixtures("session_problems")
+@pytest.mark.slow
 def test_it_saves_writes_json_and_fails_and_does_so_again_when_resumed(session_data, tmp_path, monkeypatch, capsys):
     score = MultiModel.score
 

@@ -143,6 +143,7 @@ def test_a_missing_run_or_checkpoint_is_an_error(old, new, tmp_path):
         warm_start(net, run, folder / "checkpoints" / "ckpt-4")
 
 
+@pytest.mark.slow
 def test_only_a_new_run_is_warm_started(old, session_data, session_problems, tmp_path, capsys):
     folder, _ = old
     flags = ["--problem=session_pictures", "--hparams_set=session_tiny", f"--data_dir={session_data}"]
