@@ -16,6 +16,13 @@ from t2t_lite.training.memory_estimate import BatchShape
 from t2t_lite.training.shapes_only import shapes_only
 
 
+def is_product(op):
+    """Whether it is a matrix product, not the mean of a norm, which has one column."""
+    if op.type == "Einsum":
+        return op.get_attr("equation").endswith(b"->btd")
+    return op.type == "MatMul" and op.outputs[0].shape[1] > 1
+
+
 def graph_flops(net, *arguments):
     """The FLOPs of the products and depthwise convolutions of a net in a traced graph."""
     graph = tf.function(net.embed_inputs).get_concrete_function(*arguments).graph
@@ -23,9 +30,7 @@ def graph_flops(net, *arguments):
     for op in graph.get_operations():
         if op.type == "DepthwiseConv2dNative":
             flops += 2 * math.prod(op.outputs[0].shape) * math.prod(op.inputs[1].shape[:2])
-        elif op.type == "Einsum" and op.get_attr("equation").endswith(b"->btd"):
-            flops += 2 * math.prod(op.outputs[0].shape) * op.inputs[1].shape[0]
-        elif op.type == "MatMul" and op.outputs[0].shape[1] > 1:  # the means of a norm have one column
+        elif is_product(op):
             flops += 2 * math.prod(op.outputs[0].shape) * op.inputs[1].shape[0]
     return flops
 
