@@ -67,7 +67,6 @@ EQUIVALENT = {
     "layers/noise.py:module:2654435769 -> 2654435770:0": "another stride between the seeds of shards, as good",
     "layers/convolution.py:_near_identity.initialize:Add -> Sub:0": "the noise is symmetric",
     "layers/convolution.py:ConvBlock.__init__:4 -> 5:0": _NAME,
-    "layers/experts.py:MixtureOfExperts._run_experts:Add -> Sub:0": "without padding there is no extra expert, and with it a test notices",
     "layers/experts.py:MixtureOfExperts._run_experts:True -> False:0": _STABLE,
     "modalities/audio.py:Audio.__init__:0 -> 1:0": _NO_TEXT,
     "modalities/categorical.py:Categorical.__init__:0 -> 1:0": _NO_TEXT,
