@@ -222,6 +222,7 @@ class TestDecoder:
         assert "(picture 0 of the dev split, 8 x 8)" in out
         assert "(sound 1 of the dev split, 0.2 s)" in out
 
+    @pytest.mark.slow
     def test_beams_samples_and_ranked_classes(self, run_dir, call, problems, tmp_path, capsys):
         PilImage.fromarray(problems.picture("red")).save(tmp_path / "red.png")
         (tmp_path / "in").write_text(f"{tmp_path}/red.png\n")

@@ -120,6 +120,7 @@ def test_a_narrow_beam_equals_beam_search_in_plain_python(tiny, beams, alpha):
     close([score for _, score, _ in decoded], [score for _, score, _ in expected], 1e-3)
 
 
+@pytest.mark.slow
 def test_a_larger_length_penalty_gives_longer_answers(tiny):
     lengths = []
     for alpha in (0.0, 1.0, 5.0):
@@ -167,6 +168,7 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
             assert score == pytest.approx(alone_score, abs=1e-3) and finished == alone_finished
 
 
+@pytest.mark.slow
 def test_answers_cut_by_the_length_limit_are_not_finished(model):
     inputs = inputs_of(model, "translate", 8)
     for decoder in (BeamDecoder(model, 3, answers=3), SamplingDecoder(model, answers=3)):

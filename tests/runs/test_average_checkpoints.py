@@ -200,6 +200,7 @@ def test_a_checkpoint_of_version_0_1_0_is_restored_averaged_and_started_from(run
 
 
 class TestAvgAll:
+    @pytest.mark.slow
     def test_averages_the_last_checkpoints_into_a_run_for_evaluation(self, run_dir, call, tmp_path, capsys):
         folder = tmp_path / "mean"
         assert call(avg_all, run_dir, "--n=2", f"--averaged_dir={folder}") == 0

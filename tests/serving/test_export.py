@@ -273,6 +273,7 @@ class TestAttention:
 
 
 class TestExport:
+    @pytest.mark.slow
     def test_of_one_problem_drops_unneeded_parts_and_reports_the_cost_of_bfloat16(
         self, export, tmp_path, exported, session_data
     ):

@@ -60,7 +60,6 @@ def check_alike(found, first):
 
 
 @pytest.mark.slow
-@pytest.mark.chosen
 def test_replicas_and_micro_batches_train_as_one(tmp_path):
     found = trained(tmp_path, 10, "1", "1:accumulate_steps=3", "2:accumulate_steps=2")
     assert len(found["1"][0]) > 50  # weights

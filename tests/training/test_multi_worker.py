@@ -152,7 +152,6 @@ def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled)
     assert f"going on from step {step}" in again[0][1]
 
 
-@pytest.mark.chosen
 def test_workers_with_different_hparams_are_an_error(start, tmp_path):
     ports = free_ports()
     results = finish(

@@ -255,6 +255,7 @@ def test_traced_once_for_each_set_of_variables(monkeypatch):
     assert traced == [(0, 1, 2), (0, 2)]
 
 
+@pytest.mark.slow
 def test_loss_weights_scale_the_gradient():
     """Without the balancing loss a weight of 3 makes the gradient three times as large; a weight of 0 makes none."""
     norms = {}

@@ -178,6 +178,7 @@ def test_a_signal_saves_and_names_the_command_to_resume(unbroken, flags, tmp_pat
     assert_same(unbroken, tmp_path / "a run", 24)
 
 
+@pytest.mark.slow
 def test_a_signal_interrupts_an_evaluation(flags, session_problems, tmp_path, monkeypatch, capsys):
     went_on = []
 
@@ -195,6 +196,7 @@ def test_a_signal_interrupts_an_evaluation(flags, session_problems, tmp_path, mo
 class TestEarlyStopping:
     FLAGS = ("--early_stop_metric=session_pictures:loss", "--early_stop_patience=2", "--hparams=learning_rate=0")
 
+    @pytest.mark.slow
     def test_is_reported_and_remembered(self, flags, session_problems, tmp_path, capsys):
         flags = [*flags, f"--output_dir={tmp_path}", *self.FLAGS, "--eval_every=1", "--save_every=50"]
         message = "stopped early at step 3: session_pictures:loss has not improved for 2 evaluations"
