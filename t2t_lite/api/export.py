@@ -150,6 +150,8 @@ class Export:
         if problem not in self.problems:
             raise UserError(f"problem: '{problem}' is not in {self.folder}{did_you_mean(problem, self.problems)}")
         about = self.about["problems"][problem]
+        if isinstance(about["inputs"], list):
+            raise UserError(f"problem '{problem}': takes several inputs; ask t2t-server, or the run by open_run")
         if about["inputs"] == "audio":
             return Audio(sample_rate=about["sample_rate"])
         return Text() if about["inputs"] == "text" else Image()

@@ -290,6 +290,8 @@ class TrainedRun:
         import tensorflow as tf
 
         net, _ = self._loaded
+        if isinstance(net.problems[problem].inputs, tuple):
+            raise UserError(f"problem '{problem}': look_inside shows problems with one input")
         text = self.answer(problem, [value])[0].text if output is None else output
         pairs = self._pairs(problem, [value], [text])
         (batch,) = pairs.batches()

@@ -18,7 +18,7 @@ from t2t_lite.data.manifest import Manifest, manifest_path
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.hparams import HParams
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Image, Label, Text
+from t2t_lite.problems.features import Audio, Image, Label, Text, input_features
 from t2t_lite.runs.run import DATA, Run, describe_manifest
 
 CARD = "MODEL_CARD.md"
@@ -203,15 +203,13 @@ def _limits(problems: Mapping[str, Problem], description: Mapping[str, Any]) -> 
 
 
 def _input_limits(problem: Problem) -> Iterator[str]:
-    feature = problem.inputs
-    if isinstance(feature, Text):
-        yield f"texts of at most {feature.max_length} tokens, longer ones are cut"
-    elif isinstance(feature, Image):
-        yield f"pictures are seen at {feature.rows} x {feature.columns} pixels"
-    elif isinstance(feature, Audio):
-        yield f"sounds of at most {feature.max_seconds:g} s, converted to {feature.sample_rate} Hz"
-    else:
-        yield "several inputs"
+    for feature in input_features(problem.inputs).values():
+        if isinstance(feature, Text):
+            yield f"texts of at most {feature.max_length} tokens, longer ones are cut"
+        elif isinstance(feature, Image):
+            yield f"pictures are seen at {feature.rows} x {feature.columns} pixels"
+        elif isinstance(feature, Audio):
+            yield f"sounds of at most {feature.max_seconds:g} s, converted to {feature.sample_rate} Hz"
 
 
 def _target_limits(problem: Problem) -> Iterator[str]:
