@@ -24,10 +24,8 @@ def measure(replicas: int, steps: int) -> None:
     """Prints the CPU seconds of the first step, and the median of those of later ones."""
     from tracing import PROBLEMS, random_batch
 
-    from t2t_lite.quiet import import_tensorflow
     from t2t_lite.training.devices import open_devices
 
-    import_tensorflow()
     devices = open_devices("mirrored", replicas) if replicas > 1 else open_devices("one_device")
     import numpy as np
     from compare import model_hparams

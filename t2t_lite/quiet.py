@@ -1,4 +1,4 @@
-"""Imports TensorFlow as the commands use it: without the log lines of its C++ code, and set up for fast starts."""
+"""Imports TensorFlow without the log lines of its C++ code, which would bury those of a command."""
 
 import contextlib
 import logging
@@ -16,14 +16,12 @@ def import_tensorflow() -> None:
     """
     if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         import tensorflow
-    else:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        with suppress_stderr():  # some lines come before TensorFlow reads its level
-            import tensorflow
-    if not tensorflow.config.list_physical_devices("GPU"):
-        # On a CPU rewriting the graphs of a model takes a quarter of the time before its first step and gains nothing.
-        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with suppress_stderr():  # some lines come before TensorFlow reads its level
+        import tensorflow  # noqa: F401
 
 
 @contextlib.contextmanager

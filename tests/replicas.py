@@ -15,12 +15,10 @@ import numpy as np
 
 from t2t_lite.hparams import override
 from t2t_lite.models.multi_model import MultiModel
-from t2t_lite.quiet import import_tensorflow
 from t2t_lite.training.devices import open_devices
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
 
-import_tensorflow()
 open_devices("mirrored", 4)  # before the next import makes a tensor
 from checks import SMALL, batch_of, five_problems  # noqa: E402
 

@@ -106,6 +106,7 @@ def train(
     start_tensorflow()
     from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
     from t2t_lite.training.devices import open_devices
+    from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
     from t2t_lite.training.train import Plan, train
 
     plan = _PLAN | plan
@@ -118,7 +119,7 @@ def train(
     output_dir = Path(os.path.expanduser(output_dir))
     # Before StopSignals, because TensorFlow's cluster installs a handler of SIGTERM when it starts.
     devices = open_devices(distribute, worker_gpu)
-    with StopSignals() as stop, explain_out_of_memory("training", smaller_batch(resolved)):
+    with no_graph_rewriting_on_cpu(), StopSignals() as stop, explain_out_of_memory("training", smaller_batch(resolved)):
         train(
             names=names,
             problems=problems,
