@@ -11,8 +11,6 @@ from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite.bin import command
-from t2t_lite.data.text_file import read_lines
-from t2t_lite.errors import UserError
 from t2t_lite.evaluation import metrics
 
 
@@ -26,14 +24,7 @@ def define(flags: FlagValues) -> None:
 def body(flags: FlagValues) -> None:
     """Reads both files and prints the scores."""
     command.require(flags, "translation", "reference")
-    answers, references = (
-        read_lines(command.existing_file(flags, name), f"--{name}") for name in ("translation", "reference")
-    )
-    if len(answers) != len(references):
-        counts = f"--translation has {len(answers):,} lines and --reference {len(references):,}"
-        raise UserError(f"{counts}: they must be aligned by line")
-    if not answers:
-        raise UserError("--translation and --reference: no lines to score")
+    answers, references = command.aligned_lines(flags, "translation", "reference")
     scores = metrics.score(["bleu", "chrf"], answers, references)
     print(f"BLEU = {scores['bleu']:.2f}  {scores['bleu_signature']}")
     print(f"chrF2 = {scores['chrf']:.2f}  {scores['chrf_signature']}")

@@ -13,6 +13,7 @@ from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite import api, registry
+from t2t_lite.data.text_file import read_lines
 from t2t_lite.errors import FlagError, Stopped, UserError, did_you_mean
 from t2t_lite.escapes import escape_controls
 from t2t_lite.output_file import OutputFile
@@ -126,6 +127,21 @@ def existing_file(flags: FlagValues, name: str) -> Path:
     if not path.exists():
         raise UserError(f"--{name}: no file '{path}'")
     return path
+
+
+def aligned_lines(flags: FlagValues, first: str, second: str) -> tuple[list[str], list[str]]:
+    """Returns the lines of the files that two flags name.
+
+    Raises:
+      UserError: a file cannot be read or has no lines, or their numbers differ.
+    """
+    ours, theirs = (read_lines(existing_file(flags, name), f"--{name}") for name in (first, second))
+    if len(ours) != len(theirs):
+        counts = f"--{first} has {len(ours):,} lines and --{second} {len(theirs):,}"
+        raise UserError(f"{counts}: they must be aligned by line")
+    if not ours:
+        raise UserError(f"--{first} and --{second}: no lines to score")
+    return ours, theirs
 
 
 def output_file(flags: FlagValues, name: str) -> OutputFile:

@@ -17,7 +17,6 @@ from absl.flags import FlagValues
 
 from t2t_lite import api
 from t2t_lite.bin import command
-from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.json_text import json_text
@@ -89,14 +88,7 @@ def _pairs(flags: FlagValues) -> dict[str, Any]:
     """Returns the inputs and targets in the files of --eval_from_file and --reference; {} without them."""
     if not flags.eval_from_file:
         return {}
-    inputs, targets = (
-        read_lines(command.existing_file(flags, name), f"--{name}") for name in ("eval_from_file", "reference")
-    )
-    if len(inputs) != len(targets):
-        counts = f"--eval_from_file has {len(inputs):,} lines and --reference {len(targets):,}"
-        raise UserError(f"{counts}: they must be aligned by line")
-    if not inputs:
-        raise UserError("--eval_from_file and --reference: no lines to score")
+    inputs, targets = command.aligned_lines(flags, "eval_from_file", "reference")
     return {"inputs": inputs, "targets": targets}
 
 

@@ -134,15 +134,15 @@ _CONTINUED = bytes(range(0x80, 0x100))  # all bytes of an integer but its last
 def value_sizes(record: bytes) -> dict[str, int]:
     """The sizes of the values that `serialize` wrote: {key: bytes, or the number of integers}. Faster than `parse`."""
     sizes = {}
-    _, offset = _read_varint(record, 1)  # Example.features
+    _, offset = read_varint(record, 1)  # Example.features
     while offset < len(record):
-        _, offset = _read_varint(record, offset + 1)  # a map entry
-        size, offset = _read_varint(record, offset + 1)
+        _, offset = read_varint(record, offset + 1)  # a map entry
+        size, offset = read_varint(record, offset + 1)
         key = record[offset : offset + size].decode()
-        size, start = _read_varint(record, offset + size + 1)  # the Feature: a list, which is its only field
+        size, start = read_varint(record, offset + size + 1)  # the Feature: a list, which is its only field
         offset = start + size
-        _, content = _read_varint(record, start + 1)
-        size, content = _read_varint(record, content + 1)
+        _, content = read_varint(record, start + 1)
+        size, content = read_varint(record, content + 1)
         is_bytes = record[start] == _FIRST[0]
         sizes[key] = size if is_bytes else len(record[content : content + size].translate(None, _CONTINUED))
     return sizes
@@ -154,13 +154,13 @@ def _fields(content: bytes) -> dict[int, list[bytes]]:
     offset = 0
     while offset < len(content):
         number = content[offset] >> 3
-        length, offset = _read_varint(content, offset + 1)
+        length, offset = read_varint(content, offset + 1)
         fields.setdefault(number, []).append(content[offset : offset + length])
         offset += length
     return fields
 
 
-def _read_varint(content: bytes, offset: int) -> tuple[int, int]:
+def read_varint(content: bytes, offset: int) -> tuple[int, int]:
     """Returns an integer and the offset after it."""
     value = shift = 0
     while True:
@@ -174,6 +174,6 @@ def _read_varint(content: bytes, offset: int) -> tuple[int, int]:
 def _read_varints(content: bytes) -> list[int]:
     values, offset = [], 0
     while offset < len(content):
-        value, offset = _read_varint(content, offset)
+        value, offset = read_varint(content, offset)
         values.append(value)
     return values

@@ -6,6 +6,7 @@ That module clashes with the one in TensorFlow. The field numbers are those of s
 import struct
 from collections.abc import Iterator
 
+from t2t_lite.data.records import read_varint
 from t2t_lite.errors import UserError
 
 _UNKNOWN, _CONTROL, _BYTE = 2, 3, 6  # SentencePiece.Type; NORMAL, 1, is the default
@@ -110,14 +111,14 @@ def _fields(content: bytes) -> Iterator[tuple[int, _Value]]:
     """
     offset = 0
     while offset < len(content):
-        tag, offset = _read_varint(content, offset)
+        tag, offset = read_varint(content, offset)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
-            value, offset = _read_varint(content, offset)
+            value, offset = read_varint(content, offset)
             yield number, value
             continue
         if kind == _BYTES:
-            size, offset = _read_varint(content, offset)
+            size, offset = read_varint(content, offset)
         elif kind in (_FIXED64, _FIXED32):
             size = 8 if kind == _FIXED64 else 4
         else:
@@ -135,13 +136,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
-
-
-def _read_varint(content: bytes, offset: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = content[offset]
-        value |= (byte & 0x7F) << shift
-        shift, offset = shift + 7, offset + 1
-        if byte < 0x80:
-            return value, offset
