@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from t2t_lite.data.reading import Dataset
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.problems import Audio, Image, Label, Problem, Text
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.runs.run import Run
 
 SMALL = HParams().replace(
     hidden_size=16,
@@ -194,3 +197,14 @@ def check_layer(make, call, shape, folder):
     assert y.dtype == (tf.float32 if shape[-1] in (3, 30) else tf.bfloat16)
     assert balance.dtype == tf.float32
     assert np.all(np.isfinite(tf.cast(y, tf.float32)))
+
+
+def random_run(folder, data_dir, hparams, names):
+    """Makes a run whose weights are random, so that its answers depend on the inputs; returns its folder."""
+    datasets = {name: Dataset.open(data_dir, name) for name in names}
+    model = Run.create(folder, hparams, "multi_model", datasets, dict.fromkeys(names, 1.0)).build_model()
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign_add(0.1 * rng.normal(size=weight.shape))
+    Checkpoints(folder, model).save(7)
+    return folder

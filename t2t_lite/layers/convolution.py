@@ -103,7 +103,7 @@ class ConvStep(Layer):
         self.norm = LayerNorm(filters, scale, name=f"{self.name}.norm")
 
     def weight_values(self) -> list[tf.Tensor]:
-        """The weights that `conv_step` takes, those of products in the compute dtype."""
+        """The weights that `_conv_step` takes, those of products in the compute dtype."""
         weights = (self.depthwise, self.pointwise, self.norm.scale, self.norm.shift)
         return [tf.convert_to_tensor(weight) for weight in weights]
 

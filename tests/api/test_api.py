@@ -8,17 +8,14 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from checks import eagerly
+from checks import eagerly, random_run
 from PIL import Image as PilImage
 
 import t2t_lite
 from t2t_lite.bin import decoder
 from t2t_lite.bin import eval as evaluator
-from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.runs.checkpoints import Checkpoints
-from t2t_lite.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
@@ -29,15 +26,7 @@ NAMES = ["session_reverse", "session_pictures", "session_tones"]
 @pytest.fixture(scope="module")
 def run_dir(session_data, session_problems, tmp_path_factory):
     """A run with random weights, so that the answers depend on the inputs."""
-    folder = tmp_path_factory.mktemp("api") / "run"
-    datasets = {name: Dataset.open(session_data, name) for name in NAMES}
-    run = Run.create(folder, session_problems.session_tiny(), "multi_model", datasets, dict.fromkeys(NAMES, 1.0))
-    model = run.build_model()
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign_add(0.1 * rng.normal(size=weight.shape))
-    Checkpoints(folder, model).save(7)
-    return folder
+    return random_run(tmp_path_factory.mktemp("api") / "run", session_data, session_problems.session_tiny(), NAMES)
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from checks import random_run
 from conftest import USR_SESSION
 from PIL import Image as PilImage
 
 from t2t_lite.bin import exporter
-from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.decoding.decode import Answerer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
-from t2t_lite.runs.checkpoints import Checkpoints
-from t2t_lite.runs.run import Run
 from t2t_lite.serving.export import check_replaceable, write_export
 from t2t_lite.serving.model import ExportedModel
 from t2t_lite.serving.tokenizer import Tokenizer
@@ -64,15 +62,7 @@ print("ANSWERS", json.dumps(answers))
 @pytest.fixture(scope="module")
 def run_dir(session_data, session_problems, tmp_path_factory):
     """A run of all three problems, with random weights so that the answers depend on the inputs."""
-    folder = tmp_path_factory.mktemp("export") / "run"
-    datasets = {name: Dataset.open(session_data, name) for name in NAMES}
-    run = Run.create(folder, session_problems.session_tiny(), "multi_model", datasets, dict.fromkeys(NAMES, 1.0))
-    model = run.build_model()
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign_add(0.1 * rng.normal(size=weight.shape))
-    Checkpoints(folder, model).save(7)
-    return folder
+    return random_run(tmp_path_factory.mktemp("export") / "run", session_data, session_problems.session_tiny(), NAMES)
 
 
 @pytest.fixture

@@ -124,6 +124,14 @@ def test_each_slice_has_noise_of_its_own_and_the_first_that_of_a_whole_batch():
     assert first == second and len(set(first)) == 3 and first[0] == (hparams.seed, 7)
 
 
+@pytest.mark.parametrize("changes", [{"balance_loss": 0.0}, {"use_experts": False}])
+def test_without_balancing_losses_each_micro_batch_is_scored_once(changes):
+    model = Classifier(HPARAMS.replace(accumulate_steps=3, **changes))
+    step = TrainStep(Devices(), [(model, make_optimizer(model.hparams, model.trainable_variables))])
+    step("p", BATCHES[0], 7)
+    assert len(model.noises) == 3
+
+
 class RecordingOptimizer:
     """Takes in gradients and moves nothing."""
 
