@@ -31,12 +31,17 @@ def measure(replicas: int, steps: int) -> None:
     from compare import model_hparams
     from tracing import joint_model
 
-    from t2t_lite.training.optimizer import make_optimizer
+    from t2t_lite.models.multi_model import MultiModel
+    from t2t_lite.training.optimizer import Optimizer, make_optimizer
     from t2t_lite.training.step import TrainStep
 
     hparams = model_hparams(tiny=True)
-    models = devices.build_replicas(lambda: joint_model(hparams))
-    step = TrainStep(devices, [(model, make_optimizer(hparams, model.trainable_variables)) for model in models])
+
+    def build() -> tuple[MultiModel, Optimizer]:
+        model = joint_model(hparams)
+        return model, make_optimizer(hparams, model.trainable_variables)
+
+    step = TrainStep(devices, devices.build_replicas(build))
     name, inputs, targets = PROBLEMS[0]
     batch = random_batch(np.random.default_rng(0), inputs, targets)
     times = []
@@ -57,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     command = [sys.executable, str(Path(__file__)), *(["--tiny"] if flags.tiny else [])]
     reference: list[float] = []
     for replicas in REPLICAS[:2] if flags.tiny else REPLICAS:
-        done = subprocess.run([*command, f"--measure={replicas}"], capture_output=True, text=True, check=True)
+        done = subprocess.run([*command, f"--measure={replicas}"], stdout=subprocess.PIPE, text=True, check=True)
         first, later = map(float, done.stdout.split())
         reference = reference or [first, later]
         print(
