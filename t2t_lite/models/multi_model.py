@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
+from t2t_lite.layers.replica_function import own_handles, replica_function
 from t2t_lite.modalities.categorical import Categorical
+from t2t_lite.modalities.image import unit_range
 from t2t_lite.modalities.modality import Embedded, Modality, cross_entropy
 from t2t_lite.models.body import Body
 from t2t_lite.problems import Problem
@@ -119,7 +121,20 @@ class MultiModel(keras.Model):
         self._decode = tf.function(decode, input_signature=decode_signature)
         self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
         self._decode_noisy = tf.function(self.body.decode, input_signature=[*decode_signature, noise])
+        self._trace_net = lambda name, method, signature: tf.function(
+            getattr(self.nets[name], method), input_signature=signature
+        )
         self._traced: dict[str, Any] = {}
+
+    def share_traces(self, first: "MultiModel") -> None:
+        """Calls from now on the traced functions of `first`, another replica of this model, with the own weights."""
+        handles = own_handles((v.value for v in first.variables), (v.value for v in self.variables))
+        self._encode = replica_function(first._encode, handles)
+        self._decode = replica_function(first._decode, handles)
+        self._encode_noisy = replica_function(first._encode_noisy, handles)
+        self._decode_noisy = replica_function(first._decode_noisy, handles)
+        self._trace_net = lambda *net: replica_function(first._net_function(*net), handles)
+        self._traced = {}
 
     def parts(self, problem: str = "") -> dict[str, list[Any]]:
         """{part: its weights}: body parts, nets and commands. If a problem is named, only the parts that it uses."""
@@ -144,11 +159,14 @@ class MultiModel(keras.Model):
         None from the first call on: a trace for the first lengths and a second one for all others would round
         differently, so that a resumed run would differ from an uninterrupted one.
         """
+        signature = [tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype) for x in arguments]
+        return self._net_function(name, method, signature)(*arguments)
+
+    def _net_function(self, name: str, method: str, signature: list[tf.TensorSpec]) -> Any:
         key = f"{name}.{method}"
         if key not in self._traced:
-            signature = [tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype) for x in arguments]
-            self._traced[key] = tf.function(getattr(self.nets[name], method), input_signature=signature)
-        return self._traced[key](*arguments)
+            self._traced[key] = self._trace_net(name, method, signature)
+        return self._traced[key]
 
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
@@ -167,7 +185,7 @@ class MultiModel(keras.Model):
         """Embeds a batch's inputs; the parts of several one after the other, each plus the embedding of its place."""
         embedded = []
         for key, feature in input_features(self.problems[problem].inputs).items():
-            arguments = [batch[key]] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
+            arguments = [unit_range(batch[key])] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
             embedded.append(Embedded(*self._call_net(self.net(feature).name, "embed_inputs", *arguments)))
         if not isinstance(self.problems[problem].inputs, tuple):
             return embedded[0]
