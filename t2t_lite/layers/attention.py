@@ -60,8 +60,33 @@ class MultiHeadAttention(Layer):
         weights = self._values(self.query, self.key, self.value, self.out)
         return call_shared(_attention, self.num_heads, {"x": x, "memory": memory, "allowed": allowed}, weights)
 
+    def empty_cache(self, batch: tf.Tensor, max_length: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Keys and values of no position, with room for max_length: each (B, max_length, H, D / H)."""
+        empty = tf.zeros([batch, max_length, self.num_heads, self.head_size], self.compute_dtype)
+        return {"keys": empty, "values": empty}
+
+    def memory_cache(self, memory: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The arguments of `attend` for a whole memory (B, S, D), valid (B, S): keys, values and allowed."""
+        keys, values = self.project_memory(memory)
+        return {"keys": keys, "values": values, "allowed": valid[:, None, None, :]}
+
+    def attend_to_past(
+        self, x: tf.Tensor, cache: dict[str, tf.Tensor], position: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Causal self-attention of one position: (B, 1, D), cache -> (B, 1, D), the cache with this position."""
+        key, value = self.project_memory(x)
+        is_current = (tf.range(tf.shape(cache["keys"])[1]) == position)[None, :, None, None]
+        keys, values = tf.where(is_current, key, cache["keys"]), tf.where(is_current, value, cache["values"])
+        past = tf.range(tf.shape(keys)[1]) <= position
+        return self.attend(x, keys, values, past), {"keys": keys, "values": values}
+
     def _values(self, *weights: keras.Variable) -> list[tf.Tensor]:
         return [tf.cast(weight, self.compute_dtype) for weight in weights]
+
+
+def causal_mask(length: tf.Tensor) -> tf.Tensor:
+    """(T, T), True where a position may attend to another: to itself and those before."""
+    return tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
 
 
 def _attention(num_heads: int, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -151,8 +176,7 @@ class AttentionBlock(Layer):
         if not self.use_attention:
             return x + self._pool(source, source_valid)[:, None]
         normed = self.self_norm(x)
-        causal = tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
-        x = x + self.self_attention(normed, memory=normed, allowed=causal)
+        x = x + self.self_attention(normed, memory=normed, allowed=causal_mask(length))
         return x + self.source_attention(self.source_norm(x), memory=source, allowed=source_valid[:, None, None, :])
 
     def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
@@ -161,11 +185,8 @@ class AttentionBlock(Layer):
         state: dict[str, Any] = {"conv": [block.initial_state(batch) for block in self.conv_blocks]}
         if not self.use_attention:
             return state | {"pooled": self._pool(source, source_valid)}
-        heads, size = self.self_attention.num_heads, self.self_attention.head_size
-        empty = tf.zeros([batch, max_length, heads, size], source.dtype)
-        keys, values = self.source_attention.project_memory(source)
-        allowed = source_valid[:, None, None, :]
-        return state | {"keys": empty, "values": empty, "source": {"keys": keys, "values": values, "allowed": allowed}}
+        cache = self.self_attention.empty_cache(batch, max_length)
+        return state | {"self": cache, "source": self.source_attention.memory_cache(source, source_valid)}
 
     def step(self, target: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
         """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
@@ -177,14 +198,10 @@ class AttentionBlock(Layer):
         state = state | {"conv": windows}
         if not self.use_attention:
             return x + state["pooled"], state
-        normed = self.self_norm(x)[:, None]
-        key, value = self.self_attention.project_memory(normed)
-        is_current = (tf.range(tf.shape(state["keys"])[1]) == position)[None, :, None, None]
-        keys, values = tf.where(is_current, key, state["keys"]), tf.where(is_current, value, state["values"])
-        causal = tf.range(tf.shape(keys)[1]) <= position
-        x = x + self.self_attention.attend(normed, keys, values, causal)[:, 0]
-        attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])[:, 0]
-        return x + attended, state | {"keys": keys, "values": values}
+        attended, cache = self.self_attention.attend_to_past(self.self_norm(x)[:, None], state["self"], position)
+        x = x + attended[:, 0]
+        attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])
+        return x + attended[:, 0], state | {"self": cache}
 
     def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
         """The source's mean over valid positions, through a pointwise convolution: (B, S, D) -> (B, D)."""

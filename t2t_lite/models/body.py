@@ -5,19 +5,17 @@ Shapes: B batch, S input positions, T target positions, D hidden, H heads, E exp
 Blocks are kept in tuples, because tf.train.Checkpoint does not track lists inside Keras layers.
 """
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
-from t2t_lite.layers.attention import AttentionBlock
+from t2t_lite.layers.attention import AttentionBlock, MultiHeadAttention
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
 from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.timing import timing_signal
+from t2t_lite.models.base_body import BaseBody
 
 
 def _conv_options(hparams: HParams) -> dict[str, Any]:
@@ -180,8 +178,8 @@ class Decoder(Layer):
         return (self.norm(x) if self.norm else x), {"blocks": windows, "attentions": attended}
 
 
-class Body(Layer):
-    """Encoder, mixer and decoder: the part of the network that all problems share."""
+class Body(BaseBody):
+    """Encoder, mixer and decoder of the MultiModel."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -189,8 +187,13 @@ class Body(Layer):
         self.mixer = Mixer(hparams, name=f"{self.name}.mixer")
         self.decoder = Decoder(hparams, name=f"{self.name}.decoder")
 
+    @property
+    def decoder_parts(self) -> tuple[Layer, ...]:
+        """See BaseBody.decoder_parts."""
+        return self.mixer, self.decoder
+
     def encode(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
+        """See BaseBody.encode."""
         return self.encoder(x, valid=valid, noise=noise)
 
     def decode(
@@ -202,38 +205,15 @@ class Body(Layer):
         target_valid: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixer and decoder with teacher forcing: the output at position t depends only on targets before t.
-
-        Args:
-          targets: (B, T, D), embedded.
-          encoded: (B, S, D).
-          valid: (B, S), False at padding of the inputs.
-          command: (B, D), the embedding that decoding starts from.
-          target_valid: (B, T), False at padding, which is sent to no expert.
-          noise: the seed (2,) of layers/noise.py, None outside training.
-
-        Returns:
-          (B, T, D), and the experts' sums (3, E).
-        """
+        """See BaseBody.decode: mixer, then decoder."""
         x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
         x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)
         return self.decoder(x, encoded=encoded, valid=valid, target_valid=target_valid, noise=noise)
 
-    @contextlib.contextmanager
-    def watch_source_attention(self) -> Iterator[dict[str, tf.Tensor]]:
-        """Collects the weights of attention to the source of a `decode` called inside: {layer name: (B, H, T, S)}.
-
-        Empty without attention. `decode` must not be wrapped in a tf.function of its own inside the context.
-        """
-        seen: dict[str, tf.Tensor] = {}  # the last call's: Keras may call a layer once to build it
+    def source_attentions(self) -> dict[str, MultiHeadAttention]:
+        """See BaseBody.source_attentions."""
         blocks = [block for block in (self.mixer.attention, *self.decoder.attentions) if block.use_attention]
-        for block in blocks:
-            block.source_attention.watch = functools.partial(seen.__setitem__, block.name)
-        try:
-            yield seen
-        finally:
-            for block in blocks:
-                block.source_attention.watch = None
+        return {block.name: block.source_attention for block in blocks}
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
         """The decoding state before the first position: convolution windows, attention keys and values."""
@@ -244,15 +224,7 @@ class Body(Layer):
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Decodes one position, at a cost that does not depend on the position.
-
-        Args:
-          x: (B, D), the embedding of the command at the first position, of the previous output at later ones.
-          state: from `initial_state` or the previous step.
-
-        Returns:
-          (B, D), equal to the output of `decode` at this position, and the next state.
-        """
+        """See BaseBody.step."""
         x, mixer = self.mixer.step(x, state["mixer"], state["position"])
         x, decoder = self.decoder.step(x, state["decoder"], state["position"])
         return x, {"position": state["position"] + 1, "mixer": mixer, "decoder": decoder}
