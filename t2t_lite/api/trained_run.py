@@ -1,6 +1,7 @@
 """A trained run: answers, evaluations, scores of given answers, attention and experts."""
 
 import functools
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,11 @@ class TrainedRun:
     def step(self) -> int:
         """The step of the checkpoint."""
         return self._loaded[1]
+
+    @property
+    def parameters(self) -> int:
+        """The number of its weights' elements."""
+        return sum(math.prod(weight.shape) for weight in self._loaded[0].weights)
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, int]:

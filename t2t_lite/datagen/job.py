@@ -75,7 +75,7 @@ class Job:
             else:
                 problem.held_out = held_out
         problem.resolve(self.raw_dir)
-        if test_split and problem.needs_source and problem.has_test(self.raw_dir):
+        if test_split and "test" not in problem.splits and problem.needs_source and problem.has_test(self.raw_dir):
             problem.splits = (*problem.splits, "test")
         self.resolved = problem.declaration()
 

@@ -59,6 +59,7 @@ class Plan:
     Attributes:
       runs: {name: run}.
       used_by: {name of a run: tables that it is in}.
+      scored: {name of a run: problems whose scores the tables need}.
 
     Raises:
       UserError: train_steps are too few, or a target is not in the suite.
@@ -83,15 +84,16 @@ class Plan:
         self.ablation_steps = max(1, train_steps // _ABLATION_PART)
         self.runs: dict[str, PlannedRun] = {}
         self.used_by: dict[str, list[str]] = {}
+        self.scored: dict[str, list[str]] = {}
         self._by_content: dict[str, PlannedRun] = {}
         for seed in self.seeds:
             for table in TABLES:
                 if table in self.tables:
-                    for run in self._runs_of(table, seed):
+                    for run, problems in self._runs_of(table, seed):
                         self.runs[run.name] = run
-                        self.used_by.setdefault(run.name, [])
-                        if table not in self.used_by[run.name]:
-                            self.used_by[run.name].append(table)
+                        for kept, new in ((self.used_by, (table,)), (self.scored, problems)):
+                            names = kept.setdefault(run.name, [])
+                            names += [name for name in new if name not in names]
 
     def joint(self, seed: int, problem: str = "") -> PlannedRun:
         """Returns the run of all problems together; with the small problem in the place of the task it replaces."""
@@ -128,25 +130,26 @@ class Plan:
         steps = sum(count * self.suite.task(name).seconds for name, count in run.steps.items())
         return steps + _START_SECONDS + _PROBLEM_SECONDS * len(run.steps)
 
-    def _runs_of(self, table: str, seed: int) -> Iterator[PlannedRun]:
-        suite = self.suite
+    def _runs_of(self, table: str, seed: int) -> Iterator[tuple[PlannedRun, Sequence[str]]]:
+        """Yields the runs of a table, each with the problems to score."""
+        suite, small = self.suite, [self.suite.small]
         if table == "joint_vs_alone":
-            yield self.joint(seed)
-            yield from (self.alone(name, seed) for name in suite.tasks)
+            yield self.joint(seed), list(suite.tasks)
+            yield from ((self.alone(name, seed), [name]) for name in suite.tasks)
         elif table == "small_problem":
-            yield self.alone(suite.small, seed)
-            yield self.pair(suite.small, suite.foreign, seed)
-            yield self.joint(seed, suite.small)
+            yield self.alone(suite.small, seed), small
+            yield self.pair(suite.small, suite.foreign, seed), small
+            yield self.joint(seed, suite.small), small
         elif table == "ablation":
-            yield from (self.ablated(name, variant, seed) for name in suite.ablated for variant in ABLATIONS)
+            yield from ((self.ablated(name, kind, seed), [name]) for name in suite.ablated for kind in ABLATIONS)
         else:
             for target in self.targets:
                 if "pair" in self.methods:
-                    yield self.alone(target, seed)
-                    yield from (self.pair(target, source, seed) for source in self.sources(target))
+                    yield self.alone(target, seed), [target]
+                    yield from ((self.pair(target, source, seed), [target]) for source in self.sources(target))
                 if "leave_one_out" in self.methods:
-                    yield self.joint(seed, target)
-                    yield from (self.without(target, source, seed) for source in self.sources(target))
+                    yield self.joint(seed, target), [target]
+                    yield from ((self.without(target, source, seed), [target]) for source in self.sources(target))
 
     def _run(
         self, stem: str, steps: Mapping[str, int], seed: int, changes: Mapping[str, Any] | None = None

@@ -70,7 +70,10 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", f"## {table['title']}", "", f"The paper's table {table['paper_table']}.", "")
         yield f"Claim: {table['claim']['paper']} {table['claim']['sentence']}"
         yield ""
-        papers = [any(cell and cell["paper"] for cell in column) for column in zip(*_cells(table), strict=True)]
+        papers = [
+            any(row["cells"][i] and row["cells"][i]["paper"] for row in table["rows"])
+            for i in range(len(table["columns"]))
+        ]
         heading = [""]
         for column, has_paper in zip(table["columns"], papers, strict=True):
             heading += [column["label"], *([f"paper: {column['label']}"] if has_paper else [])]
@@ -96,10 +99,6 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
             yield _line([target["label"], *map(_gain, gains)])
     if results["notes"]:
         yield from ("", "## Runs that are missing", "", *(f"- {note}" for note in results["notes"]))
-
-
-def _cells(table: Mapping[str, Any]) -> list[list[Any]]:
-    return [row["cells"] for row in table["rows"]]
 
 
 def _gain(cell: Mapping[str, Any] | None) -> str:

@@ -34,6 +34,7 @@ class Suite:
     small_task: Task | None = None  # of `small`, if it is not one of the tasks
     replaces: str = ""  # the task whose place `small` takes when it is trained with all
     train_steps: int = 1200  # of the joint run
+    hparams_set: str = "multimodel_tiny"  # if --hparams_set names none
     raw_files: bool = False  # whether the problems read raw files (--raw_dir)
     raw_advice: str = ""  # how to make the raw files
 
@@ -111,21 +112,22 @@ registry.suites.register(
 registry.suites.register(
     Suite(
         tasks={
-            "speech_files.recordings": Task("Speech to text", "speech", 3, 0.40),
-            "image_folder.openmoji": Task("Picture to class", "image", 3, 0.20),
-            "caption_files.stamps": Task("Picture to caption", "caption", 2, 0.30),
-            "parsing_files.linkgrammar": Task("Sentence to tree", "parsing", 2, 0.40),
-            "translate_files.real_ende": Task("English to German", "ende", 1.5, 0.30),
-            "translate_files.real_deen": Task("German to English", "deen", 1.5, 0.30),
-            "translate_files.real_enfr": Task("English to French", "enfr", 1.5, 0.30),
-            "translate_files.real_fren": Task("French to English", "fren", 1.5, 0.30),
+            "real_recordings": Task("Speech to text", "speech", 3, 0.40),
+            "real_openmoji": Task("Picture to class", "image", 3, 0.20),
+            "real_stamps": Task("Picture to caption", "caption", 2, 0.30),
+            "real_linkgrammar": Task("Sentence to tree", "parsing", 2, 0.40),
+            "real_ende": Task("English to German", "ende", 1.5, 0.30),
+            "real_deen": Task("German to English", "deen", 1.5, 0.30),
+            "real_enfr": Task("English to French", "enfr", 1.5, 0.30),
+            "real_fren": Task("French to English", "fren", 1.5, 0.30),
         },
-        small="caption_files.stamps",
-        foreign="speech_files.recordings",
-        ablated=("image_folder.openmoji", "translate_files.real_enfr"),
+        small="real_stamps",
+        foreign="real_recordings",
+        ablated=("real_openmoji", "real_enfr"),
         raw_files=True,
-        raw_advice="examples/real_eight.py raw makes them",
-        __doc__="Eight real problems out of packages: examples/real_eight.py raw takes the data out of them.",
+        raw_advice="python examples/real_eight.py raw --output=RAW makes it",
+        hparams_set="multimodel_real_eight",
+        __doc__="Eight real problems on data out of packages; needs the files that examples/real_eight.py writes.",
     ),
     name="real_eight",
 )

@@ -167,7 +167,8 @@ class _Builder:
                 compared = compare(_known(with_source), _known(without))
                 cell = _cell(values, "nats", signed=True) or _empty_cell(values)
                 row.append(cell | {"verdict": compared.verdict if compared else "", "source": source})
-                comparisons.append(self._described(target, f"with {self._label(source)}", "without it", compared))
+                described = self._described(target, f"with {self._label(source)}", "without it", compared)
+                comparisons.append(described | {"variant": source, "against": ""})
             gains.append(row)
         title = {
             "pair": "What a problem gains from being trained with one other",
@@ -271,7 +272,7 @@ class _Builder:
 
     def _described(self, problem: str, first: str, second: str, compared: Comparison | None) -> dict[str, Any]:
         label = self._label(problem)
-        row = {"problem": problem, "label": label, "variant": first, "against": second, "metric": METRIC}
+        row = {"problem": problem, "label": label, "variant_label": first, "against_label": second, "metric": METRIC}
         if compared is None:
             sentence = f"{label}: {first} and {second} cannot be compared, as runs are missing."
             return row | {"difference": None, "margin": None, "verdict": "missing", "sentence": sentence}
@@ -309,7 +310,7 @@ class _Builder:
             sentence = f"{subject}, {counts}; with one seed there is no spread, so no verdict."
             return {"paper": paper, "verdict": "one seed", "sentence": sentence}
         counts = f"{better} of {known} {unit} are better, {within} within the spread, {worse} worse"
-        names = [f"{row['label']}, {row['variant']}" for row in comparisons if row["verdict"] == "worse"]
+        names = [f"{row['label']}, {row['variant_label']}" for row in comparisons if row["verdict"] == "worse"]
         listed = f" ({'; '.join(names)})" if names else ""
         if worse:
             verdict, end = "fails", "the claim fails here"

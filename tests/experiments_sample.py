@@ -10,11 +10,11 @@ from t2t_lite.experiments.results import make_results
 SETTINGS = {"suite": "microworld", "hparams_set": "multimodel_tiny", "hparams": "", "model": "multi_model"}
 
 
-def sample_plan(seeds=(0, 1, 2), **options):
+def sample_plan(seeds=(0, 1, 2), suite=None, train_steps=1200, **options):
     """The plan of microworld with all tables, and all problems as targets of pairs and of leaving one out."""
-    suite = registry.suites.get("microworld")
+    suite = suite or registry.suites.get("microworld")
     options = {"targets": (*suite.tasks, suite.small), "methods": METHODS} | options
-    return Plan(suite, 1200, seeds, **options)
+    return Plan(suite, train_steps, seeds, **options)
 
 
 def sample_outcomes(plan):
