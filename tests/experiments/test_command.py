@@ -49,31 +49,18 @@ def results_of(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+REAL = ["--only=joint_vs_alone", "--seeds=1", "--hparams=batch_max_examples=8"]
+
+
 @pytest.fixture(scope="module")
 def real(suite, tmp_path_factory):
-    """The folder of a suite of one run, which SIGTERM stopped after two steps of four and which then went on."""
+    """The folder of a suite of one run, really trained."""
     folder = tmp_path_factory.mktemp("experiments") / "real"
-    flags = ["--only=joint_vs_alone", "--seeds=1", "--hparams=batch_max_examples=8"]
-    with pytest.MonkeyPatch.context() as patch:
-        step, trained = TrainStep.__call__, []
-
-        def stop_at_the_second(self, *args):
-            trained.append(args[0])
-            if len(trained) == 2:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return step(self, *args)
-
-        patch.setattr(TrainStep, "__call__", stop_at_the_second)
-        assert run(folder, *flags, suite="one") == 143
-    stopped = results_of(folder)
-    assert [(each["status"], each["step"]) for each in stopped["runs"]] == [("cut short", 2)]
-    assert "was cut short at step 2 of 4 and is left out" in stopped["notes"][0] and not stopped["complete"]
-    assert stopped["tables"][0]["rows"][0]["cells"][1] is None
-    assert run(folder, *flags, suite="one") == 0
+    assert run(folder, *REAL, suite="one") == 0
     return folder
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_end(real):
+def test_a_run_is_trained_and_scored(real):
     results = results_of(real)
     (only,) = results["runs"]
     assert only["name"] == "joint-seed0" and only["problems"] == ["colours"]
@@ -83,6 +70,27 @@ def test_a_run_that_was_stopped_goes_on_to_the_end(real):
     assert results["data_dir"] == "data" and (real / "data" / "colours.manifest.json").exists()
     assert results["tables"][0]["claim"]["verdict"] == "one seed"
     assert "Colours, alone" in (real / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_to_the_end(real, tmp_path, monkeypatch):
+    step, trained = TrainStep.__call__, []
+
+    def stop_at_the_second(self, *args):
+        trained.append(args[0])
+        if len(trained) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args)
+
+    monkeypatch.setattr(TrainStep, "__call__", stop_at_the_second)
+    data = f"--data_dir={real}/data"
+    assert run(tmp_path / "E", *REAL, data, suite="one") == 143
+    stopped = results_of(tmp_path / "E")
+    assert [(each["status"], each["step"]) for each in stopped["runs"]] == [("cut short", 2)]
+    assert "was cut short at step 2 of 4 and is left out" in stopped["notes"][0] and not stopped["complete"]
+    assert stopped["tables"][0]["rows"][0]["cells"][1] is None
+    assert run(tmp_path / "E", *REAL, data, suite="one") == 0
+    assert results_of(tmp_path / "E")["runs"][0]["scores"] == results_of(real)["runs"][0]["scores"]
 
 
 def test_its_folder_is_that_of_the_trainer(real):
