@@ -16,7 +16,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_attention": {"use_attention": False},
 }
 _ABLATION_PART = 3  # an ablation trains train_steps / 3
-_START_SECONDS, _PROBLEM_SECONDS = 14.0, 9.0  # of a run before and after its steps, and more for each problem
+_RUN_SECONDS, _TRAINED_SECONDS, _SCORED_SECONDS = 18.0, 5.0, 9.0  # of a run, and for each problem, beside its steps
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,8 @@ class Plan:
     def estimate(self, run: PlannedRun) -> float:
         """Returns the seconds of a run of multimodel_tiny on two idle cores, scoring included."""
         steps = sum(count * self.suite.task(name).seconds for name, count in run.steps.items())
-        return steps + _START_SECONDS + _PROBLEM_SECONDS * len(run.steps)
+        scored = len(self.scored.get(run.name, run.steps))
+        return steps + _RUN_SECONDS + _TRAINED_SECONDS * len(run.steps) + _SCORED_SECONDS * scored
 
     def _runs_of(self, table: str, seed: int) -> Iterator[tuple[PlannedRun, Sequence[str]]]:
         """Yields the runs of a table, each with the problems to score."""

@@ -14,7 +14,7 @@ from typing import Any
 from t2t_lite import api, registry
 from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
-from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, Outcome
+from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
 from t2t_lite.experiments.plan import Plan, PlannedRun
 from t2t_lite.experiments.results import SPLIT, make_results, write_results
 from t2t_lite.hparams import HParams
@@ -109,7 +109,8 @@ class Experiments:
         for name, run in self.plan.runs.items():
             minutes = f"{self.plan.estimate(run) * self._speed(outcomes) / 60:.1f}"
             tables = ", ".join(self.plan.used_by[name])
-            lines.append([name, f"{run.train_steps:,}", minutes, outcomes[name].status, tables])
+            state = "to train" if outcomes[name].status == MISSING else outcomes[name].status
+            lines.append([name, f"{run.train_steps:,}", minutes, state, tables])
         todo = [run for name, run in self.plan.runs.items() if not self._is_done(name, outcomes[name])]
         steps = sum(run.train_steps for run in todo)
         finished = len(self.plan.runs) - len(todo)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -291,3 +292,14 @@ def test_data_without_a_test_split(suite, session_data, monkeypatch, tmp_path, c
         assert experiments.main([f"--output_dir={tmp_path}/E", *flags]) == 1
     err = capsys.readouterr().err
     assert f"problem 'session_reverse' has no test split in {session_data}" in err
+
+
+def test_help_does_without_tensorflow():
+    code = (
+        "import sys\nfrom t2t_lite.bin import experiments\nassert experiments.main(['--help']) == 0\n"
+        "assert experiments.main(['--suite=microworld', '--output_dir=E', '--only=x']) == 2\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("t2t-experiments: ") and "--transfer_targets=" in done.stdout
