@@ -85,7 +85,6 @@ class Plan:
         self.runs: dict[str, PlannedRun] = {}
         self.used_by: dict[str, list[str]] = {}
         self.scored: dict[str, list[str]] = {}
-        self._by_content: dict[str, PlannedRun] = {}
         for seed in self.seeds:
             for table in TABLES:
                 if table in self.tables:
@@ -103,11 +102,15 @@ class Plan:
 
     def alone(self, problem: str, seed: int) -> PlannedRun:
         """Returns the run of one problem, with as many steps as it has in the joint run."""
+        if (problem,) == tuple(self.suite.tasks):
+            return self.joint(seed)
         return self._run(f"alone-{problem}", {problem: self.steps[problem]}, seed)
 
     def pair(self, one: str, other: str, seed: int) -> PlannedRun:
         """Returns the run of two problems, each with as many steps as in the joint run."""
         names = [name for name in self.suite.problems if name in (one, other)]
+        if names == list(self.suite.tasks):
+            return self.joint(seed)
         return self._run(f"pair-{'-'.join(names)}", {name: self.steps[name] for name in names}, seed)
 
     def without(self, target: str, source: str, seed: int) -> PlannedRun:
@@ -118,6 +121,8 @@ class Plan:
 
     def ablated(self, problem: str, variant: str, seed: int) -> PlannedRun:
         """Returns the run of one problem with a variant of ABLATIONS."""
+        if self.ablation_steps == self.steps[problem] and not ABLATIONS[variant]:
+            return self.alone(problem, seed)
         stem = f"ablation-{problem}-{variant}"
         return self._run(stem, {problem: self.ablation_steps}, seed, ABLATIONS[variant])
 
@@ -155,10 +160,7 @@ class Plan:
     def _run(
         self, stem: str, steps: Mapping[str, int], seed: int, changes: Mapping[str, Any] | None = None
     ) -> PlannedRun:
-        """Returns the run with this content; the first stem that asked for it names it."""
-        run = PlannedRun(f"{stem}-seed{seed}", dict(steps), seed, dict(changes or {}))
-        key = repr((list(run.steps.items()), seed, sorted(run.changes.items())))
-        return self._by_content.setdefault(key, run)
+        return PlannedRun(f"{stem}-seed{seed}", dict(steps), seed, dict(changes or {}))
 
 
 def exact_rates(steps: Mapping[str, int], seed: int) -> dict[str, float]:

@@ -120,7 +120,7 @@ def fake(suite, monkeypatch):
 
 def test_what_is_missing_is_trained(fake, tmp_path, capsys):
     assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
-    assert [name for name, _ in fake] == ["alone-letters-seed0", "pair-letters-colours-seed0"]
+    assert [name for name, _ in fake] == ["alone-letters-seed0", "joint-seed0"]
     options = fake[1][1]
     assert (options["train_steps"], options["eval_every"], options["hparams"].seed) == (6, 2, 0)
     assert options["hparams"].per_problem("mixture_rates").keys() == {"letters", "colours"}
@@ -154,7 +154,7 @@ def test_a_kill_between_two_runs_keeps_the_first(fake, tmp_path, monkeypatch, ca
     assert run(tmp_path / "E", "--plan", *flags) == 0
     assert "1 of 2 runs to train" in capsys.readouterr().out
     assert run(tmp_path / "E", *flags) == 0
-    assert [name for name, _ in fake] == ["alone-letters-seed0", "stopped", "pair-letters-colours-seed0"]
+    assert [name for name, _ in fake] == ["alone-letters-seed0", "stopped", "joint-seed0"]
 
 
 def test_ctrl_c_while_scoring(fake, tmp_path, monkeypatch, capsys):
@@ -203,11 +203,12 @@ def test_the_page_is_written_if_there_is_what_writes_it(fake, monkeypatch, capsy
     monkeypatch.setitem(sys.modules, "t2t_lite.report", report)
     assert run(folder, "--only=small_problem", "--seeds=1") == 0
     folders, path, results = written[0]
-    assert [each.name for each in folders] == ["alone-letters-seed0", "pair-letters-colours-seed0"]
+    assert folders == [folder / "runs" / "joint-seed0"]
     assert path == folder / "index.html" and results["suite"] == "two"
-    for each in folders:
+    runs = [folder / "runs" / name for name in ("alone-letters-seed0", "joint-seed0")]
+    for each in runs:
         (each / "run.json").write_text("{}")
-    runs = f"--report={folders[0]},{folders[1]}"
+    runs = f"--report={runs[0]},{runs[1]}"
     assert experiments.main([runs, f"--output_dir={tmp_path}/page"]) == 0
     folders, path, results = written[1]
     assert len(folders) == 2 and path == tmp_path / "page" / "index.html" and results is None

@@ -6,7 +6,7 @@ from experiments_sample import sample_plan
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.experiments.plan import METHODS, exact_rates
-from t2t_lite.experiments.suite import Suite, Task, divide_steps
+from t2t_lite.experiments.suite import TABLES, Suite, Task, divide_steps
 from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.training.mixture import registered_rates
@@ -62,6 +62,16 @@ def test_tables_share_runs():
     assert plan.scored["joint_with-microworld_parsing_small-seed0"] == ["microworld_parsing_small"]
     assert [run.seed for run in plan.runs.values()] == sorted(run.seed for run in plan.runs.values())
     assert all(name == run.name for name, run in plan.runs.items())
+
+
+def test_names_do_not_depend_on_the_tables_asked_for():
+    everything, names = {}, {}
+    for tables in (TABLES, *((table,) for table in TABLES)):
+        plan = sample_plan((0,), tables=tables)
+        for name, run in plan.runs.items():
+            content = repr((list(run.steps.items()), run.changes))
+            assert everything.setdefault(name, content) == content
+            assert names.setdefault(content, name) == name
 
 
 def test_all_targets_share_their_pairs():
