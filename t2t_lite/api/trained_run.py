@@ -108,14 +108,14 @@ class TrainedRun:
         return self._run.hparams
 
     @property
-    def step(self) -> int:
-        """The step of the checkpoint."""
-        return self._loaded[1]
-
-    @property
     def parameters(self) -> int:
         """The number of its weights' elements."""
         return sum(math.prod(weight.shape) for weight in self._loaded[0].weights)
+
+    @property
+    def step(self) -> int:
+        """The step of the checkpoint."""
+        return self._loaded[1]
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, int]:
