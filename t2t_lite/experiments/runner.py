@@ -16,7 +16,8 @@ from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
 from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
 from t2t_lite.experiments.plan import Plan, PlannedRun
-from t2t_lite.experiments.results import SPLIT, make_results, write_results
+from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_results
+from t2t_lite.experiments.suite import TABLES
 from t2t_lite.hparams import HParams
 from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.progress import print_status
@@ -150,11 +151,29 @@ class Experiments:
         return self.write_results()
 
     def write_results(self) -> dict[str, Any]:
-        """Writes results.json and results.md of what is there; returns the results."""
+        """Writes results.json and results.md; returns the results.
+
+        Tables that an earlier call with another --only made are made again, so that none is lost.
+        """
         settings = {key: value for key, value in self.settings.items() if key != "data_dir"}
-        results = make_results(self.suite, self.plan, settings, self.outcomes(), self._relative_data_dir)
+        plan = self._plan_with_earlier_tables()
+        outcomes = {name: Outcome.load(self.run_folder(name)) for name in plan.runs}
+        results = make_results(self.suite, plan, settings, outcomes, self._relative_data_dir)
         write_results(self.folder, results)
         return results
+
+    def _plan_with_earlier_tables(self) -> Plan:
+        """Returns the plan with the tables that results.json has, for the same seeds."""
+        plan = self.plan
+        try:
+            before = json.loads((self.folder / JSON).read_text(encoding="utf8"))["settings"]
+            tables = [table for table in TABLES if table in (*plan.tables, *before["tables"])]
+            targets, methods = plan.targets, plan.methods
+            if "transfer" not in plan.tables:
+                targets, methods = before["transfer_targets"], before["transfer_methods"]
+            return Plan(plan.suite, plan.train_steps, plan.seeds, tables, targets, methods)
+        except (OSError, ValueError, KeyError, TypeError, UserError):
+            return plan
 
     def write_page(self, results: Mapping[str, Any]) -> None:
         """Writes index.html, if this version has what writes it; looks into the joint run of the first seed.

@@ -129,9 +129,18 @@ def test_what_is_missing_is_trained(fake, tmp_path, capsys):
     assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
     assert len(fake) == 2
     assert "0 of 2 runs to train" in capsys.readouterr().err
-    assert run(tmp_path / "E", "--only=small_problem,ablation", "--seeds=2") == 0
-    assert len(fake) == 2 + 2 + 6
-    assert results_of(tmp_path / "E")["complete"]
+    assert run(tmp_path / "E", "--only=ablation", "--seeds=2") == 0
+    assert len(fake) == 2 + 6
+    results = results_of(tmp_path / "E")
+    assert [table["name"] for table in results["tables"]] == ["small_problem", "ablation"]
+    assert (
+        len(results["notes"]) == 2 and "alone-letters-seed1 (small_problem) is not trained yet" in results["notes"][0]
+    )
+    assert run(tmp_path / "E", "--seeds=2", "--transfer_method=pair,leave_one_out") == 0
+    results = results_of(tmp_path / "E")
+    assert results["complete"] and not results["notes"] and len(results["transfer"]) == 2
+    assert run(tmp_path / "E", "--seeds=2", "--only=ablation") == 0
+    assert results_of(tmp_path / "E")["transfer"] == results["transfer"]
 
 
 def test_a_kill_between_two_runs_keeps_the_first(fake, tmp_path, monkeypatch, capsys):
