@@ -19,6 +19,7 @@ COMMANDS = {
     "t2t-avg-all": "avg_all",
     "t2t-bleu": "bleu",
     "t2t-server": "server",
+    "t2t-experiments": "experiments",
 }
 
 BEAM = "apache-beam>=2.77,<3"

@@ -17,6 +17,10 @@ class FlagError(UserError):
     """A missing or wrong flag or argument. Commands exit with status 2."""
 
 
+class DivergedError(UserError):
+    """Training ended because losses or gradients were not finite."""
+
+
 class Stopped(Exception):
     """The work was stopped by a signal after its state was saved. The text says what is saved.
 

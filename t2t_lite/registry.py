@@ -1,4 +1,4 @@
-"""The registries, which map names to problems, mixtures, metrics, modalities, models and hparams sets.
+"""The registries, which map names to problems, mixtures, metrics, modalities, models, hparams sets and suites.
 
 To add an item, add a file to the folder of its kind or to a folder of your own (`import_usr_dirs`). No list is edited:
 
@@ -124,6 +124,7 @@ hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
 metrics = Registry("metric", "Metrics of decoded texts", "t2t_lite.evaluation", slow_import=True)
 modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
+suites = Registry("suite", "Suites of experiments", "t2t_lite.experiments")
 
 _REGISTRY_NAMES = {
     "metric": "metrics",

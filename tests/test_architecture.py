@@ -58,6 +58,7 @@ def test_data_know_nothing_of_models():
         "serving",
         "monitoring",
         "api",
+        "experiments",
         "bin",
     }
     rooms = between_rooms()
@@ -67,8 +68,8 @@ def test_data_know_nothing_of_models():
     assert not rooms["registry"] - {"errors", "tensor2tensor_names"}
 
 
-def test_only_the_commands_import_the_python_interface():
-    assert {name for name, others in between_rooms().items() if "api" in others} == {"bin"}
+def test_only_the_commands_and_the_experiments_import_the_python_interface():
+    assert {name for name, others in between_rooms().items() if "api" in others} == {"bin", "experiments"}
 
 
 def test_the_picture_shows_the_imports():

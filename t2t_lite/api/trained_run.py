@@ -1,6 +1,7 @@
 """A trained run: answers, evaluations, scores of given answers, attention and experts."""
 
 import functools
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,6 +106,11 @@ class TrainedRun:
     def hparams(self) -> HParams:
         """Its hparams."""
         return self._run.hparams
+
+    @property
+    def parameters(self) -> int:
+        """The number of its weights' elements."""
+        return sum(math.prod(weight.shape) for weight in self._loaded[0].weights)
 
     @property
     def step(self) -> int:

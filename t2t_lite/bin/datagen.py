@@ -29,6 +29,7 @@ _HELD_OUT = (
     "For your own files without a dev split: the fraction of the training split that becomes it, such as 5%. It is "
     "drawn by the content of the inputs, so equal inputs are on the same side."
 )
+_TEST_SPLIT = "Also store the test split of your own files, if they have dev and test. t2t-eval --split=test scores it."
 _COLUMNS = (
     "The columns of a table (table_files.NAME): inputs:COLUMN,targets:COLUMN, each with :text, :class, :picture or "
     ":sound if the guess is wrong. For names with commas or colons: table.yaml, see docs/own-data.md."
@@ -47,6 +48,7 @@ def define(flags: FlagValues) -> None:
     absl_flags.DEFINE_integer("num_workers", None, _NUM_WORKERS, 1, flag_values=flags)
     absl_flags.DEFINE_string("max_bad", "0.1%", _MAX_BAD, flag_values=flags)
     absl_flags.DEFINE_string("held_out", None, _HELD_OUT, flag_values=flags)
+    absl_flags.DEFINE_bool("test_split", False, _TEST_SPLIT, flag_values=flags)
     absl_flags.DEFINE_string("columns", None, _COLUMNS, flag_values=flags)
     absl_flags.DEFINE_bool(
         "beam",
@@ -86,6 +88,7 @@ def body(flags: FlagValues) -> None:
         beam_options=shlex.split(flags.beam_options) if flags.beam or flags.beam_options else None,
         held_out=_held_out(flags, problems.values()),
         columns=_columns(flags, problems.values()),
+        test_split=flags.test_split,
     )
 
 

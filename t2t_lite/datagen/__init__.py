@@ -30,7 +30,7 @@ def datagen(
       num_workers: worker processes; None: one per processor. More than one need `if __name__ == "__main__":` in a
         script, and know the problems of usr_dirs, but not those that a script or notebook registers.
       usr_dirs: folders of your own problems.
-      **options: max_bad, held_out, columns, beam_options: see `t2t_lite.datagen.generate.generate`.
+      **options: max_bad, held_out, test_split, columns, beam_options: see `t2t_lite.datagen.generate.generate`.
 
     Raises:
       UserError: an unknown problem, or raw files that are missing or wrong.

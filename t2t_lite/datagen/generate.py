@@ -12,7 +12,7 @@ from t2t_lite.data.manifest import Manifest, Split, manifest_path
 from t2t_lite.datagen import build_vocabularies, encode_examples, error_budget
 from t2t_lite.datagen.disk import check_space, lock_folder
 from t2t_lite.datagen.first_pass import FirstPass
-from t2t_lite.datagen.job import Job
+from t2t_lite.datagen.job import Job, raw_folder
 from t2t_lite.datagen.local_engine import LocalEngine
 from t2t_lite.datagen.shard_store import ShardStore, SplitProgress
 from t2t_lite.datagen.worker_pool import WorkerDied, WorkerPool
@@ -41,6 +41,7 @@ def generate(
     beam_options: Sequence[str] | None = None,
     held_out: float = 0.0,
     columns: dict[str, dict[str, Any]] | None = None,
+    test_split: bool = False,
 ) -> None:
     """Generates the records of problems. Skips complete problems and resumes interrupted ones.
 
@@ -55,6 +56,7 @@ def generate(
       beam_options: options of Apache Beam, which then takes the place of the worker processes.
       held_out: the fraction of the training split that becomes the dev split of users' own files without one.
       columns: the columns of tables (`table_files.NAME`): {"inputs": {"column": ..., "kind": ...}, "targets": ...}.
+      test_split: stores the test split of users' own files too, if they have both dev and test.
 
     Raises:
       UserError: an unknown problem, raw files that are missing or wrong, no data, too many broken examples, problems
@@ -68,7 +70,11 @@ def generate(
     for problem in problems:
         if isinstance(problem, TableFiles):
             problem.requested = dict(columns or {})
-    problems = [problem for problem in problems if not _is_complete(problem, data_dir, held_out)]
+    problems = [
+        problem
+        for problem in problems
+        if not _is_complete(problem, data_dir, held_out, test_split and _has_test(problem, raw_root))
+    ]
     if not problems:
         return
     try:
@@ -77,7 +83,7 @@ def generate(
         raise UserError(f"--data_dir: cannot create the folder {data_dir}: {e.strerror}") from e
     encode_examples.clear_caches()
     with lock_folder(data_dir), _engine(num_workers, usr_dirs, beam_options) as engine:
-        jobs = [Job(problem, data_dir, raw_root, max_bad, held_out) for problem in problems]
+        jobs = [Job(problem, data_dir, raw_root, max_bad, held_out, test_split) for problem in problems]
         stores = _prepare(jobs, data_dir, engine)
         for job, store in zip(jobs, stores, strict=True):
             _store(job, store, engine)
@@ -195,7 +201,12 @@ def _estimate_bytes(job: Job, first_pass: FirstPass) -> int:
     return (first_pass.count + others) * sum(map(len, part.records)) // max(1, len(part.records))
 
 
-def _is_complete(problem: Problem, data_dir: Path, held_out: float) -> bool:
+def _has_test(problem: Problem, raw_root: Path) -> bool:
+    folder = raw_folder(problem, raw_root)
+    return problem.needs_source and folder.is_dir() and problem.has_test(folder)
+
+
+def _is_complete(problem: Problem, data_dir: Path, held_out: float, wants_test: bool) -> bool:
     """Returns whether the problem, as now declared, is completely stored; prints why if it is generated again."""
     path = manifest_path(data_dir, problem.name)
     try:
@@ -204,12 +215,18 @@ def _is_complete(problem: Problem, data_dir: Path, held_out: float) -> bool:
         if path.exists():
             print_status(f"{problem.name}: generating again: {str(e).partition(': run ')[0]}")
         return False
-    if not manifest.declares(problem.declaration()) or tuple(manifest.splits) != problem.splits:
+    splits = tuple(manifest.splits)
+    if problem.needs_source and splits == (*problem.splits, "test"):  # stored with test_split
+        splits = problem.splits
+    if not manifest.declares(problem.declaration()) or splits != problem.splits:
         print_status(f"{problem.name}: generating again: its declaration has changed")
         return False
     before = manifest.declaration.get("held_out", 0.0)
     if held_out and before and held_out != before:
         print_status(f"{problem.name}: generating again: --held_out was {100 * before:g}%")
+        return False
+    if wants_test and "test" not in manifest.splits:
+        print_status(f"{problem.name}: generating again: its test split is not stored yet")
         return False
     if isinstance(problem, TableFiles) and problem.differs(manifest.declaration):
         print_status(f"{problem.name}: generating again: --columns has changed")

@@ -24,6 +24,11 @@ from t2t_lite.problems.problem import Problem
 from t2t_lite.progress import print_status
 
 
+def raw_folder(problem: Problem, raw_root: Path) -> Path:
+    """Returns the folder of a problem's raw files below --tmp_dir."""
+    return raw_root / problem.source if problem.source else raw_root
+
+
 class Job:
     """A problem, its raw files, and the folder of its records.
 
@@ -33,15 +38,24 @@ class Job:
       raw_root: the folder of the raw files; a problem NAME.SOURCE reads its subfolder SOURCE.
       max_bad: the fraction of a split's examples that may be broken.
       held_out: the fraction of the training split that becomes the dev split, if the user's own files have none.
+      test_split: stores the test split of the user's own files too, if they have both dev and test.
 
     Raises:
       UserError: the raw files are missing or wrong, or the problem's declaration cannot be stored.
     """
 
-    def __init__(self, problem: Problem, data_dir: Path, raw_root: Path, max_bad: float, held_out: float = 0.0):
+    def __init__(
+        self,
+        problem: Problem,
+        data_dir: Path,
+        raw_root: Path,
+        max_bad: float,
+        held_out: float = 0.0,
+        test_split: bool = False,
+    ):
         self.problem = problem
         self.data_dir = data_dir
-        self.raw_dir = raw_root / problem.source if problem.source else raw_root
+        self.raw_dir = raw_folder(problem, raw_root)
         self.max_bad = max_bad
         self.declared = problem.declaration()
         try:
@@ -61,6 +75,8 @@ class Job:
             else:
                 problem.held_out = held_out
         problem.resolve(self.raw_dir)
+        if test_split and "test" not in problem.splits and problem.needs_source and problem.has_test(self.raw_dir):
+            problem.splits = (*problem.splits, "test")
         self.resolved = problem.declaration()
 
     @property

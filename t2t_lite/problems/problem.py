@@ -110,6 +110,10 @@ class Problem:
         """Whether the user's own files have a dev split, or a test split that serves as one."""
         return any(path.name.partition(".")[0] in ("dev", "test") for path in raw_dir.glob("*"))
 
+    def has_test(self, raw_dir: Path) -> bool:
+        """Whether the user's own files have a test split beside a dev split."""
+        return {"dev", "test"} <= {path.name.partition(".")[0] for path in raw_dir.glob("*")}
+
     def held_out_key(self, item: Any) -> Any:
         """Returns what decides whether an item is held out (`held_out`): by default its inputs.
 

@@ -110,6 +110,10 @@ class TableFiles(Problem):
         """Whether there is a table for the dev split."""
         return "dev" in self._tables(raw_dir)
 
+    def has_test(self, raw_dir: Path) -> bool:
+        """Whether there are tables for the dev and the test split."""
+        return {"dev", "test"} <= self._tables(raw_dir).keys()
+
     def examples(self, split: str, raw_dir: Path) -> Iterator[dict[str, Any] | UserError]:
         """Yields the two values of each row, and where it stands; skips rows in which both are empty."""
         tables = self._tables(raw_dir)

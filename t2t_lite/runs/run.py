@@ -84,7 +84,8 @@ class Run:
             )
         if (folder / "run.json").exists() and finished_steps(folder):
             before = cls._read(folder)
-            differences = run._differences(before) + _gin_differences(folder, gin_text)
+            trained = {name: {_checksum(each), _checksum(each, ("train", "dev"))} for name, each in datasets.items()}
+            differences = run._differences(before, trained) + _gin_differences(folder, gin_text)
             if len(differences) == 1 and hparams.decay_steps != before.hparams.decay_steps:
                 raise UserError(run._explain_decay(before))
             if differences:
@@ -138,8 +139,14 @@ class Run:
             "data": self.data,
         }
 
-    def _differences(self, stored: "Run") -> list[str]:
-        """Returns the settings that differ from the stored run, a phrase each."""
+    def _differences(self, stored: "Run", checksums: Mapping[str, set[str]]) -> list[str]:
+        """Returns the settings that differ from the stored run, a phrase each.
+
+        Args:
+          stored: the run in the folder.
+          checksums: {problem: checksums of its records}: with all splits, and without a test split, which may have
+            been added since.
+        """
         new, old = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
         changed = [key for key in new if new[key] != old[key] and key not in _MAY_CHANGE]
         notes = {"decay_steps": " (it is --train_steps unless set)"}
@@ -152,7 +159,7 @@ class Run:
             # The round trip through JSON turns tuples into lists, as in the stored file.
             if json.loads(json.dumps(self.declarations[name])) != stored.declarations[name]:
                 differences.append(f"the data of problem '{name}' have another declaration than those trained on")
-            elif self.data[name] != stored.data[name]:
+            elif stored.data[name] not in checksums[name]:
                 differences.append(f"the records of problem '{name}' are not those trained on")
         for name in self.vocabularies.keys() & stored.vocabularies.keys():
             if self.vocabularies[name] != stored.vocabularies[name]:
@@ -281,10 +288,13 @@ def describe_manifest(manifest: Manifest) -> dict[str, Any]:
     return {"examples": examples, "version": manifest.version, **source}
 
 
-def _checksum(dataset: Dataset) -> str:
-    """Returns a checksum of the shards of all splits as the manifest lists them."""
+def _checksum(dataset: Dataset, splits: Sequence[str] = ()) -> str:
+    """Returns a checksum of the shards of some splits, all by default, as the manifest lists them."""
     shards = [
-        [split, dataclasses.asdict(s)] for split, stored in dataset.manifest.splits.items() for s in stored.shards
+        [split, dataclasses.asdict(s)]
+        for split, stored in dataset.manifest.splits.items()
+        if not splits or split in splits
+        for s in stored.shards
     ]
     return f"{zlib.crc32(json.dumps(shards).encode()):08x}"
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from t2t_lite.data.batch_shards import blank_batch, shard_batch
 from t2t_lite.data.reading import Dataset
-from t2t_lite.errors import UserError
+from t2t_lite.errors import DivergedError
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.layers.noise import step_seed
 from t2t_lite.modalities.modality import cross_entropy
@@ -243,13 +243,13 @@ class TrainStep:
         return _Forward(tape, loss, log_perplexity, right, scores.expert_sums)
 
     def _skip(self, problem: str, batch: Batch, step: int, what: str) -> None:
-        """Records a skipped step, for a "loss" or a "gradient"; raises UserError after max_bad_steps in a row."""
+        """Records a skipped step, for a "loss" or a "gradient"; raises DivergedError after max_bad_steps in a row."""
         self._loss_scale.record_skipped(loss_is_finite=what != "loss")
         in_row, limit = int(self._loss_scale.in_row), self._hparams.max_bad_steps
         reason = f"problem '{problem}', step {step + 1}: the {what} is not finite"
         if in_row >= limit:
             examples = ", ".join(map(str, batch["index"].numpy()[:_SHOWN_EXAMPLES])) if "index" in batch else "unknown"
-            raise UserError(
+            raise DivergedError(
                 f"{reason}, as at all of the last {limit} steps (max_bad_steps); the batch has {_shapes(batch)}, "
                 f"examples {examples}{', ...' if examples.count(',') >= 19 else ''} of the training split. "
                 "Check these, or lower learning_rate in another --output_dir, with --warm_start_from"

@@ -11,7 +11,7 @@ from t2t_lite.data import read_ahead
 from t2t_lite.data.read_ahead import ReadAhead
 from t2t_lite.data.reading import BatchLoader, Dataset
 from t2t_lite.decoding.greedy_search import GreedyDecoder
-from t2t_lite.errors import UserError
+from t2t_lite.errors import DivergedError, UserError
 from t2t_lite.evaluation import metrics
 from t2t_lite.evaluation.evaluate import combine_shares, evaluate_share
 from t2t_lite.hparams import HParams, gin_config
@@ -229,9 +229,9 @@ def _rates_without(kept: Collection[str], rates: Mapping[str, float]) -> dict[st
 
 
 def _check_skipped(skipped: int, steps: int, step: int) -> None:
-    """Raises UserError if most steps of this process were skipped; the last one is saved before."""
+    """Raises DivergedError if most steps of this process were skipped; the last one is saved before."""
     if skipped >= _MIN_SKIPPED and 2 * skipped > steps:
-        raise UserError(
+        raise DivergedError(
             f"{skipped} of the {steps} steps of this process were skipped, because the loss or a gradient was not "
             f"finite; step {step} is saved. Check the data of the problems named above, or lower learning_rate in a "
             "new --output_dir"

@@ -267,13 +267,14 @@ def sample_sentence(rng: random.Random) -> Sentence:
 def sample_sentences(split: str, seed: str) -> Iterator[tuple[Sentence, str]]:
     """Yields distinct meanings of a split endlessly, each with its English sentence of 4 to 20 words.
 
-    The English sentence decides the split.
+    The English sentence decides the split. "test" has the sentences of "dev", drawn in another order: the problems
+    leave out those that their dev split has.
     """
     rng = random.Random(f"{seed} {split}")  # a string seeds the same in every process
-    seen = set()
+    seen, side = set(), "train" if split == "train" else "dev"
     while True:
         sentence = sample_sentence(rng)
         text = say(sentence, "en")
-        if text.count(" ") in _LENGTHS and text not in seen and split_of_key(text) == split:
+        if text.count(" ") in _LENGTHS and text not in seen and split_of_key(text) == side:
             seen.add(text)
             yield sentence, text

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from t2t_lite.problems import Audio, Image, Label, Mixture, Problem, Text, trees
 from t2t_lite.problems.microworld import english, grammar
 from t2t_lite.problems.microworld.captions import caption
 from t2t_lite.problems.microworld.questions import ask
-from t2t_lite.problems.microworld.scene import CLASSES, Scene, sample_scenes
+from t2t_lite.problems.microworld.scene import CLASSES, Scene, arrangement, sample_scenes
 
 _VOCAB_SIZE = 2048  # nearly every word form of the three languages is one piece
 _LONGEST_SPOKEN = 10  # words; spoken in one to four seconds
@@ -23,17 +23,29 @@ def _text() -> Text:
 
 
 class _Microworld(Problem):
-    """Generated examples, which depend on the problem's name and the split only."""
+    """Generated examples, which depend on the problem's name and the split only.
 
-    counts: ClassVar[dict[str, int]] = {"train": 20_000, "dev": 400}
+    The scenes and sentences of dev and test do not occur in training, and those of dev not in test.
+    """
+
+    splits = ("train", "dev", "test")
+    counts: ClassVar[dict[str, int]] = {"train": 20_000, "dev": 400, "test": 400}
 
     def items(self, split: str) -> Iterator[Any]:
-        """Yields items endlessly."""
+        """Yields items endlessly; those of "test" may be in the dev split too."""
+        raise NotImplementedError
+
+    def meaning(self, item: Any) -> Hashable:
+        """Returns what dev and test may not have in common: the English sentence or the scene."""
         raise NotImplementedError
 
     def examples(self, split: str, raw_dir: Path) -> Iterator[Any]:
         """Yields the split's items."""
-        return itertools.islice(self.items(split), self.counts[split])
+        items = self.items(split)
+        if split == "test":
+            in_dev = {self.meaning(item) for item in self.examples("dev", raw_dir)}
+            items = (item for item in items if self.meaning(item) not in in_dev)
+        return itertools.islice(items, self.counts[split])
 
 
 class _Translation(_Microworld):
@@ -50,6 +62,10 @@ class _Translation(_Microworld):
         for sentence, text in grammar.sample_sentences(split, "microworld translation"):
             texts = {lang: text if lang == "en" else grammar.say(sentence, lang) for lang in self.languages}
             yield {"inputs": texts[source], "targets": texts[target]}
+
+    def meaning(self, item: dict[str, str]) -> str:
+        """Returns the English sentence."""
+        return item["inputs" if self.languages[0] == "en" else "targets"]
 
 
 @registry.problems.register(name="microworld_ende")
@@ -98,6 +114,17 @@ class MicroworldParsing(_Microworld):
         for sentence, text in grammar.sample_sentences(split, "microworld parsing"):
             yield {"inputs": text, "targets": trees.linearise(english.say(sentence))}
 
+    def meaning(self, item: dict[str, str]) -> str:
+        """Returns the sentence."""
+        return item["inputs"]
+
+
+@registry.problems.register
+class MicroworldParsingSmall(MicroworldParsing):
+    """The first 500 sentences and trees of microworld_parsing, with its dev and test splits. Not one of the eight."""
+
+    counts: ClassVar[dict[str, int]] = MicroworldParsing.counts | {"train": 500}
+
 
 @registry.problems.register
 class MicroworldSpeech(_Microworld):
@@ -107,7 +134,7 @@ class MicroworldSpeech(_Microworld):
     targets = _text()
     command = "to_english"
     metrics = ("wer", "cer")
-    counts: ClassVar[dict[str, int]] = {"train": 8_000, "dev": 200}
+    counts: ClassVar[dict[str, int]] = {"train": 8_000, "dev": 200, "test": 200}
 
     def items(self, split: str) -> Iterator[tuple[str, int]]:
         """Yields the spoken text, and the seed of the voice."""
@@ -116,6 +143,10 @@ class MicroworldSpeech(_Microworld):
             words = [word.lower() for word in trees.split_words(text) if word[0].isalpha()]
             if len(words) <= _LONGEST_SPOKEN:
                 yield " ".join(words), rng.getrandbits(32)
+
+    def meaning(self, item: tuple[str, int]) -> str:
+        """Returns the spoken text."""
+        return item[0]
 
     def convert(self, item: tuple[str, int]) -> dict[str, Any]:
         """Replaces the text by a function that synthesises the speech."""
@@ -140,6 +171,10 @@ class _Pictures(_Microworld):
         for scene in sample_scenes(split, self.name, self.things):
             yield scene, rng.getrandbits(32)
 
+    def meaning(self, item: tuple[Scene, int]) -> str:
+        """Returns the arrangement."""
+        return repr(arrangement(item[0]))
+
     def answer(self, scene: Scene) -> str:
         """Returns the target."""
         raise NotImplementedError
@@ -161,7 +196,7 @@ class MicroworldImage(_Pictures):
 
     targets = Label(classes=CLASSES)
     command = "to_class"
-    counts: ClassVar[dict[str, int]] = {"train": 30_000, "dev": 400}
+    counts: ClassVar[dict[str, int]] = {"train": 30_000, "dev": 400, "test": 400}
     things = (1,)
 
     def answer(self, scene: Scene) -> str:

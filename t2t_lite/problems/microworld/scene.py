@@ -67,10 +67,15 @@ def sample_scene(rng: random.Random, count: int = 1) -> Scene:
     return Scene(tuple(things), rng.choice(BACKGROUNDS))
 
 
+def arrangement(scene: Scene) -> tuple[list[tuple[str, str, int, int]], str]:
+    """Returns what decides the split of a scene: its things, and the background if it is a single thing."""
+    things = [(t.class_name, t.size, t.row, t.column) for t in scene.things]
+    return things, scene.background if len(things) == 1 else ""
+
+
 def split_of(scene: Scene) -> str:
-    """Returns the split, "train" or "dev", of an arrangement; the background counts if it is a single thing."""
-    key = [(t.class_name, t.size, t.row, t.column) for t in scene.things]
-    return split_of_key((key, scene.background if len(key) == 1 else ""))
+    """Returns the split, "train" or "dev", of an arrangement."""
+    return split_of_key(arrangement(scene))
 
 
 def split_of_key(key: object) -> str:
@@ -81,11 +86,15 @@ def split_of_key(key: object) -> str:
 
 
 def sample_scenes(split: str, seed: str, counts: tuple[int, ...]) -> Iterator[Scene]:
-    """Yields scenes of a split endlessly, each with a number of things sampled from `counts`."""
+    """Yields scenes of a split endlessly, each with a number of things sampled from `counts`.
+
+    "test" has the arrangements of "dev", drawn in another order: the problems leave out those that their dev split has.
+    """
     rng = random.Random(f"{seed} {split}")  # a string seeds the same in every process
+    held_out = split != "train"
     while True:
         scene = sample_scene(rng, rng.choice(counts))
-        if split_of(scene) == split:
+        if (split_of(scene) == "dev") == held_out:
             yield scene
 
 

@@ -1,0 +1,341 @@
+"""Trains and scores the runs of a suite that are missing, and writes its results."""
+
+import gc
+import importlib
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2t_lite import api, registry
+from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
+from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
+from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
+from t2t_lite.experiments.plan import Plan, PlannedRun
+from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_results
+from t2t_lite.experiments.suite import TABLES
+from t2t_lite.hparams import HParams
+from t2t_lite.monitoring.training_display import format_table
+from t2t_lite.progress import print_status
+
+SETTINGS = "suite.json"
+PAGE = "index.html"
+_EVALUATIONS = 4  # on the dev split in the course of a run
+_EVAL_STEPS = 5  # batches of each problem in them
+_SHOWN = 3  # runs that the page looks into, if there is no joint run
+_WARMUP_PART = 5  # warm-up takes at most a fifth of a run's steps
+
+
+@dataclass(frozen=True)
+class Experiments:
+    """A suite in its folder, with the settings that all its runs share.
+
+    Attributes:
+      suite: the name of the suite.
+      plan: its runs.
+      folder: the folder of the suite.
+      data_dir: the folder of the data.
+      hparams_set, hparams, model: as for training.
+    """
+
+    suite: str
+    plan: Plan
+    folder: Path
+    data_dir: Path
+    hparams_set: str
+    hparams: str
+    model: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What may not change in a folder, as suite.json keeps it."""
+        names = ("suite", "hparams_set", "hparams", "model")
+        settings = {name: getattr(self, name) for name in names}
+        return settings | {"train_steps": self.plan.train_steps, "data_dir": self._relative_data_dir}
+
+    @property
+    def _relative_data_dir(self) -> str:
+        if self.data_dir.resolve().is_relative_to(self.folder.resolve()):
+            return str(self.data_dir.resolve().relative_to(self.folder.resolve()))
+        return str(self.data_dir.resolve())
+
+    def run_folder(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.folder / "runs" / name
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """Reads what became of each run so far."""
+        return {name: Outcome.load(self.run_folder(name)) for name in self.plan.runs}
+
+    def check(self) -> None:
+        """Checks the settings, and that the folder is new or holds this suite with the same settings.
+
+        Raises:
+          UserError: a name or a value is wrong, or the folder holds something else.
+        """
+        self._base_hparams()
+        path = self.folder / SETTINGS
+        if not path.exists():
+            others = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+            others = [name for name in others if self.folder / name != self.data_dir]
+            if others:
+                raise UserError(
+                    f"--output_dir: {self.folder} holds {others[0]} and no {SETTINGS}, so it is not the folder of a "
+                    "suite; give a new one"
+                )
+            return
+        try:
+            before = json.loads(path.read_text(encoding="utf8"))
+            differences = [
+                f"{key} is {value}, was {before[key]}" for key, value in self.settings.items() if before[key] != value
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise UserError(
+                f"{path}: not the settings of a suite ({type(e).__name__}: {e}); give another folder"
+            ) from e
+        if differences:
+            raise UserError(
+                f"--output_dir: {self.folder} holds a suite with other settings: {'; '.join(differences)}. Give the "
+                "same settings to go on with it, or another folder"
+            )
+
+    def describe_plan(self) -> str:
+        """Returns a table of the runs, and a line with their number and the time that is left."""
+        outcomes = self.outcomes()
+        lines = [["run", "steps", "minutes", "state", "for"]]
+        for name, run in self.plan.runs.items():
+            minutes = f"{self.plan.estimate(run) * self._speed(outcomes) / 60:.1f}"
+            tables = ", ".join(self.plan.used_by[name])
+            state = "to train" if outcomes[name].status == MISSING else outcomes[name].status
+            lines.append([name, f"{run.train_steps:,}", minutes, state, tables])
+        todo = [run for name, run in self.plan.runs.items() if not self._is_done(name, outcomes[name])]
+        steps = sum(run.train_steps for run in todo)
+        finished = len(self.plan.runs) - len(todo)
+        basis = f"measured on {finished} finished runs" if self._timed(outcomes) else "estimated for two idle cores"
+        if self.hparams_set != "multimodel_tiny" and not self._timed(outcomes):
+            basis = "estimated for multimodel_tiny on two idle cores; measured after the first run"
+        left = format_seconds(self._left(outcomes))
+        summary = f"{len(todo)} of {len(lines) - 1} runs to train, {steps:,} steps: about {left} ({basis})"
+        return f"{format_table(lines)}\n{summary}"
+
+    def run(
+        self, raw_dir: Path | None = None, num_workers: int | None = None, usr_dirs: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Generates the data, trains and scores the runs that are missing, and writes the results.
+
+        Returns:
+          The contents of results.json.
+
+        Raises:
+          UserError: the folder, the data or the settings are wrong. Finished runs are kept.
+          Stopped: Ctrl-C or SIGTERM.
+        """
+        self.check()
+        base = self._base_hparams()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / SETTINGS, (json.dumps(self.settings, indent=1) + "\n").encode("utf8"))
+        print_status(self.describe_plan())
+        try:
+            self._generate(raw_dir, num_workers, usr_dirs)
+            for number, run in enumerate(self.plan.runs.values(), 1):
+                self._finish(run, base, f"[{number}/{len(self.plan.runs)}] {run.name}")
+        except (KeyboardInterrupt, Stopped) as e:
+            self.write_results()
+            if isinstance(e, Stopped):
+                raise
+            raise Stopped("interrupted; finished runs are kept", 130) from None
+        return self.write_results()
+
+    def write_results(self) -> dict[str, Any]:
+        """Writes results.json and results.md; returns the results.
+
+        Tables that an earlier call with another --only made are made again, so that none is lost.
+        """
+        settings = {key: value for key, value in self.settings.items() if key != "data_dir"}
+        plan = self._plan_with_earlier_tables()
+        outcomes = {name: Outcome.load(self.run_folder(name)) for name in plan.runs}
+        results = make_results(self.suite, plan, settings, outcomes, self._relative_data_dir)
+        write_results(self.folder, results)
+        return results
+
+    def _plan_with_earlier_tables(self) -> Plan:
+        """Returns the plan with the tables that results.json has, for the same seeds."""
+        plan = self.plan
+        try:
+            before = json.loads((self.folder / JSON).read_text(encoding="utf8"))["settings"]
+            tables = [table for table in TABLES if table in (*plan.tables, *before["tables"])]
+            targets, methods = plan.targets, plan.methods
+            if "transfer" not in plan.tables:
+                targets, methods = before["transfer_targets"], before["transfer_methods"]
+            return Plan(plan.suite, plan.train_steps, plan.seeds, tables, targets, methods)
+        except (OSError, ValueError, KeyError, TypeError, UserError):
+            return plan
+
+    def write_page(self, results: Mapping[str, Any]) -> None:
+        """Writes index.html, if this version has what writes it; looks into the joint run of the first seed.
+
+        Without a joint run it looks into the first few others.
+        """
+        finished = [run["name"] for run in results["runs"] if run["status"] == FINISHED]
+        shown = [name for name in finished if name.startswith("joint-")][:1] or finished[:_SHOWN]
+        if shown:
+            write_page([self.run_folder(name) for name in shown], self.folder / PAGE, results)
+
+    def _base_hparams(self) -> HParams:
+        """Returns the hparams that all runs share.
+
+        Raises:
+          FlagError: they leave the steps of each problem open.
+        """
+        base = api.resolve_hparams(self.hparams_set, self.hparams)
+        if base.mixture != "rates" or base.mixture_unit != "steps" or base.mixture_rates:
+            raise FlagError(
+                "--hparams: mixture, mixture_unit and mixture_rates are set by the suite, so that each problem has the "
+                "same number of steps jointly and alone"
+            )
+        registry.models.check(self.model)
+        return base
+
+    def _run_hparams(self, run: PlannedRun, base: HParams) -> HParams:
+        """Returns the hparams of a run; of numbers for single problems only those of its problems."""
+        own = {}
+        for field in ("loss_weights", "batch_multipliers"):
+            items = [item for item in getattr(base, field).split(",") if item.rpartition(":")[0].strip() in run.steps]
+            own[field] = ",".join(items)
+        warmup = min(base.warmup_steps, run.train_steps // _WARMUP_PART)
+        return base.replace(**own, **run.hparams(), warmup_steps=warmup)
+
+    def _generate(self, raw_dir: Path | None, num_workers: int | None, usr_dirs: Sequence[str]) -> None:
+        """Generates the data that are missing: those of the tasks together, then those of the small problem.
+
+        Always of all tasks, because the vocabulary is built from the text of the problems that are generated together.
+        """
+        from t2t_lite import datagen
+
+        suite = self.plan.suite
+        for names in (list(suite.tasks), [name for name in suite.problems if name not in suite.tasks]):
+            missing = [name for name in names if not self._has_data(name)]
+            if missing and suite.raw_files and raw_dir is None:
+                raise FlagError(
+                    f"--raw_dir is required: problem '{missing[0]}' has no data with a {SPLIT} split in {self.data_dir}"
+                    + (f"; {suite.raw_advice}" if suite.raw_advice else "")
+                )
+            if missing:
+                datagen.datagen(
+                    missing, self.data_dir, raw_dir, num_workers=num_workers, usr_dirs=usr_dirs, test_split=True
+                )
+            for name in missing:
+                if not self._has_data(name):
+                    raise UserError(
+                        f"problem '{name}' has no {SPLIT} split in {self.data_dir}: put its {SPLIT} files beside those "
+                        "of dev"
+                    )
+
+    def _has_data(self, name: str) -> bool:
+        return manifest_path(self.data_dir, name).exists() and SPLIT in Manifest.load(self.data_dir, name).splits
+
+    def _finish(self, run: PlannedRun, base: HParams, title: str) -> None:
+        """Trains and scores a run, or what of that is missing; records what became of it."""
+        folder = self.run_folder(run.name)
+        outcome = Outcome.load(folder)
+        if self._is_done(run.name, outcome):
+            return
+        steps = ", ".join(f"{count:,} of {name}" for name, count in run.steps.items())
+        print_status(f"\n{title}: {run.train_steps:,} steps: {steps}")
+        start, before = time.monotonic(), outcome.seconds
+        try:
+            outcome.status = CUT_SHORT
+            self._train_and_score(run, base, outcome)
+            outcome.status = FINISHED
+        except DivergedError as e:
+            outcome.status, outcome.message = DIVERGED, str(e)
+        finally:
+            if outcome.status != FINISHED:
+                outcome.step = _last_step(folder)
+            outcome.seconds = before + time.monotonic() - start
+            outcome.save(folder)
+        self.write_results()
+        gc.collect()  # models are in cycles; the next run needs the memory of this one
+        left = format_seconds(self._left(self.outcomes()))
+        what = f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
+        print_status(f"{title}: {what} after {format_seconds(outcome.seconds)}; about {left} left")
+
+    def _train_and_score(self, run: PlannedRun, base: HParams, outcome: Outcome) -> None:
+        trained = self._train(run, base, self.run_folder(run.name))
+        outcome.step, outcome.parameters = run.train_steps, trained.parameters
+        unscored = [name for name in self.plan.scored[run.name] if name not in outcome.scores]
+        outcome.scores |= trained.evaluate(unscored, self.data_dir, split=SPLIT)["problems"]
+        _check_finite(outcome.scores)
+
+    def _train(self, run: PlannedRun, base: HParams, folder: Path) -> api.TrainedRun:
+        if _last_step(folder) == run.train_steps:  # killed while it was scored
+            return api.open_run(folder)
+        every = math.ceil(run.train_steps / _EVALUATIONS)
+        return api.train(
+            list(run.problems),
+            self.data_dir,
+            folder,
+            train_steps=run.train_steps,
+            hparams=self._run_hparams(run, base),
+            model=self.model,
+            eval_every=every,
+            eval_steps=_EVAL_STEPS,
+            keep_checkpoints=1,
+        )
+
+    def _is_done(self, name: str, outcome: Outcome) -> bool:
+        scored = outcome.scores.keys() >= set(self.plan.scored[name])
+        return outcome.status == DIVERGED or (outcome.status == FINISHED and scored)
+
+    def _timed(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+        return [name for name, each in outcomes.items() if each.status == FINISHED and each.seconds]
+
+    def _speed(self, outcomes: Mapping[str, Outcome]) -> float:
+        """Returns the time of the finished runs as a multiple of its estimate; 1 if none is finished."""
+        timed = self._timed(outcomes)
+        expected = sum(self.plan.estimate(self.plan.runs[name]) for name in timed)
+        return sum(outcomes[name].seconds for name in timed) / expected if timed else 1.0
+
+    def _left(self, outcomes: Mapping[str, Outcome]) -> float:
+        """Returns the seconds that the runs left will take."""
+        seconds = 0.0
+        for name, run in self.plan.runs.items():
+            if not self._is_done(name, outcomes[name]):
+                seconds += self.plan.estimate(run) * (1 - min(1.0, outcomes[name].step / run.train_steps))
+        return seconds * self._speed(outcomes)
+
+
+def write_page(folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None) -> None:
+    """Writes the page of some runs, by t2t_lite.report; does nothing but say so if this version does not have it."""
+    try:
+        report = importlib.import_module("t2t_lite.report")
+    except ModuleNotFoundError:
+        print_status(f"{path} is not written: this version of t2t_lite has no report")
+        return
+    report.write_report(list(folders), path, results)
+    print_status(f"{path} is written")
+
+
+def format_seconds(seconds: float) -> str:
+    """`45 s`, `12 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _last_step(folder: Path) -> int:
+    """Returns the step of a run's last checkpoint; 0 if it has none."""
+    from t2t_lite.runs.checkpoints import finished_steps
+
+    return max(finished_steps(folder), default=0)
+
+
+def _check_finite(scores: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, row in scores.items():
+        if not math.isfinite(row["loss"]):
+            raise DivergedError(f"the loss of problem '{name}' on the {SPLIT} split is not finite")

@@ -1,0 +1,61 @@
+"""Mean and spread over seeds, and whether two sets of seeds differ by more than their spread."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+RULE = (
+    "The spread is the sample standard deviation over seeds. Two means differ by more than the spread if their "
+    "difference exceeds the half-width of its 95% confidence interval (Student's t, pooled variance), the margin. With "
+    "one seed there is no spread and no verdict. Comparisons are of log-perplexity on the test split."
+)
+# Quantile 0.975 of Student's t by degrees of freedom, from 1.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_T_NORMAL = 1.96
+
+
+def mean(values: Sequence[float]) -> float:
+    """Returns the mean."""
+    return math.fsum(values) / len(values)
+
+
+def spread(values: Sequence[float]) -> float | None:
+    """Returns the sample standard deviation; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    center = mean(values)
+    return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
+
+
+def margin(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Returns the half-width of the 95% confidence interval of the difference of two means.
+
+    None if neither has a spread.
+    """
+    freedom = len(first) + len(second) - 2
+    if freedom < 1 or not first or not second:
+        return None
+    squares = sum((len(values) - 1) * (spread(values) or 0.0) ** 2 for values in (first, second))
+    quantile = _T[freedom - 1] if freedom <= len(_T) else _T_NORMAL
+    return quantile * math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the mean of one set of seeds compares to that of another, by a figure of which less is better."""
+
+    difference: float  # mean of the others minus mean of these: above 0, these are better
+    margin: float | None  # differences up to this are within the spread; None: no spread is known
+    verdict: str  # "better", "worse", "within the spread", or "one seed"
+
+
+def compare(these: Sequence[float], others: Sequence[float]) -> Comparison | None:
+    """Compares log-perplexities; None if one of the sets is empty."""
+    if not these or not others:
+        return None
+    difference, limit = mean(others) - mean(these), margin(these, others)
+    if limit is None:
+        return Comparison(difference, None, "one seed")
+    if abs(difference) <= limit:
+        return Comparison(difference, limit, "within the spread")
+    return Comparison(difference, limit, "better" if difference > 0 else "worse")

@@ -1,0 +1,315 @@
+"""t2t-experiments as a command: a real run, killed and resumed; suites of fake runs; the page; mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from t2t_lite import registry
+from t2t_lite.bin import experiments
+from t2t_lite.errors import DivergedError, Stopped
+from t2t_lite.experiments import runner
+from t2t_lite.experiments.suite import Suite, Task
+from t2t_lite.training.step import TrainStep
+
+SCORES = {"loss": 1.0, "log_perplexity": 1.0, "accuracy": 0.5, "accuracy_per_sequence": 0.1, "wer": 0.4}
+
+
+@pytest.fixture(scope="module")
+def suite(session_problems):
+    """A suite of two problems, letters and pictures, and one of the pictures alone; they have a test split."""
+
+    class WithTest:
+        splits = ("train", "dev", "test")
+
+        def examples(self, split, raw_dir):
+            items = list(super().examples(split, raw_dir))
+            return iter(items if split != "train" else items[:40])
+
+    with registry.suites.temporary(), registry.problems.temporary():
+        for name, base in (("letters", session_problems.SessionReverse), ("colours", session_problems.SessionPictures)):
+            registry.problems.register(type(name, (WithTest, base), {}), name=name)
+        tasks = {"letters": Task("Letters", "text"), "colours": Task("Colours", "image")}
+        made = Suite(tasks, small="letters", foreign="colours", ablated=("letters",), train_steps=6, __doc__="Two.")
+        registry.suites.register(made, name="two")
+        one = Suite({"colours": tasks["colours"]}, "colours", "colours", (), __doc__="One.", train_steps=4)
+        registry.suites.register(one, name="one")
+        yield made
+
+
+def run(folder, *flags, suite="two"):
+    shared = [f"--suite={suite}", f"--output_dir={folder}", "--hparams_set=session_tiny", "--num_workers=1"]
+    return experiments.main([*shared, *flags])
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+REAL = ["--only=joint_vs_alone", "--seeds=1", "--hparams=batch_max_examples=8"]
+
+
+@pytest.fixture(scope="module")
+def real(suite, tmp_path_factory):
+    """The folder of a suite of one run, really trained."""
+    folder = tmp_path_factory.mktemp("experiments") / "real"
+    assert run(folder, *REAL, suite="one") == 0
+    return folder
+
+
+def test_a_run_is_trained_and_scored(real):
+    results = results_of(real)
+    (only,) = results["runs"]
+    assert only["name"] == "joint-seed0" and only["problems"] == ["colours"]
+    assert results["complete"] and results["notes"] == []
+    assert only["parameters"] > 1000 and only["seconds"] > 0
+    assert only["scores"]["colours"]["examples"] == 20
+    assert results["data_dir"] == "data" and (real / "data" / "colours.manifest.json").exists()
+    assert results["tables"][0]["claim"]["verdict"] == "one seed"
+    assert "Colours, alone" in (real / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_goes_on_to_the_end(real, tmp_path, monkeypatch):
+    step, trained = TrainStep.__call__, []
+
+    def stop_at_the_second(self, *args):
+        trained.append(args[0])
+        if len(trained) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, *args)
+
+    monkeypatch.setattr(TrainStep, "__call__", stop_at_the_second)
+    data = f"--data_dir={real}/data"
+    assert run(tmp_path / "E", *REAL, data, suite="one") == 143
+    stopped = results_of(tmp_path / "E")
+    assert [(each["status"], each["step"]) for each in stopped["runs"]] == [("cut short", 2)]
+    assert "was cut short at step 2 of 4 and is left out" in stopped["notes"][0] and not stopped["complete"]
+    assert stopped["tables"][0]["rows"][0]["cells"][1] is None
+    assert run(tmp_path / "E", *REAL, data, suite="one") == 0
+    assert results_of(tmp_path / "E")["runs"][0]["scores"] == results_of(real)["runs"][0]["scores"]
+
+
+def test_its_folder_is_that_of_the_trainer(real):
+    lines = (real / "runs" / "joint-seed0" / "scalars.jsonl").read_text().splitlines()
+    assert [row["step"] for row in map(json.loads, lines) if row["split"] == "train"] == [1, 2, 3, 4]
+    hparams = json.loads((real / "runs" / "joint-seed0" / "hparams.json").read_text())
+    assert (hparams["batch_max_examples"], hparams["seed"], hparams["mixture_rates"]) == (8, 0, "")
+    assert hparams["warmup_steps"] == 0
+
+
+@pytest.fixture
+def fake(suite, monkeypatch):
+    """Training and scoring take no time; returns the list of what was trained."""
+    trained = []
+
+    def train(problem, data_dir, output_dir, **options):
+        trained.append((output_dir.name, options))
+        return SimpleNamespace(
+            parameters=9, evaluate=lambda names, *_, **__: {"problems": dict.fromkeys(names, SCORES)}
+        )
+
+    monkeypatch.setattr(runner.api, "train", train)
+    monkeypatch.setattr(runner.Experiments, "_generate", lambda *_: None)
+    return trained
+
+
+def test_what_is_missing_is_trained(fake, tmp_path, capsys):
+    assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
+    assert [name for name, _ in fake] == ["alone-letters-seed0", "joint-seed0"]
+    options = fake[1][1]
+    assert (options["train_steps"], options["eval_every"], options["hparams"].seed) == (6, 2, 0)
+    assert options["hparams"].per_problem("mixture_rates").keys() == {"letters", "colours"}
+    results = results_of(tmp_path / "E")
+    assert [list(each["scores"]) for each in results["runs"]] == [["letters"]] * 2
+    assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
+    assert len(fake) == 2
+    assert "0 of 2 runs to train" in capsys.readouterr().err
+    assert run(tmp_path / "E", "--only=ablation", "--seeds=2") == 0
+    assert len(fake) == 2 + 6
+    results = results_of(tmp_path / "E")
+    assert [table["name"] for table in results["tables"]] == ["small_problem", "ablation"]
+    assert (
+        len(results["notes"]) == 2 and "alone-letters-seed1 (small_problem) is not trained yet" in results["notes"][0]
+    )
+    assert run(tmp_path / "E", "--seeds=2", "--transfer_method=pair,leave_one_out") == 0
+    results = results_of(tmp_path / "E")
+    assert results["complete"] and not results["notes"] and len(results["transfer"]) == 2
+    assert run(tmp_path / "E", "--seeds=2", "--only=ablation") == 0
+    assert results_of(tmp_path / "E")["transfer"] == results["transfer"]
+
+
+def test_a_kill_between_two_runs_keeps_the_first(fake, tmp_path, monkeypatch, capsys):
+    train = runner.api.train
+
+    def stopped(problem, data_dir, output_dir, **options):
+        if len(fake) == 1:
+            fake.append(("stopped", {}))
+            (output_dir / "checkpoints").mkdir(parents=True)
+            (output_dir / "checkpoints" / "ckpt-2.json").write_text("{}")
+            raise Stopped("stopped by SIGTERM; step 2 is saved", 143)
+        return train(problem, data_dir, output_dir, **options)
+
+    monkeypatch.setattr(runner.api, "train", stopped)
+    flags = ["--only=small_problem", "--seeds=1"]
+    assert run(tmp_path / "E", *flags) == 143
+    err = capsys.readouterr().err
+    assert "step 2 is saved. To continue:\nt2t-experiments --suite=two" in err
+    assert [each["status"] for each in results_of(tmp_path / "E")["runs"]] == ["finished", "cut short"]
+    assert run(tmp_path / "E", "--plan", *flags) == 0
+    assert "1 of 2 runs to train" in capsys.readouterr().out
+    assert run(tmp_path / "E", *flags) == 0
+    assert [name for name, _ in fake] == ["alone-letters-seed0", "stopped", "joint-seed0"]
+
+
+def test_ctrl_c_while_scoring(fake, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.api, "train", interrupted)
+    assert run(tmp_path / "E") == 130
+    assert "interrupted; finished runs are kept. To continue:" in capsys.readouterr().err
+
+
+def test_the_plan_trains_nothing(fake, tmp_path, capsys):
+    assert run(tmp_path / "new", "--plan", "--only=small_problem,ablation") == 0
+    assert "15 of 15 runs to train" in capsys.readouterr().out
+    assert not (tmp_path / "new").exists() and not fake
+
+
+def test_a_seed_that_diverged_is_recorded_and_the_others_go_on(fake, tmp_path, monkeypatch, capsys):
+    train = runner.api.train
+
+    def diverges(problem, data_dir, output_dir, **options):
+        if options["hparams"].seed == 1:
+            raise DivergedError("the loss is not finite, as at all of the last 10 steps")
+        return train(problem, data_dir, output_dir, **options)
+
+    monkeypatch.setattr(runner.api, "train", diverges)
+    assert run(tmp_path / "E", "--only=small_problem") == 0
+    results = results_of(tmp_path / "E")
+    assert [each["status"] for each in results["runs"]] == ["finished"] * 2 + ["diverged"] * 2 + ["finished"] * 2
+    assert len(results["notes"]) == 2 and "diverged and is left out: the loss is not finite" in results["notes"][0]
+    assert results["tables"][0]["rows"][0]["cells"][1]["values"] == [1.0, None, 1.0]
+    assert "run alone-letters-seed1 (small_problem) diverged" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_on_the_test_split_is_divergence(fake, tmp_path, monkeypatch):
+    monkeypatch.setitem(SCORES, "loss", float("nan"))
+    assert run(tmp_path / "E", "--only=ablation", "--seeds=1") == 0
+    results = results_of(tmp_path / "E")
+    assert {each["status"] for each in results["runs"]} == {"diverged"}
+    assert results["tables"][0]["claim"]["verdict"] == "missing"
+
+
+def test_the_page_is_written_if_there_is_what_writes_it(fake, monkeypatch, capsys, tmp_path):
+    written, folder = [], tmp_path / "E"
+    report = SimpleNamespace(write_report=lambda *args: written.append(args))
+    monkeypatch.setitem(sys.modules, "t2t_lite.report", report)
+    assert run(folder, "--only=small_problem", "--seeds=1") == 0
+    folders, path, results = written[0]
+    assert folders == [folder / "runs" / "joint-seed0"]
+    assert path == folder / "index.html" and results["suite"] == "two"
+    runs = [folder / "runs" / name for name in ("alone-letters-seed0", "joint-seed0")]
+    for each in runs:
+        (each / "run.json").write_text("{}")
+    runs = f"--report={runs[0]},{runs[1]}"
+    assert experiments.main([runs, f"--output_dir={tmp_path}/page"]) == 0
+    folders, path, results = written[1]
+    assert len(folders) == 2 and path == tmp_path / "page" / "index.html" and results is None
+    monkeypatch.setitem(sys.modules, "t2t_lite.report", None)
+    assert experiments.main([runs, f"--output_dir={tmp_path}/page"]) == 0
+    assert "is not written: this version of t2t_lite has no report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (["--output_dir=E"], 2, "--suite is required"),
+        (["--suite=microworl", "--output_dir=E"], 1, "unknown suite 'microworl'; did you mean 'microworld'?"),
+        (
+            ["--suite=two", "--output_dir=E", "--only=ablations"],
+            2,
+            "--only: unknown 'ablations'; did you mean 'ablation'?",
+        ),
+        (
+            ["--suite=two", "--output_dir=E", "--transfer_method=pairs"],
+            2,
+            "--transfer_method: unknown 'pairs'; did you",
+        ),
+        (["--suite=two", "--output_dir=E", "--transfer_targets=letter"], 2, "did you mean 'letters'?"),
+        (["--suite=two", "--output_dir=E", "--seeds=0"], 2, "--seeds=0: expected a whole number, at least 1"),
+        (
+            ["--suite=two", "--output_dir=E", "--train_steps=1"],
+            1,
+            "--train_steps=1: leaves no step for problem 'colours'",
+        ),
+        (["--suite=two", "--output_dir=E", "--hparams=mixture=adaptive"], 2, "--hparams: mixture, mixture_unit and"),
+        (
+            ["--suite=two", "--output_dir=E", "--hparams_set=tiny"],
+            1,
+            "unknown hparams set 'tiny'; known: multimodel_base,",
+        ),
+        (["--suite=two", "--output_dir=E", "--model=multi_modl"], 1, "unknown model 'multi_modl'; did you mean"),
+        (
+            ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny"],
+            2,
+            "--raw_dir is required: problem 'real_recordings' has no",
+        ),
+        (
+            ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny", "--raw_dir=none"],
+            1,
+            "--raw_dir: no folder 'none'; python examples/real_",
+        ),
+        (["--report=nothing", "--output_dir=E"], 2, "--report: no run in 'nothing'; t2t-trainer makes it"),
+    ],
+)
+def test_mistakes(suite, flags, status, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert experiments.main(flags) == status
+    err = capsys.readouterr().err
+    assert message in err and err.count("error:") == 1 and "Traceback" not in err
+
+
+def test_a_folder_of_something_else(fake, capsys, tmp_path):
+    assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
+    assert run(tmp_path / "E", "--only=small_problem", "--train_steps=8") == 1
+    assert "holds a suite with other settings: train_steps is 8, was 6. Give the same" in capsys.readouterr().err
+    assert run(tmp_path / "E", suite="one") == 1
+    assert "suite is one, was two" in capsys.readouterr().err
+    assert run(tmp_path / "E" / "runs" / "alone-letters-seed0") == 1
+    assert "holds experiment.json and no suite.json, so it is not the folder of a suite" in capsys.readouterr().err
+    (tmp_path / "suite.json").write_text("{")
+    assert run(tmp_path) == 1
+    assert "suite.json: not the settings of a suite (JSONDecodeError" in capsys.readouterr().err
+
+
+def test_data_without_a_test_split(suite, session_data, monkeypatch, tmp_path, capsys):
+    made = Suite(
+        {"session_reverse": Task("Letters", "text"), "session_tones": Task("Tones", "speech")},
+        small="session_reverse",
+        foreign="session_tones",
+        ablated=(),
+        __doc__="Without test.",
+    )
+    with registry.suites.temporary():
+        registry.suites.register(made, name="no_test")
+        flags = ["--suite=no_test", f"--data_dir={session_data}", "--hparams_set=session_tiny", "--num_workers=1"]
+        assert experiments.main([f"--output_dir={tmp_path}/E", *flags]) == 1
+    err = capsys.readouterr().err
+    assert f"problem 'session_reverse' has no test split in {session_data}" in err
+
+
+def test_help_does_without_tensorflow():
+    code = (
+        "import sys\nfrom t2t_lite.bin import experiments\nassert experiments.main(['--help']) == 0\n"
+        "assert experiments.main(['--suite=microworld', '--output_dir=E', '--only=x']) == 2\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("t2t-experiments: ") and "--transfer_targets=" in done.stdout
