@@ -1,6 +1,8 @@
 """The Transformer: equations, causality, masks, `step` against `decode`, searches, sizes, unread hparams."""
 
 import functools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +180,9 @@ def test_tiny_transformers_are_as_large_or_as_costly_as_multimodel_tiny(counted)
     weights, flops = zip(*counted.values(), strict=True)
     assert weights[1] == pytest.approx(weights[0], rel=0.01) and weights[2] < weights[0]
     assert flops[2] == pytest.approx(flops[0], rel=0.01) and flops[1] > flops[0]
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf8")
+    for name, (size, cost) in counted.items():
+        assert re.search(rf"\| `{name}` \|.*\| {size:,} \| {cost:,} \|", page), (name, size, cost)
 
 
 @pytest.mark.parametrize("start", [multimodel_base(), multimodel_base().replace(use_experts=False), SMALL])

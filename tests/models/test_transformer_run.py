@@ -14,7 +14,7 @@ from t2t_lite.runs.run import Run
 from t2t_lite.serving.export import export_run
 from t2t_lite.serving.model import ExportedModel
 
-NAMES = ["session_reverse", "session_pictures"]
+NAMES = ["session_reverse"]
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +41,20 @@ def folders(session_data, session_problems, hparams, tmp_path_factory):
 
 def test_begins_with_the_nets_of_a_multi_model_and_leaves_frozen_parts(folders):
     before, after = map(weights, folders)
-    shared = {name for name in after if name in before and name != "commands"}
-    assert {name.split("/")[0].split(".")[0] for name in shared} >= {"language_session", "image"}
-    frozen = {name for name in shared if name.startswith("language")}
-    assert frozen and all(np.array_equal(before[name], after[name]) for name in frozen)
-    image = [name for name in shared if name.startswith("image") and "pointwise" in name]
-    for name in image:  # copied, then trained for a step or two
-        assert np.corrcoef(before[name].ravel(), after[name].ravel())[0, 1] > 0.9
+    language = {name for name in after if name.startswith("language")}
+    assert language and all(np.array_equal(before[name], after[name]) for name in language)
+    np.testing.assert_allclose(after["commands"], before["commands"], atol=0.1)  # copied, then trained for two steps
     assert any(name.startswith("body.encoder.block0.self_attention") for name in after)
 
 
 def test_an_export_answers_as_the_run(folders, tmp_path):
     _, folder = folders
-    export_run(NAMES, folder, tmp_path / "export", decode_hparams=DecodeHParams.parse("beam_size=2,max_length=4"))
+    export_run(NAMES, folder, tmp_path / "export", decode_hparams=DecodeHParams.parse("max_length=4"))
     exported, run = ExportedModel(tmp_path / "export"), t2t_lite.open_run(folder)
     assert exported.name == "transformer" and "session_reverse/attention" in exported.signatures
     texts = ["a b c", "d d", "b"]
     found = exported.predict("session_reverse", {"inputs": [text.encode() for text in texts]})
-    expected = run.answer("session_reverse", texts, beam_size=2, max_length=4)
+    expected = run.answer("session_reverse", texts, max_length=4)
     assert [row[0].decode() for row in found["outputs"]] == [answer.text for answer in expected]
     np.testing.assert_allclose(found["scores"][:, 0], [answer.score for answer in expected], atol=1e-4)
     inside = run.look_inside("session_reverse", "a b c", "c b a")
