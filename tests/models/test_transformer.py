@@ -18,8 +18,11 @@ from t2t_lite.hparams import HParams, transformers
 from t2t_lite.hparams.sets import multimodel_base, multimodel_tiny, transformer_tiny, transformer_tiny_equal_flops
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.models.transformer import Transformer, TransformerBody
+from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import count_parameters, flops_per_position
+from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.shapes_only import shapes_only
+from t2t_lite.training.step import TrainStep
 
 PLAIN = SMALL.replace(**transformers.UNREAD, dropout=0.1)
 HEADS = PLAIN.num_heads
@@ -122,6 +125,16 @@ def test_every_weight_gets_a_gradient(model):
     assert trained == {w.path for w in model.weights}
 
 
+def test_a_training_step_reports_no_experts_and_changes_weights():
+    with eagerly():
+        model = Transformer(PLAIN.replace(encoder_blocks=1, decoder_blocks=1, dropout=0.0), translate(), {"words": 30})
+        step = TrainStep(Devices(), [(model, make_optimizer(model.hparams, model.trainable_variables))])
+        batch = batch_of(model.problems["translate"])
+        losses = [step("translate", batch, number) for number in range(3)]
+    assert losses[2]["loss"] < losses[0]["loss"] and losses[0]["balance"] == 0
+    assert not [key for key in losses[0] if "expert" in key]
+
+
 def test_score_equals_numpy(model):
     batch, net = batch_of(model.problems["translate"]), model.language_words
     ids, targets = batch["inputs"].numpy(), batch["targets"].numpy()
@@ -134,7 +147,7 @@ def test_score_equals_numpy(model):
 
 
 def test_greedy_and_beam_search_find_what_score_prefers(model):
-    inputs = {"inputs": batch_of(model.problems["translate"], rows=5)["inputs"]}
+    inputs = {"inputs": batch_of(model.problems["translate"], rows=4)["inputs"]}
     greedy = GreedyDecoder(model)("translate", inputs, 7)
     ids = greedy.ids.numpy()
     padded = np.pad(ids, [(0, 0), (0, 1)])
