@@ -187,7 +187,7 @@ class Model(keras.Model):
             encoded, sums = self._encode_noisy(embedded.x, embedded.valid, noise)
         return embedded._replace(x=encoded), sums
 
-    def _embed_inputs(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None) -> Embedded:
+    def _embed_inputs(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Embedded:
         """Embeds a batch's inputs; the parts of several one after the other, each plus the embedding of its place."""
         embedded = []
         for key, feature in input_features(self.problems[problem].inputs).items():
