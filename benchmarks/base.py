@@ -90,7 +90,9 @@ def count(label: str, hparams: HParams, problems: Mapping[str, Problem]) -> None
 def random_batch(problem: Problem, shape: BatchShape) -> dict[str, tf.Tensor]:
     rng, batch = np.random.default_rng(0), blank_batch(problem, shape.examples, shape.boundary)
     for key in ("inputs", "targets"):
-        if batch[key].dtype.is_floating:
+        if batch[key].dtype == tf.uint8:
+            batch[key] = tf.constant(rng.integers(0, 256, batch[key].shape, np.uint8))
+        elif batch[key].dtype.is_floating:
             batch[key] = tf.constant(rng.random(batch[key].shape, np.float32))
         elif batch[key].shape.rank == 2:
             batch[key] = tf.constant(rng.integers(2, VOCAB_SIZE, batch[key].shape), tf.int32)

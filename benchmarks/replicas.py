@@ -41,13 +41,16 @@ def measure(replicas: int, steps: int) -> None:
         model = joint_model(hparams)
         return model, make_optimizer(hparams, model.trainable_variables)
 
+    from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
+
     step = TrainStep(devices, devices.build_replicas(build))
     name, inputs, targets = PROBLEMS[0]
     batch = random_batch(np.random.default_rng(0), inputs, targets)
     times = []
     for number in range(steps + 1):
         start = time.process_time()
-        step(name, batch, number)
+        with no_graph_rewriting_on_cpu():  # as t2t-trainer
+            step(name, batch, number)
         times.append(time.process_time() - start)
     print(times[0], statistics.median(times[1:]))
 

@@ -180,22 +180,30 @@ class AttentionBlock(Layer):
         return x + self.source_attention(self.source_norm(x), memory=source, allowed=source_valid[:, None, None, :])
 
     def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position, with room for max_length target positions."""
-        batch = tf.shape(source)[0]
-        state: dict[str, Any] = {"conv": [block.initial_state(batch) for block in self.conv_blocks]}
+        """The state of `step` before the first position, with room for max_length target positions."""
         if not self.use_attention:
-            return state | {"pooled": self._pool(source, source_valid)}
-        cache = self.self_attention.empty_cache(batch, max_length)
-        return state | {"self": cache, "source": self.source_attention.memory_cache(source, source_valid)}
+            return {"pooled": self._pool(source, source_valid)}
+        cache = self.self_attention.empty_cache(tf.shape(source)[0], max_length)
+        return {"self": cache, "source": self.source_attention.memory_cache(source, source_valid)}
 
-    def step(self, target: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
-        x = target + tf.cast(timing_signal(1, self.hidden_size, position), target.dtype)
-        windows = []
-        for block, window in zip(self.conv_blocks, state["conv"], strict=True):
-            x, window = block.step(x, window)
-            windows.append(window)
-        state = state | {"conv": windows}
+    def step(
+        self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor, timing: tf.Tensor, convolutions: Any
+    ) -> tuple[tf.Tensor, dict[str, Any]]:
+        """Decodes one target position. Equals `call` at that position.
+
+        Args:
+          x: (B, D).
+          state: from `initial_state` or the previous position.
+          position: its number, from 0.
+          timing: its timing signal (1, D).
+          convolutions: a ConvolutionSteps that runs the ConvBlocks.
+
+        Returns:
+          (B, D) and the next state.
+        """
+        x = x + timing
+        for block in self.conv_blocks:
+            x = convolutions(block, x)
         if not self.use_attention:
             return x + state["pooled"], state
         attended, cache = self.self_attention.attend_to_past(self.self_norm(x)[:, None], state["self"], position)

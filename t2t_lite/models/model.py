@@ -15,7 +15,9 @@ from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.hparams.sets import model_of_set
 from t2t_lite.layers.noise import example_numbers
+from t2t_lite.layers.replica_function import own_handles, replica_function
 from t2t_lite.modalities.categorical import Categorical
+from t2t_lite.modalities.image import unit_range
 from t2t_lite.modalities.modality import Embedded, Modality, cross_entropy
 from t2t_lite.models.base_body import BaseBody
 from t2t_lite.problems import Problem
@@ -143,7 +145,20 @@ class Model(keras.Model):
         self._decode = tf.function(decode, input_signature=decode_signature)
         self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
         self._decode_noisy = tf.function(self.body.decode, input_signature=[*decode_signature, noise])
+        self._trace_net = lambda name, method, signature: tf.function(
+            getattr(self.nets[name], method), input_signature=signature
+        )
         self._traced: dict[str, Any] = {}
+
+    def share_traces(self, first: "Model") -> None:
+        """Calls from now on the traced functions of `first`, another replica of this model, with the own weights."""
+        handles = own_handles((v.value for v in first.variables), (v.value for v in self.variables))
+        self._encode = replica_function(first._encode, handles)
+        self._decode = replica_function(first._decode, handles)
+        self._encode_noisy = replica_function(first._encode_noisy, handles)
+        self._decode_noisy = replica_function(first._decode_noisy, handles)
+        self._trace_net = lambda *net: replica_function(first._net_function(*net), handles)
+        self._traced = {}
 
     def parts(self, problem: str = "") -> dict[str, list[Any]]:
         """{part: its weights}: body parts, nets and commands. If a problem is named, only the parts that it uses."""
@@ -168,11 +183,14 @@ class Model(keras.Model):
         None from the first call on: a trace for the first lengths and a second one for all others would round
         differently, so that a resumed run would differ from an uninterrupted one.
         """
+        signature = [tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype) for x in arguments]
+        return self._net_function(name, method, signature)(*arguments)
+
+    def _net_function(self, name: str, method: str, signature: list[tf.TensorSpec]) -> Any:
         key = f"{name}.{method}"
         if key not in self._traced:
-            signature = [tf.TensorSpec([None] * min(x.shape.rank, 2) + x.shape[2:], x.dtype) for x in arguments]
-            self._traced[key] = tf.function(getattr(self.nets[name], method), input_signature=signature)
-        return self._traced[key](*arguments)
+            self._traced[key] = self._trace_net(name, method, signature)
+        return self._traced[key]
 
     def encode(
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
@@ -192,7 +210,7 @@ class Model(keras.Model):
         embedded = []
         for key, feature in input_features(self.problems[problem].inputs).items():
             net, method = self.net(feature), "embed_inputs"
-            arguments = [batch[key]] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
+            arguments = [unit_range(batch[key])] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
             if noise is not None and net.noise_numbers:
                 method, path = "embed_noisy", f"{net.name}.{key}"
                 index = batch["index"] if "index" in batch else tf.range(tf.shape(batch[key], tf.int64)[0])
