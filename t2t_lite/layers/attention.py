@@ -61,24 +61,48 @@ class MultiHeadAttention(Layer):
         return call_shared(_attention, self.num_heads, {"x": x, "memory": memory, "allowed": allowed}, weights)
 
     def empty_cache(self, batch: tf.Tensor, max_length: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Keys and values of no position, with room for max_length: each (B, max_length, H, D / H)."""
-        empty = tf.zeros([batch, max_length, self.num_heads, self.head_size], self.compute_dtype)
+        """Keys and values of no position, with room for max_length: each (B, H, max_length, D / H)."""
+        empty = tf.zeros([batch, self.num_heads, max_length, self.head_size], self.compute_dtype)
         return {"keys": empty, "values": empty}
 
     def memory_cache(self, memory: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The arguments of `attend` for a whole memory (B, S, D), valid (B, S): keys, values and allowed."""
-        keys, values = self.project_memory(memory)
+        """The arguments of `attend_from_row` for a whole memory (B, S, D), valid (B, S)."""
+        keys, values = (tf.transpose(x, [0, 2, 1, 3]) for x in self.project_memory(memory))
         return {"keys": keys, "values": values, "allowed": valid[:, None, None, :]}
+
+    def attend_from_row(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
+        """`attend` for one query of each example, with keys and values in the order in which products read them.
+
+        Args:
+          x: the queries (B, D).
+          keys: (B, H, S, D / H).
+          values: (B, H, S, D / H).
+          allowed: True where a query may attend to a key; broadcast to (B, H, 1, S).
+
+        Returns:
+          (B, D).
+        """
+        query, output = self._values(self.query, self.out)
+        queries = self._row_of_heads(x, query) * self.head_size**-0.5
+        scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+        weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
+        mixed = tf.matmul(tf.cast(weights, x.dtype), values)  # (B, H, 1, D / H)
+        return tf.matmul(tf.reshape(mixed, [-1, x.shape[-1]]), output)
 
     def attend_to_past(
         self, x: tf.Tensor, cache: dict[str, tf.Tensor], position: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Causal self-attention of one position: (B, 1, D), cache -> (B, 1, D), the cache with this position."""
-        key, value = self.project_memory(x)
-        is_current = (tf.range(tf.shape(cache["keys"])[1]) == position)[None, :, None, None]
-        keys, values = tf.where(is_current, key, cache["keys"]), tf.where(is_current, value, cache["values"])
-        past = tf.range(tf.shape(keys)[1]) <= position
-        return self.attend(x, keys, values, past), {"keys": keys, "values": values}
+        """Causal self-attention of one position: (B, D), cache -> (B, D), the cache with this position."""
+        key, value = self._values(self.key, self.value)
+        places = tf.range(tf.shape(cache["keys"])[2])
+        is_current = (places == position)[:, None]
+        keys = tf.where(is_current, self._row_of_heads(x, key), cache["keys"])
+        values = tf.where(is_current, self._row_of_heads(x, value), cache["values"])
+        return self.attend_from_row(x, keys, values, places <= position), {"keys": keys, "values": values}
+
+    def _row_of_heads(self, x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """(B, D) by (D, D) -> (B, H, 1, D / H)."""
+        return tf.reshape(tf.matmul(x, weight), [-1, self.num_heads, 1, self.head_size])
 
     def _values(self, *weights: keras.Variable) -> list[tf.Tensor]:
         return [tf.cast(weight, self.compute_dtype) for weight in weights]
@@ -206,10 +230,10 @@ class AttentionBlock(Layer):
             x = convolutions(block, x)
         if not self.use_attention:
             return x + state["pooled"], state
-        attended, cache = self.self_attention.attend_to_past(self.self_norm(x)[:, None], state["self"], position)
-        x = x + attended[:, 0]
-        attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])
-        return x + attended[:, 0], state | {"self": cache}
+        attended, cache = self.self_attention.attend_to_past(self.self_norm(x), state["self"], position)
+        x = x + attended
+        x = x + self.source_attention.attend_from_row(self.source_norm(x), **state["source"])
+        return x, state | {"self": cache}
 
     def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
         """The source's mean over valid positions, through a pointwise convolution: (B, S, D) -> (B, D)."""

@@ -120,8 +120,7 @@ class DecoderBlock(Layer):
 
     def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
         """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
-        x = x[:, None]
         attended, cache = self.self_attention.attend_to_past(self.self_norm(x), state["self"], position)
         x = x + attended
-        x = x + self.source_attention.attend(self.source_norm(x), **state["source"])
-        return (x + self.feed_forward(self.feed_norm(x)))[:, 0], state | {"self": cache}
+        x = x + self.source_attention.attend_from_row(self.source_norm(x), **state["source"])
+        return x + self.feed_forward(self.feed_norm(x)[:, None])[:, 0], state | {"self": cache}

@@ -73,7 +73,9 @@ class TestMiddle:
             places_seen = found[..., channel].mean(axis=1 - axis)
             middle, length = (size[axis] - 1) / 2, window[axis]
             np.testing.assert_allclose(places_seen.mean(), middle, atol=0.6)
-            np.testing.assert_allclose((places_seen[-4] - places_seen[3]) / 25, length / NET, atol=1 / 25)  # two values rounded to integers
+            np.testing.assert_allclose(
+                (places_seen[-4] - places_seen[3]) / 25, length / NET, atol=1 / 25
+            )  # two values rounded to integers
 
     def test_a_square_no_larger_is_all_seen(self):
         rng = np.random.default_rng(0)
