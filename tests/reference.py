@@ -300,6 +300,23 @@ def log_mel(samples, sample_rate, hop, window, fft, mels, lowest=60.0):
     return np.log(1.0 + 30.0 * (spectrum @ weights))
 
 
+def masked_spectrogram(x, length, numbers, time_masks, most_frames, most_bins):
+    """SpecAugment (Park et al. 2019) of x (B, frames, mels); numbers (B, masks, 2): width and start of each mask."""
+    out = x.copy()
+    for b in range(len(x)):
+        mean = x[b, : length[b]].mean()
+        for m, (first, second) in enumerate(numbers[b]):
+            in_time = m < time_masks
+            size = length[b] if in_time else x.shape[2]
+            width = math.floor(first * (1 + (min(most_frames, size // 5) if in_time else most_bins)))
+            start = math.floor(second * (1 + size - width))
+            if in_time:
+                out[b, start : start + width] = mean
+            else:
+                out[b, :, start : start + width] = mean
+    return out
+
+
 def categorical(net, x, valid):
     """(B, rows, columns, D), valid (B, rows) -> logits (B, V)."""
     skip = conv_step(net.skip, x, (3, 3), (2, 2), valid=valid)

@@ -51,6 +51,10 @@ class HParams:
     audio_width: int = 8  # filters of its first block; each next block doubles them; 2 for the paper's waveform
     audio_mels: int = 80  # mel bands of a spectrogram
     audio_frame_ms: float = 10.0  # hop of a spectrogram in milliseconds
+    audio_time_masks: int = 0  # masks in time over each spectrogram in training (SpecAugment)
+    audio_time_mask_frames: int = 0  # frames of such a mask at most; never more than a fifth of the sound
+    audio_frequency_masks: int = 0  # masks over mel bands
+    audio_frequency_mask_bins: int = 0  # mel bands of such a mask at most
     categorical_width: int = 1536  # filters of the categorical net's next to last convolution; the last has 4/3 of them
 
     # The mixture: which problem a step trains (training/mixture.py)
@@ -126,9 +130,29 @@ class HParams:
             raise UserError(
                 f"hparams: experts_per_position={self.experts_per_position} must be 1 to num_experts={self.num_experts}"
             )
+        self._check_masks()
         if self.weight_decay and self.optimizer == "adam":
             raise UserError(f"hparams: weight_decay={self.weight_decay} is for optimizer=adamw or adafactor, not adam")
         parse_weights(self.loss_weights, "hparams: loss_weights")
+
+    def _check_masks(self) -> None:
+        for number, size in (
+            ("audio_time_masks", "audio_time_mask_frames"),
+            ("audio_frequency_masks", "audio_frequency_mask_bins"),
+        ):
+            how_many, largest = getattr(self, number), getattr(self, size)
+            if bool(how_many) != bool(largest):
+                raise UserError(
+                    f"hparams: {number}={how_many} and {size}={largest} belong together: the number of masks and their "
+                    "largest size, both above 0 or both 0"
+                )
+            if how_many and self.audio_form != "spectrogram":
+                raise UserError(f"hparams: {number}={how_many} needs audio_form=spectrogram, not {self.audio_form}")
+        if self.audio_frequency_mask_bins >= self.audio_mels:
+            raise UserError(
+                f"hparams: audio_frequency_mask_bins={self.audio_frequency_mask_bins} must be below "
+                f"audio_mels={self.audio_mels}"
+            )
 
     def loss_weight(self, problem: str) -> float:
         """Returns the factor of a problem's loss."""
@@ -201,6 +225,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "audio_width": (1, _SIZE),
     "audio_mels": (1, 4096),
     "audio_frame_ms": (1, 10_000),
+    "audio_time_masks": (0, 100),
+    "audio_time_mask_frames": (0, 2**20),
+    "audio_frequency_masks": (0, 100),
+    "audio_frequency_mask_bins": (0, 4096),
     "categorical_width": (1, _SIZE),
     "mixture_cap": (0, 2**53),
     "mixture_temperature": (1, _FACTOR),

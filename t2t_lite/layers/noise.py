@@ -12,6 +12,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+_ROWS = 4093  # rows of random numbers that the examples of a step share; a prime
 _SHARD_STRIDE = 0x9E3779B9  # odd and large: the seeds of neighbouring shards and run seeds do not meet
 
 
@@ -23,6 +24,24 @@ def step_seed(seed: int, step: int, shard: int = 0) -> tf.Tensor:
 def layer_seed(noise: tf.Tensor, path: str) -> tf.Tensor:
     """The seed (2,) of the layer at `path` in this step; it differs from layer to layer."""
     return noise + tf.constant([_wrap(zlib.crc32(path.encode())), 0])
+
+
+def example_numbers(noise: tf.Tensor, seed: int, path: str, index: tf.Tensor, count: int) -> tf.Tensor:
+    """Random numbers of each example, uniform in [0, 1), which do not depend on the shard that the example is in.
+
+    Args:
+      noise: the seed (2,) of the shard, as from `step_seed`.
+      seed: the run's seed, from which it was made.
+      path: what the numbers are for.
+      index: int64 (B,), the examples' positions in the split; of those equal modulo 4,093 the numbers are equal.
+      count: how many numbers.
+
+    Returns:
+      (B, count).
+    """
+    with tf.device("CPU:0"):  # a few numbers: a GPU would wait for as many small operations
+        step = layer_seed(tf.stack([_wrap(seed), noise[1]]), path)
+        return tf.gather(tf.random.stateless_uniform([_ROWS, count], step), index % _ROWS)
 
 
 def _wrap(number: int) -> int:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
 from t2t_lite.layers.convolution import ConvRes
+from t2t_lite.layers.spec_augment import SpecMasks, mask_spectrogram
 from t2t_lite.modalities.modality import Embedded, Modality
 from t2t_lite.problems import features
 
@@ -22,6 +23,8 @@ class Audio(Modality):
 
     The two input channels are the waveform and its negative, or the log-mel spectrogram and its distance from a loud
     one: the layer norm over channels keeps only the ratios between channels, and of a single channel only the sign.
+
+    In training, the hparams `audio_time_masks` and `audio_frequency_masks` mask the spectrogram (SpecAugment).
     """
 
     def __init__(self, feature: features.Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
@@ -29,6 +32,13 @@ class Audio(Modality):
         assert isinstance(feature, features.Audio)
         self.sample_rate = feature.sample_rate
         self.spectral = hparams.audio_form == "spectrogram"
+        self.masks = SpecMasks(
+            hparams.audio_time_masks,
+            hparams.audio_time_mask_frames,
+            hparams.audio_frequency_masks,
+            hparams.audio_frequency_mask_bins,
+        )
+        self.noise_numbers = self.masks.numbers
         kernel = (3, 3) if self.spectral else (3, 1)
         blocks, channels = [], 2
         for i in range(hparams.audio_blocks):
@@ -47,11 +57,20 @@ class Audio(Modality):
 
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
         """Waveforms (B, samples) in [-1, 1], lengths in samples (B,) -> x (B, S, D), S being time after the blocks."""
+        return self._embed(inputs, length)
+
+    def embed_noisy(self, numbers: tf.Tensor, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
+        """As `embed_inputs`, of masked spectrograms; see `mask_spectrogram` for the numbers."""
+        return self._embed(inputs, length, numbers)
+
+    def _embed(self, inputs: tf.Tensor, length: tf.Tensor | None, numbers: tf.Tensor | None = None) -> Embedded:
         if length is None:
             length = tf.fill([tf.shape(inputs)[0]], tf.shape(inputs)[1])
         length = tf.cast(length, tf.int64)  # TensorFlow would compute with int32 on the host
         if self.spectral:
             x, length = self._spectrogram(inputs, length)
+            if numbers is not None:
+                x = mask_spectrogram(x, length, numbers, self.masks)
             x = tf.stack([x, _LOUDEST - x], axis=-1)
         else:
             x = tf.stack([inputs, -inputs], axis=-1)[:, :, None]

@@ -28,7 +28,12 @@ class Modality(Layer):
       feature: the declaration of the data, from problems/features.py.
       hparams: the model's hyperparameters.
       vocab_size: V of a text; 0 otherwise.
+
+    Attributes:
+      noise_numbers: the random numbers that `embed_noisy` needs for each example; 0: training embeds as decoding does.
     """
+
+    noise_numbers = 0
 
     def __init__(self, feature: Feature, hparams: HParams, vocab_size: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -42,6 +47,13 @@ class Modality(Layer):
     def embed_inputs(self, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
         """Inputs of a batch, and for audio their lengths in samples (B,) -> what the encoder reads."""
         raise UserError(f"modality '{self.feature.modality}' cannot be an input")
+
+    def embed_noisy(self, numbers: tf.Tensor, inputs: tf.Tensor, length: tf.Tensor | None = None) -> Embedded:
+        """As `embed_inputs`, in training, for a net with noise_numbers: these (B, noise_numbers), uniform in [0, 1).
+
+        The numbers of an example follow from the step and the example, whatever shard it is in.
+        """
+        raise NotImplementedError
 
     def embed_targets(self, targets: tf.Tensor) -> tf.Tensor:
         """Targets (B, T) -> (B, T, D), if the output is decoded step by step."""

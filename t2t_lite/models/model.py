@@ -14,6 +14,7 @@ from t2t_lite import registry
 from t2t_lite.errors import UserError
 from t2t_lite.hparams import HParams
 from t2t_lite.hparams.sets import model_of_set
+from t2t_lite.layers.noise import example_numbers
 from t2t_lite.layers.replica_function import own_handles, replica_function
 from t2t_lite.modalities.categorical import Categorical
 from t2t_lite.modalities.image import unit_range
@@ -195,7 +196,7 @@ class Model(keras.Model):
         self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None
     ) -> tuple[Embedded, tf.Tensor]:
         """Encodes a batch's inputs: x (B, S, D) with its valid and grid; and the experts' sums (3, E)."""
-        embedded = self._embed_inputs(problem, batch)
+        embedded = self._embed_inputs(problem, batch, noise)
         if "weights" in batch:
             embedded = embedded._replace(valid=embedded.valid & (batch["weights"] > 0)[:, None])
         if noise is None:
@@ -204,12 +205,18 @@ class Model(keras.Model):
             encoded, sums = self._encode_noisy(embedded.x, embedded.valid, noise)
         return embedded._replace(x=encoded), sums
 
-    def _embed_inputs(self, problem: str, batch: Mapping[str, tf.Tensor]) -> Embedded:
+    def _embed_inputs(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor | None = None) -> Embedded:
         """Embeds a batch's inputs; the parts of several one after the other, each plus the embedding of its place."""
         embedded = []
         for key, feature in input_features(self.problems[problem].inputs).items():
+            net, method = self.net(feature), "embed_inputs"
             arguments = [unit_range(batch[key])] + ([batch[f"{key}_length"]] if f"{key}_length" in batch else [])
-            embedded.append(Embedded(*self._call_net(self.net(feature).name, "embed_inputs", *arguments)))
+            if noise is not None and net.noise_numbers:
+                method, path = "embed_noisy", f"{net.name}.{key}"
+                index = batch["index"] if "index" in batch else tf.range(tf.shape(batch[key], tf.int64)[0])
+                numbers = example_numbers(noise, self.hparams.seed, path, index, net.noise_numbers)
+                arguments = [numbers, *arguments]
+            embedded.append(Embedded(*self._call_net(net.name, method, *arguments)))
         if not isinstance(self.problems[problem].inputs, tuple):
             return embedded[0]
         assert self.places is not None

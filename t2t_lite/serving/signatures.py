@@ -110,8 +110,8 @@ class Signatures:
             fingerprints(batch),
         )
         decoder = make_decoder(self._model, self._hparams)
-        net, body = self._model.net(problem.targets), self._model.body
-        layers = [body.mixer, body.decoder, net]
+        net = self._model.net(problem.targets)
+        layers = [*self._model.body.decoder_parts, net]
         hypotheses = self._call("search", layers, lambda start: decoder.search(net, start), start)
         shape = [-1, decoder.answers]
         texts = self._tokenizers[problem.targets.vocab].decode(hypotheses.ids)
@@ -149,7 +149,7 @@ class Signatures:
                 model.body.decode(net.embed_targets(targets), encoded.x, encoded.valid, command)
             return tf.reduce_mean(tf.stack(list(attentions.values())), axis=[0, 2])
 
-        layers = [model.body.mixer, model.body.decoder, net]
+        layers = [*model.body.decoder_parts, net]
         command = self._command(name, tf.size(too_long))
         weights = self._call("attend", layers, attend, encoded, targets, command)  # (B, T, S)
         input_pieces = self._input_pieces(problem.inputs, batch, tf.shape(weights)[::2])

@@ -63,6 +63,16 @@ def test_the_last_of_two_overrides_counts():
         ("filter_size=1e9", "filter_size=1e9: expected a whole number"),
         ("encoder_blocks=1001", "encoder_blocks=1001 must be at most 1,000"),
         ("audio_blocks=17", "audio_blocks=17 must be at most 16"),
+        ("audio_time_masks=2", "audio_time_masks=2 and audio_time_mask_frames=0 belong together"),
+        ("audio_frequency_mask_bins=9", "audio_frequency_masks=0 and audio_frequency_mask_bins=9 belong together"),
+        (
+            "audio_frequency_masks=1,audio_frequency_mask_bins=80",
+            "audio_frequency_mask_bins=80 must be below audio_mels=80",
+        ),
+        (
+            "audio_time_masks=1,audio_time_mask_frames=9,audio_form=waveform",
+            "audio_time_masks=1 needs audio_form=spectrogram, not waveform",
+        ),
         ("image_strides=5", "image_strides=5 must be at most 4"),
         ("batch_tokens=2147483648", "batch_tokens=2147483648 must be at most 2,147,483,647"),
         ("seed=2147483648", "seed=2147483648 must be at most 2,147,483,647"),

@@ -1,6 +1,8 @@
 """The Transformer: equations, causality, masks, `step` against `decode`, searches, sizes, unread hparams."""
 
 import functools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +18,11 @@ from t2t_lite.hparams import HParams, transformers
 from t2t_lite.hparams.sets import multimodel_base, multimodel_tiny, transformer_tiny, transformer_tiny_equal_flops
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.models.transformer import Transformer, TransformerBody
+from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import count_parameters, flops_per_position
+from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.shapes_only import shapes_only
+from t2t_lite.training.step import TrainStep
 
 PLAIN = SMALL.replace(**transformers.UNREAD, dropout=0.1)
 HEADS = PLAIN.num_heads
@@ -120,6 +125,16 @@ def test_every_weight_gets_a_gradient(model):
     assert trained == {w.path for w in model.weights}
 
 
+def test_a_training_step_reports_no_experts_and_changes_weights():
+    with eagerly():
+        model = Transformer(PLAIN.replace(encoder_blocks=1, decoder_blocks=1, dropout=0.0), translate(), {"words": 30})
+        step = TrainStep(Devices(), [(model, make_optimizer(model.hparams, model.trainable_variables))])
+        batch = batch_of(model.problems["translate"])
+        losses = [step("translate", batch, number) for number in range(3)]
+    assert losses[2]["loss"] < losses[0]["loss"] and losses[0]["balance"] == 0
+    assert not [key for key in losses[0] if "expert" in key]
+
+
 def test_score_equals_numpy(model):
     batch, net = batch_of(model.problems["translate"]), model.language_words
     ids, targets = batch["inputs"].numpy(), batch["targets"].numpy()
@@ -132,7 +147,7 @@ def test_score_equals_numpy(model):
 
 
 def test_greedy_and_beam_search_find_what_score_prefers(model):
-    inputs = {"inputs": batch_of(model.problems["translate"], rows=5)["inputs"]}
+    inputs = {"inputs": batch_of(model.problems["translate"], rows=4)["inputs"]}
     greedy = GreedyDecoder(model)("translate", inputs, 7)
     ids = greedy.ids.numpy()
     padded = np.pad(ids, [(0, 0), (0, 1)])
@@ -178,6 +193,9 @@ def test_tiny_transformers_are_as_large_or_as_costly_as_multimodel_tiny(counted)
     weights, flops = zip(*counted.values(), strict=True)
     assert weights[1] == pytest.approx(weights[0], rel=0.01) and weights[2] < weights[0]
     assert flops[2] == pytest.approx(flops[0], rel=0.01) and flops[1] > flops[0]
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf8")
+    for name, (size, cost) in counted.items():
+        assert re.search(rf"\| `{name}` \|.*\| {size:,} \| {cost:,} \|", page), (name, size, cost)
 
 
 @pytest.mark.parametrize("start", [multimodel_base(), multimodel_base().replace(use_experts=False), SMALL])

@@ -7,8 +7,10 @@ import tensorflow as tf
 from checks import SMALL, batch_of, five_problems
 from tensorflow.python.framework import kernels, op_def_registry
 
+from t2t_lite.hparams.transformers import UNREAD
 from t2t_lite.layers.noise import step_seed
 from t2t_lite.models.multi_model import MultiModel
+from t2t_lite.models.transformer import Transformer
 from t2t_lite.training.optimizer import make_optimizer
 
 # Calls, loops and arguments: their parts are looked at, they run nothing themselves.
@@ -25,11 +27,11 @@ STRUCTURE = {
 
 
 @functools.cache
-def graph_of(precision):
+def graph_of(precision, model_class=MultiModel, **more):
     """The graph of the gradients of five problems and their update, with all functions that it calls."""
-    hparams = SMALL.replace(precision=precision, label_smoothing=0.1, encoder_blocks=1, decoder_blocks=1)
+    hparams = SMALL.replace(precision=precision, label_smoothing=0.1, encoder_blocks=1, decoder_blocks=1, **more)
     problems = five_problems()
-    model = MultiModel(hparams, problems, {"words": 30})
+    model = model_class(hparams, problems, {"words": 30})
     weights = model.trainable_variables
     optimizer = make_optimizer(hparams, weights)
 
@@ -75,7 +77,17 @@ def gpu_kernel(node):
 
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_every_operation_of_a_step_has_a_gpu_kernel(precision):
-    nodes = [node for nodes in functions(graph_of(precision)) for node in nodes]
+    check_kernels(graph_of(precision))
+
+
+@pytest.mark.slow
+def test_every_operation_of_a_transformer_with_masked_sounds_has_a_gpu_kernel():
+    masks = {"audio_time_masks": 1, "audio_time_mask_frames": 3}
+    check_kernels(graph_of("float32", Transformer, **UNREAD, audio_form="spectrogram", **masks))
+
+
+def check_kernels(graph):
+    nodes = [node for nodes in functions(graph) for node in nodes]
     missing = {node.op for node in nodes if node.op not in STRUCTURE and "CPU" not in node.device}
     missing = {node.op for node in nodes if node.op in missing and gpu_kernel(node) is None}
     assert len(nodes) > 500 and not missing
