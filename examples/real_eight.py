@@ -209,7 +209,9 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as e:
         raise SystemExit(f"real_eight.py: error: {e}") from e
     except OSError as e:
-        raise SystemExit(f"real_eight.py: error: {e.filename}: {e.strerror}") from e
+        raise SystemExit(f"real_eight.py: error: {e.filename or 'writing'}: {e.strerror}") from e
+    except KeyboardInterrupt:
+        raise SystemExit("real_eight.py: stopped; the same command goes on") from None
 
 
 if __name__ == "__main__":

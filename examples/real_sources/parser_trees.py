@@ -15,7 +15,7 @@ from t2t_lite.problems import trees
 
 PROGRAM = "link-parser"
 WANTED = {"train": 5000, "dev": 250, "test": 250}  # trees
-_COMMAND = [PROGRAM, "en", "-constituents=3", "-graphics=0", "-verbosity=0", "-echo=1", "-timeout=1", "-limit=20"]
+_COMMAND = [PROGRAM, "en", "-constituents=3", "-graphics=0", "-verbosity=0", "-echo=1", "-timeout=5", "-limit=20"]
 _BATCH = 200  # sentences for one process
 _SENTENCE = re.compile(r"[A-Z][A-Za-z0-9 ,;:'/-]*[.?!]")
 _WORDS = range(4, 17)  # in a sentence
@@ -45,6 +45,10 @@ _WORDS_OF_TAG = {
     "CC": "and but nor or",
     "PRP": "he him it itself she them themselves they we you yourself",
     "PRP$": "his its my our their whose your",
+    "RB": "again almost already always anywhere earlier here how instead later otherwise so soon therefore together",
+    "JJ": "few less many more most much other same several such",
+    "CD": "one two three four five six seven eight nine ten",
+    "MD": "cannot",
     "WDT": "what which who",
     "TO": "to",
     "POS": "'s",
