@@ -56,7 +56,7 @@ class Package:
         if self.client == "apt-get":
             start, separator = ["apt-get", "download"], "="
         else:
-            start, separator = ["npm", "pack", "--silent"], "@"
+            start, separator = ["npm", "pack", "--loglevel=error", "--fetch-retries=1"], "@"
         return {"recorded": [*start, f"{self.name}{separator}{self.version}"], "offered": [*start, self.name]}
 
 
