@@ -14,7 +14,8 @@ from t2t_lite.hparams import HParams
 from t2t_lite.training.memory_estimate import BatchShape
 
 SHAPE = BatchShape(8, 20)
-LABELS = {
+FIRST = "to_english"
+LABELS = {  # of further problems, in the order of their steps
     "to_german": "first step of a further translation problem",
     "caption": "first step of the first caption problem",
     "shapes": "first step of the first image classification problem",
@@ -24,13 +25,14 @@ LABELS = {
 def first_steps(hparams: HParams) -> dict[str, float]:
     """Seconds of each problem's first step with a new model."""
     step = make_train_step(five_model(hparams))
-    batches = {name: random_batch(problem, SHAPE, 256) for name, problem in five_problems().items()}
+    problems = five_problems()
+    batches = {name: random_batch(problems[name], SHAPE, 256) for name in (FIRST, *LABELS)}
     return {name: seconds(lambda n=name, b=batch: step(n, b, 0)) for name, batch in batches.items()}
 
 
 def rows(size: str) -> Iterator[Result]:
     runs = [first_steps(small_hparams(size)) for _ in range(1 if size == "tiny" else 3)]
-    first, *further = [Timing.of([run[name] for run in runs]) for name in ("to_english", *LABELS)]
+    first, *further = [Timing.of([run[name] for run in runs]) for name in (FIRST, *LABELS)]
     for label, timing in zip(LABELS.values(), further, strict=True):
         yield versus(f"{label}, multimodel_tiny", timing, "first step of the first problem", first)
 
