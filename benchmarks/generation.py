@@ -20,7 +20,7 @@ from measure import Result, Row, Timing, add_flags, readable, report, wider
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
 
-PAIRS, VOCAB_SIZE, REPETITIONS = 100_000, 8192, 3
+PAIRS, VOCAB_SIZE, REPETITIONS = 200_000, 8192, 2
 TINY_PAIRS, TINY_VOCAB_SIZE = 500, 300
 _LETTERS = "etaoinshrdlcumwfgypbvk"
 
