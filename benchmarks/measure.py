@@ -73,7 +73,7 @@ def seconds(call: Callable[[], object]) -> float:
 def timed(
     *calls: Callable[[], object],
     repetitions: int = 30,
-    budget: float = 15.0,
+    budget: float = 8.0,
     warm_up: Callable[[], object] | None = None,
 ) -> list[Timing]:
     """Times the calls in turns, so that load on the machine slows all alike.
