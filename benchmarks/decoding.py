@@ -13,7 +13,6 @@ from typing import Any
 import ctranslate2_transformer
 import tensorflow as tf
 from measure import (
-    TARGET_PRODUCT_SECONDS,
     LeftOut,
     Result,
     Row,
@@ -78,7 +77,7 @@ def rows(size: str) -> Iterator[Result]:
     if size == "full":
         del model
         model = endless_model(deep_hparams(sizes.hidden, sizes.filters, sizes.many_experts), sizes.vocab_size)
-        yield time_one_row(model, sizes, size)
+    yield time_one_row(model, sizes, size)
 
 
 def time_steps(model: MultiModel, sizes: Sizes) -> Iterator[Result]:
@@ -146,8 +145,9 @@ def compare_search(
         f"tokens in the time of a {product_name(size)}",
         tokens / ours.best * product(size).best,
         wider(ours.spread, product(size).spread),
-        target * TARGET_PRODUCT_SECONDS,
+        target,
         more_is_better=True,
+        target_unit="tokens/s",
     )
     question += ", beside CTranslate2"
     if translator is None:
@@ -168,7 +168,7 @@ def compare_search(
 
 def time_one_row(model: MultiModel, sizes: Sizes, size: str) -> Row:
     """A sentence alone: of each expert layer, the weights of 4 experts are enough."""
-    decoder, length = make_decoder(model, DecodeHParams()), sizes.length // 4
+    decoder, length = make_decoder(model, DecodeHParams()), max(sizes.length // 4, 2)
     call, warm_up = (search(decoder, 1, sizes.source, n) for n in (length, 2))
     timing = timed(call, repetitions=min(sizes.repetitions, 3), warm_up=warm_up)[0]
     question = f"greedy search, D={sizes.hidden}, F={sizes.filters}, E={sizes.many_experts}, one sentence: a token"

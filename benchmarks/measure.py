@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 FOLDER_VARIABLE = "T2T_BENCH_FOLDER"  # a folder for data that several benchmarks use; run.py sets it
 PRODUCT = {"full": 2048, "tiny": 64}  # rows and columns of the matrix product that measures the machine
-# Seconds of that product on the machine for which the issue's targets were set: 440 GFLOP/s in float32.
-TARGET_PRODUCT_SECONDS = 2 * 2048**3 / 440e9
+_SECONDS = {"s": 1.0, "ms": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,28 @@ class Row:
     reference: str  # what the ratio refers to
     ratio: float
     spread: float | None = None  # (median - best) / best of the repetitions; None for a single one
-    target: float | None = None  # of the ratio
-    more_is_better: bool = False  # of the ratio
+    target: float | None = None  # of the ratio, or with target_unit of the measured value
+    more_is_better: bool = False  # of what has the target
+    target_unit: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target is reached."""
+        if self.target is None:
+            return False
+        value, target = self.ratio, self.target
+        if self.target_unit:
+            value, target = (
+                x * _SECONDS.get(u, 1.0) for x, u in ((self.measured, self.unit), (target, self.target_unit))
+            )
+        return value >= target if self.more_is_better else value <= target
+
+    @property
+    def target_text(self) -> str:
+        """The target as in "≤ 20 s"; "" if there is none."""
+        if self.target is None:
+            return ""
+        return f"{'≥' if self.more_is_better else '≤'} {number(self.target)} {self.target_unit}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -106,9 +125,9 @@ def versus(question: str, measured: Timing, reference: str, base: Timing, target
 
 
 def over_product(question: str, measured: Timing, size: str, target_seconds: float | None = None) -> Row:
-    """The time of a call over that of the float32 product; target_seconds: on the targets' machine."""
-    target = None if target_seconds is None else target_seconds / TARGET_PRODUCT_SECONDS
-    return versus(question, measured, product_name(size), product(size), target)
+    """The time of a call over that of the float32 product; the target is in seconds."""
+    row = versus(question, measured, product_name(size), product(size))
+    return row if target_seconds is None else dataclasses.replace(row, target=target_seconds, target_unit="s")
 
 
 @functools.cache
@@ -149,7 +168,7 @@ def describe(result: Result) -> str:
     if isinstance(result, LeftOut):
         return f"{result.question}: not measured: {result.reason}"
     spread = "" if result.spread is None else f", spread {result.spread:.0%}"
-    target = "" if result.target is None else f", target {number(result.target)}"
+    target = result.target_text and f", to reach {result.target_text}"
     measured = _text(result.measured, result.unit)
     return f"{result.question}: {measured}; {number(result.ratio)} of {result.reference}{spread}{target}"
 

@@ -172,11 +172,10 @@ def table(results: dict[str, Any]) -> str:
 
 def _line(row: Row) -> str:
     spread = "" if row.spread is None else f"{row.spread:.0%}"
-    target = "" if row.target is None else f"{'≥' if row.more_is_better else '≤'} {number(row.target)}"
-    ratio = number(row.ratio)
-    if row.target is not None and (row.ratio >= row.target if row.more_is_better else row.ratio <= row.target):
-        ratio = f"**{ratio}**"
-    return f"| {row.question} | {number(row.measured)} {row.unit} | {row.reference} | {ratio} | {target} | {spread} |"
+    measured, ratio = f"{number(row.measured)} {row.unit}", number(row.ratio)
+    if row.reached:
+        measured, ratio = (f"**{measured}**", ratio) if row.target_unit else (measured, f"**{ratio}**")
+    return f"| {row.question} | {measured} | {row.reference} | {ratio} | {row.target_text} | {spread} |"
 
 
 def child_seconds() -> float:

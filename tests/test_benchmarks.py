@@ -74,12 +74,16 @@ def test_runner_writes_rows_that_were_measured_on_the_present_code(load, tmp_pat
 def test_table_says_what_is_doubtful_or_missing(load):
     run, measure = load("run"), load("measure")
     reached = measure.Row("step", 12.0, "ms", "speed", 0.4, 0.01, 0.3, more_is_better=True)
-    rows = [measure.to_json(row) for row in (reached, measure.LeftOut("bfloat16", "too slow"))]
+    fast = measure.Row("first", 900.0, "ms", "product", 9.0, None, 1.0, target_unit="s")
+    missed = measure.Row("second", 80.0, "answers/s", "product", 9.0, None, 250.0, True, "answers/s")
+    rows = [measure.to_json(row) for row in (reached, fast, missed, measure.LeftOut("bfloat16", "too slow"))]
     done = {"seconds": 60.0, "cpu_seconds": 100.0, "other_cores": 0.1, "error": None, "rows": rows}
     failed = done | {"error": "exit status 1", "rows": []}
     results = run.describe_run("full") | {"load_before": 0.1, "benchmarks": {"training": done}}
     text = run.table(results)
     assert "| step | 12 ms | speed | **0.4** | ≥ 0.3 | 1% |" in text and "- bfloat16: too slow." in text
+    assert "| first | **900 ms** | product | 9 | ≤ 1 s |  |" in text
+    assert "| second | 80 answers/s | product | 9 | ≥ 250 answers/s |  |" in text
     assert "not idle" not in text
     text = run.table(results | {"load_before": 1.7, "benchmarks": {"joint": failed}})
     assert "- `joint.py`: exit status 1." in text and "not idle" in text
