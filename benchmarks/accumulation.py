@@ -7,7 +7,7 @@ A balancing loss depends on the whole batch, so that accumulation then needs a s
 
 from collections.abc import Callable, Iterator
 
-from measure import Result, Row, Timing, main, readable, timed, wider
+from measure import Result, Row, main, readable, timed, wider
 from networks import copy_model, make_train_step, random_batch, small_hparams
 
 from t2t_lite.hparams import HParams
@@ -26,19 +26,21 @@ def training(hparams: HParams, shape: BatchShape) -> Callable[[], object]:
 
 def rows(size: str) -> Iterator[Result]:
     parts, examples, length = (4, 16, 32) if size == "full" else (2, 1, 2)
+    hparams = small_hparams(size)
+    one_step = training(hparams, BatchShape(examples, length))
     for label, balance, target in (("with balancing losses", 1e-2, 1.1), ("without balancing losses", 0.0, 1.0)):
-        hparams = small_hparams(size).replace(balance_loss=balance)
+        changed = hparams.replace(accumulate_steps=parts, balance_loss=balance)
         accumulated, single = timed(
-            training(hparams.replace(accumulate_steps=parts), BatchShape(parts * examples, length)),
-            training(hparams, BatchShape(examples, length)),
+            training(changed, BatchShape(parts * examples, length)),
+            one_step,
             repetitions=20 if size == "full" else 1,
         )
         yield Row(
             f"a step of {parts} micro-batches of {examples} x {length} positions, multimodel_tiny, {label}",
             *readable(accumulated.best),
-            f"{parts} steps of one",
+            f"{parts} steps of one: {parts * single.best:.3g} s",
             accumulated.best / (parts * single.best),
-            wider(accumulated.spread, Timing(*single).spread),
+            wider(accumulated.spread, single.spread),
             target,
         )
         if size == "tiny":

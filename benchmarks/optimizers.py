@@ -33,13 +33,13 @@ def rows(size: str) -> Iterator[Result]:
     calls = {"Keras's Adam": keras_update(variables, gradients)}
     calls |= {name: update(hparams.replace(**changes), variables, gradients) for name, changes in CHANGES.items()}
     for name, call in calls.items():
-        measured, reference = timed(call, adam, repetitions=repetitions, budget=5)
+        measured, reference = timed(call, adam, repetitions=repetitions, budget=3)
         yield versus(f"update of {count / 1e6:.1f} M weights by {name}", measured, "by Adam", reference)
 
     batch = random_batch(five_problems()["to_english"], SHAPE, 256)
     steps = [make_train_step(model, hparams.replace(average_decay=decay)) for decay in (0.999, 0.0)]
     averaging, plain = timed(
-        *(lambda s=step: s("to_english", batch, 0) for step in steps), repetitions=repetitions, budget=10
+        *(lambda s=step: s("to_english", batch, 0) for step in steps), repetitions=repetitions, budget=5
     )
     label = f"training step, multimodel_tiny, {SHAPE.examples} x {SHAPE.boundary} positions, with the moving average"
     yield versus(label, averaging, "without it", plain)
