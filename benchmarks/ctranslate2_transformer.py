@@ -1,6 +1,6 @@
 """CTranslate2 with a Transformer of 6+6 layers and random weights: the reference of benchmarks/decoding.py.
 
-`pip install ctranslate2`; nothing else in the project needs it.
+The extra `bench` installs it; nothing else in the project needs it.
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """Decoding: the cost of a position, and the speed of greedy and beam search beside CTranslate2's.
 
-CTranslate2 (`pip install ctranslate2`) decodes with a Transformer of 6+6 layers of the same width, for as many
+CTranslate2 (`pip install ".[bench]"`) decodes with a Transformer of 6+6 layers of the same width, for as many
 sentences of equal lengths. All weights are random; no output ends early.
 
     python benchmarks/decoding.py [--tiny]         # minutes
@@ -151,7 +151,7 @@ def compare_search(
     )
     question += ", beside CTranslate2"
     if translator is None:
-        yield LeftOut(question, "CTranslate2 is not installed (`pip install ctranslate2`)")
+        yield LeftOut(question, "CTranslate2 is not installed (`pip install ".[bench]"`)")
         return
     theirs = timed(ctranslate2_transformer.search(translator, *amount, beams), repetitions=repetitions)[0]
     yield Row(
