@@ -151,7 +151,7 @@ def compare_search(
     )
     question += ", beside CTranslate2"
     if translator is None:
-        yield LeftOut(question, "CTranslate2 is not installed (`pip install ".[bench]"`)")
+        yield LeftOut(question, 'CTranslate2 is not installed (`pip install ".[bench]"`)')
         return
     theirs = timed(ctranslate2_transformer.search(translator, *amount, beams), repetitions=repetitions)[0]
     yield Row(
