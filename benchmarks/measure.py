@@ -127,7 +127,10 @@ def versus(question: str, measured: Timing, reference: str, base: Timing, target
 def over_product(question: str, measured: Timing, size: str, target_seconds: float | None = None) -> Row:
     """The time of a call over that of the float32 product; the target is in seconds."""
     row = versus(question, measured, product_name(size), product(size))
-    return row if target_seconds is None else dataclasses.replace(row, target=target_seconds, target_unit="s")
+    if target_seconds is None:
+        return row
+    target, unit = readable(target_seconds)
+    return dataclasses.replace(row, target=target, target_unit=unit)
 
 
 @functools.cache
@@ -170,7 +173,7 @@ def describe(result: Result) -> str:
     spread = "" if result.spread is None else f", spread {result.spread:.0%}"
     target = result.target_text and f", to reach {result.target_text}"
     measured = _text(result.measured, result.unit)
-    return f"{result.question}: {measured}; {number(result.ratio)} of {result.reference}{spread}{target}"
+    return f"{result.question}: {measured}; {number(result.ratio)} times {result.reference}{spread}{target}"
 
 
 def to_json(result: Result) -> dict:

@@ -1,6 +1,6 @@
 """The networks, problems and random batches of the benchmarks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,7 @@ from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Image, Label, Problem, Text
 from t2t_lite.training.devices import Devices
+from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
 from t2t_lite.training.memory_estimate import BatchShape
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
@@ -76,9 +77,15 @@ def microworld_problems() -> dict[str, Problem]:
     return {name: registry.problems.get(name)(name) for name in registry.mixtures.get("microworld").rates}
 
 
-def make_train_step(model: MultiModel, hparams: HParams | None = None) -> TrainStep:
-    """A training step; hparams: those of the optimizer, by default the model's."""
-    return TrainStep(Devices(), [(model, make_optimizer(hparams or model.hparams, model.trainable_variables))])
+def make_train_step(model: MultiModel, hparams: HParams | None = None) -> Callable[..., object]:
+    """TrainStep's call, made as t2t-trainer makes it; hparams: those of the optimizer, by default the model's."""
+    step = TrainStep(Devices(), [(model, make_optimizer(hparams or model.hparams, model.trainable_variables))])
+
+    def call(*arguments: object) -> object:
+        with no_graph_rewriting_on_cpu():
+            return step(*arguments)
+
+    return call
 
 
 def vocab_sizes(problems: Iterable[Problem], size: int) -> dict[str, int]:
@@ -90,7 +97,9 @@ def random_batch(problem: Problem, shape: BatchShape, vocab_size: int) -> dict[s
     """A batch of the shape with random token ids, pixels and samples."""
     rng, batch = np.random.default_rng(0), blank_batch(problem, shape.examples, shape.boundary)
     for key in ("inputs", "targets"):
-        if batch[key].dtype.is_floating:
+        if batch[key].dtype == tf.uint8:
+            batch[key] = tf.constant(rng.integers(0, 256, batch[key].shape, np.uint8))
+        elif batch[key].dtype.is_floating:
             batch[key] = tf.constant(rng.random(batch[key].shape, np.float32))
         elif batch[key].shape.rank == 2:
             batch[key] = tf.constant(rng.integers(2, vocab_size, batch[key].shape), tf.int32)

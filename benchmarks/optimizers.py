@@ -34,7 +34,7 @@ def rows(size: str) -> Iterator[Result]:
     calls |= {name: update(hparams.replace(**changes), variables, gradients) for name, changes in CHANGES.items()}
     for name, call in calls.items():
         measured, reference = timed(call, adam, repetitions=repetitions, budget=3)
-        yield versus(f"update of {count / 1e6:.1f} M weights by {name}", measured, "by Adam", reference)
+        yield versus(f"update of {count / 1e6:.1f} M weights by {name}", measured, "the same by Adam", reference)
 
     batch = random_batch(five_problems()["to_english"], SHAPE, 256)
     steps = [make_train_step(model, hparams.replace(average_decay=decay)) for decay in (0.999, 0.0)]

@@ -28,6 +28,7 @@ def measure(replicas: int, steps: int) -> list[float]:
     devices = open_devices("mirrored", replicas) if replicas > 1 else open_devices("one_device")
     from networks import five_model, five_problems, random_batch, small_hparams
 
+    from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
     from t2t_lite.training.memory_estimate import BatchShape
     from t2t_lite.training.optimizer import make_optimizer
     from t2t_lite.training.step import TrainStep
@@ -43,7 +44,8 @@ def measure(replicas: int, steps: int) -> list[float]:
     times = []
     for number in range(steps + 1):
         start = time.process_time()
-        step("to_english", batch, number)
+        with no_graph_rewriting_on_cpu():  # as t2t-trainer
+            step("to_english", batch, number)
         times.append(time.process_time() - start)
     return times
 
