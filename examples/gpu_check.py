@@ -101,7 +101,9 @@ def random_batch(problem: Problem, shape: BatchShape, vocab_size: int, seed: int
     """Random values in the shape of a full batch without padding."""
     rng, batch = np.random.default_rng(seed), blank_batch(problem, shape.examples, shape.boundary)
     for key in ("inputs", "targets"):
-        if batch[key].dtype.is_floating:
+        if batch[key].dtype == tf.uint8:
+            batch[key] = tf.constant(rng.integers(0, 256, batch[key].shape, np.uint8))
+        elif batch[key].dtype.is_floating:
             batch[key] = tf.constant(rng.random(batch[key].shape, np.float32))
         else:
             most = vocab_size if batch[key].shape.rank == 2 else len(problem.targets.classes)

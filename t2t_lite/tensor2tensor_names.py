@@ -44,7 +44,7 @@ FLAGS = {
 
 HPARAMS = {
     "batch_size": "batch_tokens; there it counted the tokens of one GPU, here those of all devices together",
-    "num_hidden_layers": "encoder_blocks, mixer_blocks and decoder_blocks",
+    "num_hidden_layers": "encoder_blocks and decoder_blocks; the MultiModel has mixer_blocks too",
     "num_encoder_layers": "encoder_blocks",
     "num_decoder_layers": "decoder_blocks",
     "learning_rate_schedule": "schedule",
@@ -88,13 +88,12 @@ DECODE_HPARAMS = {
 }
 
 ITEMS = {  # registered problems, models and hparams sets
-    "transformer": "the model is multi_model, which is the default",
-    "transformer_base": "multimodel_base",
-    "transformer_big": "multimodel_base, with larger --hparams",
-    "transformer_tiny": "multimodel_tiny",
-    "transformer_small": "multimodel_small",
-    "transformer_base_single_gpu": "multimodel_small, or multimodel_base",
-    "transformer_big_single_gpu": "multimodel_base",
+    "transformer_small": "transformer_base, with smaller --hparams; transformer_tiny is for a CPU",
+    "transformer_base_v1": "transformer_base",
+    "transformer_base_v2": "transformer_base",
+    "transformer_base_v3": "transformer_base",
+    "transformer_base_single_gpu": "transformer_base; batch_tokens counts the tokens of all devices together",
+    "transformer_big_single_gpu": "transformer_big; batch_tokens counts the tokens of all devices together",
     "multimodel": "multi_model",
     "translate_ende_wmt32k": "translate_ende_wmt14",
     "translate_ende_wmt8k": "translate_ende_wmt14",

@@ -82,7 +82,7 @@ def randomize(layer, seed=0):
         normal = rng.standard_normal(weight.shape)
         if weight.name == "scale":
             weight.assign(1.0 + 0.3 * normal)
-        elif weight.name == "shift":
+        elif weight.name == "shift" or weight.name.endswith("bias"):
             weight.assign(0.3 * normal)
         elif weight.name == "depthwise":
             weight.assign(normal / np.sqrt(np.prod(weight.shape[:2])))
@@ -199,10 +199,10 @@ def check_layer(make, call, shape, folder):
     assert np.all(np.isfinite(tf.cast(y, tf.float32)))
 
 
-def random_run(folder, data_dir, hparams, names):
+def random_run(folder, data_dir, hparams, names, model_name="multi_model"):
     """Makes a run whose weights are random, so that its answers depend on the inputs; returns its folder."""
     datasets = {name: Dataset.open(data_dir, name) for name in names}
-    model = Run.create(folder, hparams, "multi_model", datasets, dict.fromkeys(names, 1.0)).build_model()
+    model = Run.create(folder, hparams, model_name, datasets, dict.fromkeys(names, 1.0)).build_model()
     rng = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign_add(0.1 * rng.normal(size=weight.shape))

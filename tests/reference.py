@@ -218,6 +218,40 @@ def decode(body, targets, encoded, valid, command, hparams, target_valid=None):
     return decoder(body.decoder, x, encoded, valid, hparams, target_valid)
 
 
+# Transformer (Vaswani et al. 2017, section 3), with each layer norm on the input of its sub-layer
+
+
+def feed_forward(layer, x):
+    hidden = relu(x @ array(layer.expand) + array(layer.expand_bias))
+    return hidden @ array(layer.contract) + array(layer.contract_bias)
+
+
+def transformer_encoder(layer, x, valid, heads):
+    x = x + timing(*x.shape[1:])
+    allowed = np.repeat(valid[:, None], x.shape[1], axis=1)
+    for block in layer.blocks:
+        normed = layer_norm(block.self_norm, x)
+        x = x + multi_head_attention(block.self_attention, normed, normed, heads, allowed)
+        x = x + feed_forward(block.feed_forward, layer_norm(block.feed_norm, x))
+    return layer_norm(layer.norm, x)
+
+
+def transformer_decode(body, targets, encoded, valid, command, heads):
+    x = np.stack([np.vstack([c, t[:-1]]) for c, t in zip(command, targets, strict=True)])
+    x = x + timing(*x.shape[1:])
+    length = x.shape[1]
+    past = np.broadcast_to(np.tril(np.ones((length, length), bool)), (len(x), length, length))
+    to_source = np.repeat(valid[:, None], length, axis=1)
+    for block in body.decoder.blocks:
+        normed = layer_norm(block.self_norm, x)
+        x = x + multi_head_attention(block.self_attention, normed, normed, heads, past)
+        x = x + multi_head_attention(
+            block.source_attention, layer_norm(block.source_norm, x), encoded, heads, to_source
+        )
+        x = x + feed_forward(block.feed_forward, layer_norm(block.feed_norm, x))
+    return layer_norm(body.decoder.norm, x)
+
+
 # Modality nets
 
 

@@ -78,8 +78,8 @@ def test_hparams():
 def test_registered_items():
     with pytest.raises(UnknownNameError, match=r"unknown problem or mixture .*: translate_ende_wmt14"):
         get_problems(["translate_ende_wmt32k"])
-    with pytest.raises(UnknownNameError, match=r"unknown hparams set 'transformer_base'; .*: multimodel_base"):
-        registry.hparams_sets.get("transformer_base")
+    with pytest.raises(UnknownNameError, match=r"unknown hparams set 'transformer_small'; .*: transformer_base, with"):
+        registry.hparams_sets.get("transformer_small")
 
 
 @pytest.mark.parametrize(

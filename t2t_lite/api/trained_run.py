@@ -296,7 +296,7 @@ class TrainedRun:
         pairs = self._pairs(problem, [value], [text])
         (batch,) = pairs.batches()
         sums = net.score(problem, batch).expert_sums.numpy()  # (layers, 3, E): importance, load, positions served
-        experts = dict(zip(("encoder", "decoder"), sums[:, 2], strict=False)) if sums.size else {}
+        experts = dict(zip(("encoder", "decoder"), sums[:, 2], strict=False)) if self.hparams.use_experts else {}
         encoded, _ = net.encode(problem, batch)
         features = (pairs.problem.inputs, batch["inputs"]), (pairs.problem.targets, batch["targets"])
         input_pieces, output_pieces = (

@@ -10,6 +10,7 @@ from t2t_lite.api.arguments import Folder, Names, existing_folder, list_names, s
 from t2t_lite.api.trained_run import TrainedRun
 from t2t_lite.errors import FlagError, UserError, did_you_mean
 from t2t_lite.hparams import HParams, gin_config
+from t2t_lite.hparams.sets import model_of_set
 from t2t_lite.problems import Problem
 from t2t_lite.problems.problem import get_problems
 
@@ -172,6 +173,9 @@ def resolve_training(
     problems = get_problems(names)
     registry.models.check(model)
     resolved = resolve_hparams(hparams_set, hparams, gin_files, gin_params)
+    own = "" if isinstance(hparams, HParams) else model_of_set(hparams_set)
+    if own not in ("", model):
+        raise UserError(f"--hparams_set={hparams_set} is for --model={own}, not for {model}")
     resolved.check_names("loss_weights", problems)
     return problems, resolved
 

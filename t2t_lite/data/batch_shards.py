@@ -14,16 +14,20 @@ def shard_batch(batch: Mapping[str, tf.Tensor], number: int, parts: int) -> dict
 
     All shards have ceil(B / parts) examples; the last ones are padded with blank examples. `weights` (B,) is 1 for an
     example and 0 for a blank one. With one part, the batch is returned as it is, without weights.
+
+    A batch with a `part` (see `Dataset.loader`) has only some examples of the whole batch, with all those of the shard.
     """
     if parts == 1:
         return dict(batch)
-    examples = batch["targets"].shape[0]
+    first, examples = batch["part"].numpy().tolist() if "part" in batch else (0, batch["targets"].shape[0])
     size = -(-examples // parts)
     start, end = min(number * size, examples), min((number + 1) * size, examples)
     blank = size - (end - start)
     shard = {"weights": tf.constant([1.0] * (end - start) + [0.0] * blank)}
     for key, value in batch.items():
-        shard[key] = tf.pad(value[start:end], [[0, blank]] + [[0, 0]] * (value.shape.rank - 1))
+        if key == "part":
+            continue
+        shard[key] = tf.pad(value[start - first : end - first], [[0, blank]] + [[0, 0]] * (value.shape.rank - 1))
     return shard
 
 
@@ -42,7 +46,7 @@ def _blank(feature: Feature, examples: int, boundary: int) -> tf.Tensor:
     if isinstance(feature, Text):
         return tf.ones([examples, length], tf.int32)  # id 1, the end token, is in every vocabulary
     if isinstance(feature, Image):
-        return tf.zeros([examples, feature.rows, feature.columns, 3])
+        return tf.zeros([examples, feature.rows, feature.columns, 3], tf.uint8)
     if isinstance(feature, Audio):
         return tf.zeros([examples, length * lengths.SAMPLES_PER_POSITION])
     return tf.zeros([examples], tf.int32)

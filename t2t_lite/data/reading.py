@@ -128,6 +128,7 @@ class Dataset:
         keep: np.ndarray | None = None,
         references: bool = False,
         part: tuple[int, int] = (0, 1),
+        shards: int = 0,
     ) -> "BatchLoader":
         """Returns a function that gives the batches of a split by their numbers. Deterministic.
 
@@ -135,12 +136,13 @@ class Dataset:
         epoch can come first without reading others.
 
         A batch is a dict:
-          inputs: int32 (B, S) ids that end with 1, padded with 0; or float32 (B, rows, columns, 3) in [0, 1]; or
+          inputs: int32 (B, S) ids that end with 1, padded with 0; or uint8 (B, rows, columns, 3); or
             float32 (B, N) samples in [-1, 1), padded with 0.
           targets: int32 (B, T) ids that end with 1, padded with 0; or int32 (B,) indices of classes.
           inputs_length: int32 (B,) samples; for audio only.
           index: int64 (B,) the example's position in the split.
           references: int32 (B, R) ids of the targets, never cut; only if requested.
+          part: int32 (2,) the first example of this part, and the B of the whole batch; only with `shards`.
         S, T and N are bucket boundaries (`lengths.bucket_boundaries`). B times the longer of them, or the positions of
         a picture, is at most `hparams.batch_tokens`, and B is at most `hparams.batch_max_examples`, both scaled by the
         problem's multiplier.
@@ -159,6 +161,8 @@ class Dataset:
           references: adds `references`, for targets that are text.
           part: (number, parts): reads only this part of each batch: of B examples, ceil(B / parts) from number times
             that on; the last parts may have fewer or none. Padding and crops are those of the whole batch.
+          shards: a multiple of parts: each part is shards / parts of the shards that `shard_batch` makes of the whole
+            batch, and says so in its `part`.
 
         Raises:
           UserError: there is no such split, all its examples are too long to train on, or a shard is damaged and the
@@ -186,8 +190,10 @@ class Dataset:
             keep=keep,
             by_difference=shuffle and texts and hparams.fine_buckets,
         )
-        reader = _BatchReader(plans, index, ShardReader(self._data_dir, stored.shards, index.offsets), sizes, part)
-        return BatchLoader(reader, _traced_load(self._parser, repeat, references), seed)
+        reader = _BatchReader(
+            plans, index, ShardReader(self._data_dir, stored.shards, index.offsets), sizes, part, shards
+        )
+        return BatchLoader(reader, _traced_load(self._parser, repeat, references, shards > 0), seed)
 
     def inputs_batch(self, inputs: Sequence[Any]) -> dict[str, tf.Tensor]:
         """Makes a batch, without targets, of inputs that are not stored, as `batches` does; long inputs are cut.
@@ -319,15 +325,16 @@ class _Load(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def _traced_load(parser: BatchParser, training: bool, references: bool) -> _Load:
+def _traced_load(parser: BatchParser, training: bool, references: bool, is_part: bool) -> _Load:
     """Returns the functions that read and parse a batch. All problems with equal features share their graphs."""
     signature = [tf.TensorSpec([], tf.int64)] * 3
 
     def load(key: tf.Tensor, batch: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        read = tf.numpy_function(_read_batch, [key, batch], [tf.string, tf.int64, tf.int32, tf.int64])
-        records, numbers, padded, epoch = map(tf.ensure_shape, read, ([None], [None], [2], []))
+        read = tf.numpy_function(_read_batch, [key, batch], [tf.string, tf.int64, tf.int32, tf.int64, tf.int32])
+        records, numbers, padded, epoch, part = map(tf.ensure_shape, read, ([None], [None], [2], [], [2]))
         crop_seed = tf.stack([seed, epoch]) if training else None
-        return parser.parse(records, numbers, padded, crop_seed, references)
+        batch = parser.parse(records, numbers, padded, crop_seed, references)
+        return batch | {"part": part} if is_part else batch
 
     in_graph = tf.function(load, input_signature=signature)
 
@@ -353,25 +360,28 @@ class _BatchReader:
         reader: ShardReader,
         sizes: Mapping[int, int],
         part: tuple[int, int],
+        shards: int,
     ):
         self._plans, self._index, self._reader, self._part = plans, index, reader, part
+        self._shards = shards or part[1]
         self._boundaries = np.array(list(sizes), np.int32)
         self.batches_in_epoch = plans.batches_in_epoch
         self.key = next(_reader_keys)
         _readers[self.key] = self
 
     def read(self, batch: int) -> tuple[np.ndarray, ...]:
-        """Returns serialized examples, their indices, the padded lengths of inputs and targets, and the epoch."""
+        """Returns examples, their indices, the padded lengths of inputs and targets, the epoch, and `part`."""
         epoch, number = divmod(batch, self._plans.batches_in_epoch)
         records = self._plans.batch(epoch, number).astype(np.int64)
         longest = [self._index.inputs[records].max(), self._index.targets[records].max()]
         padded = self._boundaries[np.searchsorted(self._boundaries, longest).clip(max=len(self._boundaries) - 1)]
         part, parts = self._part
-        share = -(-len(records) // parts)
+        examples = len(records)
+        share = -(-examples // self._shards) * (self._shards // parts)
         records = records[part * share : (part + 1) * share]
         serialized = np.empty(len(records), object)
         serialized[:] = self._reader.read(records)
-        return serialized, records, padded, np.array(epoch, np.int64)
+        return serialized, records, padded, np.array(epoch, np.int64), np.array([part * share, examples], np.int32)
 
 
 def _read_batch(key: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from t2t_lite.modalities.image import unit_range
+
 PAD, END = 0, 1  # the ids of padding and of the end token in every vocabulary
 NEG_INF = -1e30  # the log-probability of an impossible token or hypothesis
 
@@ -135,6 +137,7 @@ def fingerprints(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
 
 def _fingerprint(inputs: tf.Tensor) -> tf.Tensor:
     """(B, ...) -> int64 (B,)."""
+    inputs = unit_range(inputs)
     bits = tf.cast(inputs if inputs.dtype == tf.int32 else tf.bitcast(inputs, tf.int32), tf.int64)
     bits = tf.reshape(bits, [tf.shape(bits)[0], -1])
     place = tf.range(tf.shape(bits)[1], dtype=tf.int64)

@@ -1,12 +1,32 @@
 """The hparams sets: functions that return HParams, named in `--hparams_set`.
 
-All of them differ from the paper in two hparams, without which the deep body does not train well: dropout is on the
-residual branches of a ConvBlock (`dropout_place="branches"`; paper: "output"), and the layer norms that end those
+The MultiModel's differ from the paper in two hparams, without which the deep body does not train well: dropout is on
+the residual branches of a ConvBlock (`dropout_place="branches"`; paper: "output"), and the layer norms that end those
 branches have a small initial scale (`residual_scale=0.1`; paper: 1).
 """
 
+from collections.abc import Callable
+
 from t2t_lite import registry
+from t2t_lite.hparams import transformers
 from t2t_lite.hparams.hparams import HParams
+
+_MODELS: dict[str, str] = {}  # {hparams set: the only model that it is for}
+
+
+def for_model(model: str) -> Callable[[Callable[[], HParams]], Callable[[], HParams]]:
+    """A decorator of hparams sets: training another model with this set is an error."""
+
+    def mark(make: Callable[[], HParams]) -> Callable[[], HParams]:
+        _MODELS[make.__name__] = model
+        return make
+
+    return mark
+
+
+def model_of_set(name: str) -> str:
+    """Returns the only model that an hparams set is for, or "" if it is for any."""
+    return _MODELS.get(name, "")
 
 
 @registry.hparams_sets.register
@@ -105,3 +125,45 @@ def multimodel_tiny_no_experts() -> HParams:
 def multimodel_tiny_no_attention() -> HParams:
     """multimodel_tiny without its attention blocks (paper, table 4)."""
     return multimodel_tiny().replace(use_attention=False)
+
+
+@registry.hparams_sets.register
+@for_model("transformer")
+def transformer_base() -> HParams:
+    """The base Transformer of Vaswani et al. (2017): 6 and 6 blocks, D 512, filter 2048, 8 heads; --model=transformer.
+
+    Their dropout, label smoothing, shared embeddings, Adam and schedule too. Theirs saw batches of 25,000 tokens, here
+    `batch_tokens` is 4,096; the norms are on the inputs of sub-layers; the modality nets are those of multimodel_base.
+    This project has not trained it to the end.
+    """
+    return HParams(
+        **transformers.UNREAD,
+        decoder_blocks=6,
+        dropout=0.1,
+        share_embeddings=True,
+        label_smoothing=0.1,
+        learning_rate=1.0,
+        schedule="noam",
+        warmup_steps=4000,
+    )
+
+
+@registry.hparams_sets.register
+@for_model("transformer")
+def transformer_big() -> HParams:
+    """The big Transformer of Vaswani et al. (2017): D 1024, filter 4096, 16 heads, dropout 0.3; --model=transformer."""
+    return transformer_base().replace(hidden_size=1024, filter_size=4096, num_heads=16, dropout=0.3)
+
+
+@registry.hparams_sets.register
+@for_model("transformer")
+def transformer_tiny() -> HParams:
+    """A Transformer with as many weights as multimodel_tiny, for microworld on a CPU; --model=transformer."""
+    return transformers.equal_parameters(multimodel_tiny())
+
+
+@registry.hparams_sets.register
+@for_model("transformer")
+def transformer_tiny_equal_flops() -> HParams:
+    """A Transformer with as many FLOPs per position as multimodel_tiny; --model=transformer."""
+    return transformers.equal_flops(multimodel_tiny())

@@ -60,8 +60,57 @@ class MultiHeadAttention(Layer):
         weights = self._values(self.query, self.key, self.value, self.out)
         return call_shared(_attention, self.num_heads, {"x": x, "memory": memory, "allowed": allowed}, weights)
 
+    def empty_cache(self, batch: tf.Tensor, max_length: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Keys and values of no position, with room for max_length: each (B, H, max_length, D / H)."""
+        empty = tf.zeros([batch, self.num_heads, max_length, self.head_size], self.compute_dtype)
+        return {"keys": empty, "values": empty}
+
+    def memory_cache(self, memory: tf.Tensor, valid: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The arguments of `attend_from_row` for a whole memory (B, S, D), valid (B, S)."""
+        keys, values = (tf.transpose(x, [0, 2, 1, 3]) for x in self.project_memory(memory))
+        return {"keys": keys, "values": values, "allowed": valid[:, None, None, :]}
+
+    def attend_from_row(self, x: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
+        """`attend` for one query of each example, with keys and values in the order in which products read them.
+
+        Args:
+          x: the queries (B, D).
+          keys: (B, H, S, D / H).
+          values: (B, H, S, D / H).
+          allowed: True where a query may attend to a key; broadcast to (B, H, 1, S).
+
+        Returns:
+          (B, D).
+        """
+        query, output = self._values(self.query, self.out)
+        queries = self._row_of_heads(x, query) * self.head_size**-0.5
+        scores = tf.cast(tf.matmul(queries, keys, transpose_b=True), tf.float32)
+        weights = tf.nn.softmax(tf.where(allowed, scores, -1e9))
+        mixed = tf.matmul(tf.cast(weights, x.dtype), values)  # (B, H, 1, D / H)
+        return tf.matmul(tf.reshape(mixed, [-1, x.shape[-1]]), output)
+
+    def attend_to_past(
+        self, x: tf.Tensor, cache: dict[str, tf.Tensor], position: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Causal self-attention of one position: (B, D), cache -> (B, D), the cache with this position."""
+        key, value = self._values(self.key, self.value)
+        places = tf.range(tf.shape(cache["keys"])[2])
+        is_current = (places == position)[:, None]
+        keys = tf.where(is_current, self._row_of_heads(x, key), cache["keys"])
+        values = tf.where(is_current, self._row_of_heads(x, value), cache["values"])
+        return self.attend_from_row(x, keys, values, places <= position), {"keys": keys, "values": values}
+
+    def _row_of_heads(self, x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        """(B, D) by (D, D) -> (B, H, 1, D / H)."""
+        return tf.reshape(tf.matmul(x, weight), [-1, self.num_heads, 1, self.head_size])
+
     def _values(self, *weights: keras.Variable) -> list[tf.Tensor]:
         return [tf.cast(weight, self.compute_dtype) for weight in weights]
+
+
+def causal_mask(length: tf.Tensor) -> tf.Tensor:
+    """(T, T), True where a position may attend to another: to itself and those before."""
+    return tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
 
 
 def _attention(num_heads: int, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -151,40 +200,40 @@ class AttentionBlock(Layer):
         if not self.use_attention:
             return x + self._pool(source, source_valid)[:, None]
         normed = self.self_norm(x)
-        causal = tf.linalg.band_part(tf.ones([length, length], tf.bool), -1, 0)
-        x = x + self.self_attention(normed, memory=normed, allowed=causal)
+        x = x + self.self_attention(normed, memory=normed, allowed=causal_mask(length))
         return x + self.source_attention(self.source_norm(x), memory=source, allowed=source_valid[:, None, None, :])
 
     def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position, with room for max_length target positions."""
-        batch = tf.shape(source)[0]
-        state: dict[str, Any] = {"conv": [block.initial_state(batch) for block in self.conv_blocks]}
+        """The state of `step` before the first position, with room for max_length target positions."""
         if not self.use_attention:
-            return state | {"pooled": self._pool(source, source_valid)}
-        heads, size = self.self_attention.num_heads, self.self_attention.head_size
-        empty = tf.zeros([batch, max_length, heads, size], source.dtype)
-        keys, values = self.source_attention.project_memory(source)
-        allowed = source_valid[:, None, None, :]
-        return state | {"keys": empty, "values": empty, "source": {"keys": keys, "values": values, "allowed": allowed}}
+            return {"pooled": self._pool(source, source_valid)}
+        cache = self.self_attention.empty_cache(tf.shape(source)[0], max_length)
+        return {"self": cache, "source": self.source_attention.memory_cache(source, source_valid)}
 
-    def step(self, target: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
-        x = target + tf.cast(timing_signal(1, self.hidden_size, position), target.dtype)
-        windows = []
-        for block, window in zip(self.conv_blocks, state["conv"], strict=True):
-            x, window = block.step(x, window)
-            windows.append(window)
-        state = state | {"conv": windows}
+    def step(
+        self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor, timing: tf.Tensor, convolutions: Any
+    ) -> tuple[tf.Tensor, dict[str, Any]]:
+        """Decodes one target position. Equals `call` at that position.
+
+        Args:
+          x: (B, D).
+          state: from `initial_state` or the previous position.
+          position: its number, from 0.
+          timing: its timing signal (1, D).
+          convolutions: a ConvolutionSteps that runs the ConvBlocks.
+
+        Returns:
+          (B, D) and the next state.
+        """
+        x = x + timing
+        for block in self.conv_blocks:
+            x = convolutions(block, x)
         if not self.use_attention:
             return x + state["pooled"], state
-        normed = self.self_norm(x)[:, None]
-        key, value = self.self_attention.project_memory(normed)
-        is_current = (tf.range(tf.shape(state["keys"])[1]) == position)[None, :, None, None]
-        keys, values = tf.where(is_current, key, state["keys"]), tf.where(is_current, value, state["values"])
-        causal = tf.range(tf.shape(keys)[1]) <= position
-        x = x + self.self_attention.attend(normed, keys, values, causal)[:, 0]
-        attended = self.source_attention.attend(self.source_norm(x)[:, None], **state["source"])[:, 0]
-        return x + attended, state | {"keys": keys, "values": values}
+        attended, cache = self.self_attention.attend_to_past(self.self_norm(x), state["self"], position)
+        x = x + attended
+        x = x + self.source_attention.attend_from_row(self.source_norm(x), **state["source"])
+        return x, state | {"self": cache}
 
     def _pool(self, source: tf.Tensor, source_valid: tf.Tensor) -> tf.Tensor:
         """The source's mean over valid positions, through a pointwise convolution: (B, S, D) -> (B, D)."""

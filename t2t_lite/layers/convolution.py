@@ -16,7 +16,7 @@ from t2t_lite.layers.layer import Layer, call_shared
 from t2t_lite.layers.noise import dropout, layer_seed
 
 _EPSILON = 1e-6  # of a layer norm
-_BLOCK = ((3, 1), (3, 1), (15, 1), (15, 8))  # the kernel height and dilation of a ConvBlock's steps
+STEPS_OF_BLOCK = ((3, 1), (3, 1), (15, 1), (15, 8))  # the kernel height and dilation of a ConvBlock's steps
 
 
 class LayerNorm(Layer):
@@ -50,9 +50,7 @@ def _layer_norm(
     A custom gradient: the automatic one stores and computes twice as much, and norms take most of a ConvStep's time on
     a CPU. It keeps the rows in their own dtype and two numbers a row, and computes the normalised rows again.
     """
-    mean = mean_of_rows(tf.cast(rows, tf.float32))  # (N, 1)
-    centred = tf.cast(rows, tf.float32) - mean
-    inverse = tf.math.rsqrt(mean_of_rows(tf.square(centred)) + _EPSILON)  # (N, 1)
+    mean, centred, inverse = _statistics(rows)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         upstream = tf.cast(upstream, tf.float32)
@@ -64,6 +62,14 @@ def _layer_norm(
         return tf.cast(to_rows, rows.dtype), sum_of_columns(product), sum_of_columns(upstream)
 
     return tf.cast(centred * inverse * scale + shift, rows.dtype), gradient
+
+
+def _statistics(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """(N, channels) -> float32: means (N, 1), rows minus means (N, channels), 1 / sqrt(variance + epsilon) (N, 1)."""
+    rows = tf.cast(rows, tf.float32)
+    mean = mean_of_rows(rows)
+    centred = rows - mean
+    return mean, centred, tf.math.rsqrt(mean_of_rows(tf.square(centred)) + _EPSILON)
 
 
 class ConvStep(Layer):
@@ -94,7 +100,6 @@ class ConvStep(Layer):
         super().__init__(**kwargs)
         if dilation > 1 and kernel[1] > 1:
             raise ValueError(f"a dilated kernel must be one column wide, not {kernel}")
-        self.kernel_size, self.dilation = kernel, dilation
         self._convolution = _Convolution(kernel, strides, dilation, causal)
         self.depthwise = self.add_weight(
             name="depthwise", shape=(*kernel, channels, 1), initializer=_near_identity(causal)
@@ -115,17 +120,11 @@ class ConvStep(Layer):
         mask = None if valid is None else tf.cast(valid, x.dtype)[:, :, None, None]
         return _conv_step(x, mask, self.weight_values(), self._convolution)
 
-    def initial_state(self, batch: tf.Tensor) -> tf.Tensor:
-        """The empty window of past inputs of a causal step over a sequence: (B, (h - 1) * dilation, channels)."""
-        rows = (self.kernel_size[0] - 1) * self.dilation
-        return tf.zeros([batch, rows, self.depthwise.shape[2]], self.compute_dtype)
-
-    def step(self, x: tf.Tensor, window: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """One position of a causal step over a sequence: (B, channels), window -> (B, filters), next window."""
-        inputs = tf.concat([window, tf.nn.relu(x)[:, None]], axis=1)
-        depthwise = tf.cast(self.depthwise[:, 0, :, 0], x.dtype)
-        x = tf.einsum("bhd,hd->bd", inputs[:, :: self.dilation], depthwise)
-        return self.norm(tf.matmul(x, tf.cast(self.pointwise, x.dtype))), inputs[:, 1:]
+    def after_depthwise(self, x: tf.Tensor) -> tf.Tensor:
+        """The pointwise convolution and the norm of rows (N, channels) -> (N, filters)."""
+        rows = tf.matmul(x, tf.cast(self.pointwise, x.dtype))
+        _, centred, inverse = _statistics(rows)
+        return tf.cast(centred * inverse * self.norm.scale + self.norm.shift, x.dtype)
 
 
 class _Convolution(NamedTuple):
@@ -251,7 +250,7 @@ class ConvBlock(Layer):
         super().__init__(**kwargs)
 
         def conv_step(number: int, scale: float = 1.0) -> ConvStep:
-            height, dilation = _BLOCK[number - 1]
+            height, dilation = STEPS_OF_BLOCK[number - 1]
             name = f"{self.name}.step{number}"
             kernel = (height, 1)
             return ConvStep(hidden_size, hidden_size, kernel, dilation=dilation, causal=causal, scale=scale, name=name)
@@ -268,20 +267,13 @@ class ConvBlock(Layer):
             tensors["valid"] = valid
         if noise is not None:
             tensors["seed"] = layer_seed(noise, self.name)
-        weights = [w for step in (self.step1, self.step2, self.step3, self.step4) for w in step.weight_values()]
+        weights = [w for step in self.steps for w in step.weight_values()]
         return call_shared(_block, self._form, tensors, weights)
 
-    def initial_state(self, batch: tf.Tensor) -> list[tf.Tensor]:
-        """The empty windows of the four steps."""
-        return [s.initial_state(batch) for s in (self.step1, self.step2, self.step3, self.step4)]
-
-    def step(self, x: tf.Tensor, state: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """One position of a causal block: (B, D), state -> (B, D), next state."""
-        hidden1, window1 = self.step1.step(x, state[0])
-        branch, window2 = self.step2.step(hidden1, state[1])
-        hidden3, window3 = self.step3.step(x + branch, state[2])
-        branch, window4 = self.step4.step(hidden3, state[3])
-        return x + branch, [window1, window2, window3, window4]
+    @property
+    def steps(self) -> tuple[ConvStep, ConvStep, ConvStep, ConvStep]:
+        """The four ConvSteps; layers/convolution_steps.py runs them for one position at a time."""
+        return self.step1, self.step2, self.step3, self.step4
 
 
 class _BlockForm(NamedTuple):
@@ -301,7 +293,7 @@ def _block(form: _BlockForm, tensors: Mapping[str, tf.Tensor], weights: Sequence
 
     def transform(x: tf.Tensor, *weights: tf.Tensor) -> tf.Tensor:
         def step(number: int, x: tf.Tensor) -> tf.Tensor:
-            height, dilation = _BLOCK[number]
+            height, dilation = STEPS_OF_BLOCK[number]
             convolution = _Convolution((height, 1), (1, 1), dilation, form.causal)
             return _conv_step(x, mask, weights[4 * number : 4 * number + 4], convolution)
 

@@ -16,6 +16,9 @@ from t2t_lite.layers.grouped_feed_forward import grouped_feed_forward
 from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.noise import layer_seed
 
+# A pass of the loop over experts takes about as long as this many multiplications (two cores).
+_PRODUCTS_PER_LOOP = 1_500_000
+
 
 class MixtureOfExperts(Layer):
     """E feed-forward experts; noisy top-k gating sends each position to k of them (paper, section 2.4).
@@ -88,6 +91,27 @@ class MixtureOfExperts(Layer):
         chosen, gates, importance, load = self._route(tf.cast(positions, tf.float32), valid, noise)
         y, served = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
         return tf.reshape(y, tf.shape(x)), tf.stack([importance, load, served])
+
+    def step(self, x: tf.Tensor) -> tf.Tensor:
+        """The output of `call` for one position of each example, as decoding needs it: (B, D) -> (B, D)."""
+        rows = tf.shape(x)[0]
+        few = (self.num_experts <= rows * self.k) & (rows <= self._rows_for_all)
+        return tf.cond(few, lambda: self._run_all(x), lambda: self(x[:, None])[0][:, 0])
+
+    @property
+    def _rows_for_all(self) -> int:
+        """The rows up to which running all experts in one product takes less time than a loop over the chosen ones."""
+        more = max(self.num_experts - self.k, 1) * self.expand.shape[1] * self.expand.shape[2]  # products for a row
+        return int(_PRODUCTS_PER_LOOP * self.num_experts / more)
+
+    def _run_all(self, x: tf.Tensor) -> tf.Tensor:
+        """Runs all experts over all rows, and weighs them by their gates, most of which are zero: (B, D) -> (B, D)."""
+        best = tf.math.top_k(product(tf.cast(x, tf.float32), tf.convert_to_tensor(self.gate)), self.k)
+        gates = tf.nn.softmax(best.values)[:, :, None] * tf.one_hot(best.indices, self.num_experts)  # (B, k, E)
+        gates = tf.cast(tf.reduce_sum(gates, axis=1), x.dtype)
+        expand, contract = (tf.cast(weight, x.dtype) for weight in (self.expand, self.contract))
+        hidden = tf.nn.relu(tf.matmul(x[None], expand)) * tf.transpose(gates)[:, :, None]  # (E, B, F)
+        return tf.reduce_sum(tf.matmul(hidden, contract), axis=0)
 
     def _route(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
         """Noisy top-k gating: (N, D) -> chosen experts (N, k), their gates (N, k), importance (E,), load (E,)."""

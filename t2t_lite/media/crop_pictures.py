@@ -41,7 +41,7 @@ def decode_and_crop(
       decode: decodes one picture to uint8 (h, w, 3).
 
     Returns:
-      float32 (B, rows, columns, 3) in [0, 1].
+      uint8 (B, rows, columns, 3); a resized crop is rounded to it.
     """
 
     def read(picture: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -53,15 +53,18 @@ def decode_and_crop(
             drawn = tf.random.stateless_uniform([3], tf.random.experimental.stateless_fold_in(draw.seed, index))
             start = tf.minimum(tf.cast(drawn[:2] * tf.cast(free + 1, tf.float32), tf.int32), free)
         pixels = tf.slice(pixels, tf.concat([start, [0]], 0), tf.concat([window, [3]], 0))
-        pixels = tf.cast(pixels, tf.float32) / 255.0
-        fits = tf.reduce_all(window == [rows, columns])
-        pixels = tf.cond(fits, lambda: pixels, lambda: tf.image.resize(pixels, [rows, columns], antialias=True))
+
+        def resize() -> tf.Tensor:
+            resized = tf.image.resize(pixels, [rows, columns], antialias=True)
+            return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+        pixels = tf.cond(tf.reduce_all(window == [rows, columns]), lambda: pixels, resize)
         if draw is not None and draw.flip:
             pixels = tf.cond(drawn[2] < 0.5, lambda: pixels[:, ::-1], lambda: pixels)
         return pixels
 
     index = tf.zeros(tf.shape(pictures), tf.int64) if draw is None else draw.index
-    spec = tf.TensorSpec([rows, columns, 3], tf.float32)
+    spec = tf.TensorSpec([rows, columns, 3], tf.uint8)
     return tf.map_fn(lambda one: read(*one), (pictures, index), fn_output_signature=spec)
 
 

@@ -1,1 +1,1 @@
-"""The models: the MultiModel, assembled from hparams."""
+"""The models, assembled from hparams: the MultiModel, and a plain Transformer to compare it with."""

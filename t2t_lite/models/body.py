@@ -5,19 +5,19 @@ Shapes: B batch, S input positions, T target positions, D hidden, H heads, E exp
 Blocks are kept in tuples, because tf.train.Checkpoint does not track lists inside Keras layers.
 """
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
-from t2t_lite.layers.attention import AttentionBlock
+from t2t_lite.layers import convolution_steps
+from t2t_lite.layers.attention import AttentionBlock, MultiHeadAttention
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
+from t2t_lite.layers.convolution_steps import ConvolutionSteps
 from t2t_lite.layers.experts import MixtureOfExperts
 from t2t_lite.layers.layer import Layer
 from t2t_lite.layers.timing import timing_signal
+from t2t_lite.models.base_body import BaseBody
 
 
 def _conv_options(hparams: HParams) -> dict[str, Any]:
@@ -50,6 +50,10 @@ class Experts(Layer):
         """(B, S, D), valid (B, S) -> (B, S, D), and sums (3, E) as from MixtureOfExperts."""
         y, sums = self.experts(self.norm(x), valid=valid, noise=noise)
         return x + y, sums
+
+    def step(self, x: tf.Tensor) -> tf.Tensor:
+        """One position: (B, D) -> (B, D)."""
+        return x + self.experts.step(self.norm(x))
 
 
 class Encoder(Layer):
@@ -102,22 +106,6 @@ class Mixer(Layer):
             x = block(x, noise=noise)
         return x
 
-    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position."""
-        return {
-            "attention": self.attention.initial_state(encoded, valid, max_length),
-            "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
-        }
-
-    def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """One position: (B, D), state -> (B, D), next state."""
-        x, attention = self.attention.step(x, state["attention"], position)
-        windows = []
-        for block, window in zip(self.blocks, state["blocks"], strict=True):
-            x, window = block.step(x, window)
-            windows.append(window)
-        return x, {"attention": attention, "blocks": windows}
-
 
 class Decoder(Layer):
     """Pairs of a causal ConvBlock and an attention block over the encoded input, a mixture of experts in the middle."""
@@ -160,28 +148,9 @@ class Decoder(Layer):
             x = attention(block(x, noise=noise), source=encoded, source_valid=valid, noise=noise)
         return (self.norm(x) if self.norm else x), sums
 
-    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position."""
-        return {
-            "blocks": [block.initial_state(tf.shape(encoded)[0]) for block in self.blocks],
-            "attentions": [a.initial_state(encoded, valid, max_length) for a in self.attentions],
-        }
 
-    def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
-        """One position: (B, D), state -> (B, D), next state."""
-        windows, attended = [], []
-        for i, (block, attention) in enumerate(zip(self.blocks, self.attentions, strict=True)):
-            if self.experts and i == len(self.blocks) // 2:
-                x = self.experts(x[:, None])[0][:, 0]
-            x, window = block.step(x, state["blocks"][i])
-            x, attention_state = attention.step(x, state["attentions"][i], position)
-            windows.append(window)
-            attended.append(attention_state)
-        return (self.norm(x) if self.norm else x), {"blocks": windows, "attentions": attended}
-
-
-class Body(Layer):
-    """Encoder, mixer and decoder: the part of the network that all problems share."""
+class Body(BaseBody):
+    """Encoder, mixer and decoder of the MultiModel."""
 
     def __init__(self, hparams: HParams, **kwargs: Any):
         super().__init__(**kwargs)
@@ -189,8 +158,13 @@ class Body(Layer):
         self.mixer = Mixer(hparams, name=f"{self.name}.mixer")
         self.decoder = Decoder(hparams, name=f"{self.name}.decoder")
 
+    @property
+    def decoder_parts(self) -> tuple[Layer, ...]:
+        """See BaseBody.decoder_parts."""
+        return self.mixer, self.decoder
+
     def encode(self, x: tf.Tensor, valid: tf.Tensor, noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(B, S, D), valid (B, S) -> (B, S, D) and the experts' sums (3, E)."""
+        """See BaseBody.encode."""
         return self.encoder(x, valid=valid, noise=noise)
 
     def decode(
@@ -202,57 +176,53 @@ class Body(Layer):
         target_valid: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mixer and decoder with teacher forcing: the output at position t depends only on targets before t.
-
-        Args:
-          targets: (B, T, D), embedded.
-          encoded: (B, S, D).
-          valid: (B, S), False at padding of the inputs.
-          command: (B, D), the embedding that decoding starts from.
-          target_valid: (B, T), False at padding, which is sent to no expert.
-          noise: the seed (2,) of layers/noise.py, None outside training.
-
-        Returns:
-          (B, T, D), and the experts' sums (3, E).
-        """
+        """See BaseBody.decode: mixer, then decoder."""
         x = tf.concat([command[:, None], targets[:, :-1]], axis=1)
         x = self.mixer(x, encoded=encoded, valid=valid, noise=noise)
         return self.decoder(x, encoded=encoded, valid=valid, target_valid=target_valid, noise=noise)
 
-    @contextlib.contextmanager
-    def watch_source_attention(self) -> Iterator[dict[str, tf.Tensor]]:
-        """Collects the weights of attention to the source of a `decode` called inside: {layer name: (B, H, T, S)}.
-
-        Empty without attention. `decode` must not be wrapped in a tf.function of its own inside the context.
-        """
-        seen: dict[str, tf.Tensor] = {}  # the last call's: Keras may call a layer once to build it
+    def source_attentions(self) -> dict[str, MultiHeadAttention]:
+        """See BaseBody.source_attentions."""
         blocks = [block for block in (self.mixer.attention, *self.decoder.attentions) if block.use_attention]
-        for block in blocks:
-            block.source_attention.watch = functools.partial(seen.__setitem__, block.name)
-        try:
-            yield seen
-        finally:
-            for block in blocks:
-                block.source_attention.watch = None
+        return {block.name: block.source_attention for block in blocks}
+
+    @property
+    def _decoding_blocks(self) -> list[ConvBlock]:
+        """The causal ConvBlocks in the order in which they run."""
+        mixer, decoder = self.mixer, self.decoder
+        blocks = [*mixer.attention.conv_blocks, *mixer.blocks]
+        for block, attention in zip(decoder.blocks, decoder.attentions, strict=True):
+            blocks += [block, *attention.conv_blocks]
+        return blocks
 
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position: convolution windows, attention keys and values."""
+        """See BaseBody.initial_state: past inputs of convolutions, keys and values of attentions."""
+        attentions = (self.mixer.attention, *self.decoder.attentions)
         return {
             "position": tf.zeros([], tf.int32),
-            "mixer": self.mixer.initial_state(encoded, valid, max_length),
-            "decoder": self.decoder.initial_state(encoded, valid, max_length),
+            "convolutions": convolution_steps.initial_state(self._decoding_blocks, tf.shape(encoded)[0]),
+            "attentions": [block.initial_state(encoded, valid, max_length) for block in attentions],
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Decodes one position, at a cost that does not depend on the position.
+        """See BaseBody.step."""
+        mixer, decoder, position = self.mixer, self.decoder, state["position"]
+        convolutions = ConvolutionSteps(self._decoding_blocks, state["convolutions"])
+        timing = tf.cast(timing_signal(1, x.shape[-1], position), x.dtype)
+        states = iter(state["attentions"])
+        following = []
 
-        Args:
-          x: (B, D), the embedding of the command at the first position, of the previous output at later ones.
-          state: from `initial_state` or the previous step.
+        def attend(block: AttentionBlock, x: tf.Tensor) -> tf.Tensor:
+            x, after = block.step(x, next(states), position, timing, convolutions)
+            following.append(after)
+            return x
 
-        Returns:
-          (B, D), equal to the output of `decode` at this position, and the next state.
-        """
-        x, mixer = self.mixer.step(x, state["mixer"], state["position"])
-        x, decoder = self.decoder.step(x, state["decoder"], state["position"])
-        return x, {"position": state["position"] + 1, "mixer": mixer, "decoder": decoder}
+        x = attend(mixer.attention, x)
+        for block in mixer.blocks:
+            x = convolutions(block, x)
+        for i, (block, attention) in enumerate(zip(decoder.blocks, decoder.attentions, strict=True)):
+            if decoder.experts and i == len(decoder.blocks) // 2:
+                x = decoder.experts.step(x)
+            x = attend(attention, convolutions(block, x))
+        x = decoder.norm(x) if decoder.norm else x
+        return x, {"position": position + 1, "convolutions": convolutions.next_state(), "attentions": following}

@@ -139,10 +139,10 @@ def text_value(tag: str, text: str) -> Any:
 
 
 def image_value(tag: str, pixels: np.ndarray) -> Any:
-    """Returns a picture; pixels: float (rows, columns, 3) in [0, 1]."""
+    """Returns a picture; pixels: uint8 (rows, columns, 3)."""
     rows, columns, _ = pixels.shape
     png = io.BytesIO()
-    PilImage.fromarray(np.uint8(np.clip(np.round(pixels * 255.0), 0, 255))).save(png, "PNG")
+    PilImage.fromarray(pixels).save(png, "PNG")
     image = _Summary.Image(height=rows, width=columns, colorspace=3, encoded_image_string=png.getvalue())
     return _Summary.Value(tag=tag, image=image)
 

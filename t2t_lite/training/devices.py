@@ -249,10 +249,18 @@ class Devices:
         Raises:
           UserError: another worker has ended.
         """
+        return self.add_up(float(flag)) > 0
+
+    def add_up(self, number: float) -> float:
+        """Returns the sum of the numbers of all workers, which is exact for integers below 2^24.
+
+        Raises:
+          UserError: another worker has ended.
+        """
         if self.workers == 1:
-            return flag
-        row = tf.constant([float(flag)])
-        return float(self.all_reduce([[row] for _ in self.local])[0][0][0]) > 0
+            return number
+        rows = [tf.constant([number if i == 0 else 0.0]) for i in range(len(self.local))]
+        return float(self.all_reduce([[row] for row in rows])[0][0][0])
 
     def _from_chief(self, values: np.ndarray) -> np.ndarray:
         """Returns the chief's values on all workers, as a sum to which the others add zeros."""

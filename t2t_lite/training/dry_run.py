@@ -82,31 +82,27 @@ def dry_run(
 
 def count_parameters(model: Any) -> dict[str, int]:
     """Returns the number of weights of each part; the experts of encoder and decoder are one part."""
-    body = model.body
-    experts = sum(_size(part.experts) for part in (body.encoder, body.decoder) if part.experts)
     parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
     parts["command tokens"] = prod(model.commands.shape)
     if (places := getattr(model, "places", None)) is not None:
         parts["places of inputs"] = prod(places.shape)
-    parts["encoder"] = _size(body.encoder) - (_size(body.encoder.experts) if body.encoder.experts else 0)
-    parts["mixer"] = _size(body.mixer)
-    parts["decoder"] = _size(body.decoder) - (_size(body.decoder.experts) if body.decoder.experts else 0)
-    parts["experts"] = experts
+    body_parts = (model.body.encoder, *model.body.decoder_parts)
+    for part in body_parts:
+        parts[_short_name(part)] = _size(part) - _size_of_experts(part)
+    if any(hasattr(part, "experts") for part in body_parts):
+        parts["experts"] = sum(map(_size_of_experts, body_parts))
     return parts
 
 
 def flops_per_position(model: Any, hparams: HParams) -> dict[str, int]:
     """Returns twice the number of weights that a position is multiplied with: of the experts, k of E."""
-    body = model.body
     flops = {}
-    for name in ("encoder", "mixer", "decoder"):
-        part = getattr(body, name)
-        experts = getattr(part, "experts", None)
+    for part in (model.body.encoder, *model.body.decoder_parts):
         weights = _size(part)
-        if experts:
+        if _size_of_experts(part):
             expert = 2 * hparams.hidden_size * hparams.filter_size
             weights -= expert * (hparams.num_experts - hparams.experts_per_position)
-        flops[name] = 2 * weights
+        flops[_short_name(part)] = 2 * weights
     for name, net in model.nets.items():
         if isinstance(net.feature, Text):
             flops[f"softmax of {name}"] = 2 * hparams.hidden_size * net.vocab_size
@@ -122,16 +118,19 @@ def step_flops(model: Any, problem: str, shape: BatchShape) -> int:
     flops = flops_per_position(model, hparams)
     rows, columns = grid_of_inputs(declared.inputs, shape, hparams)
     source = rows * columns
-    forward = flops["encoder"] * source + sum(input_net_flops(f, shape, hparams) for f in parts(declared.inputs))
+    scores = model.body.encoder_attentions * 4 * hparams.hidden_size * source**2
+    forward = (
+        flops["encoder"] * source + scores + sum(input_net_flops(f, shape, hparams) for f in parts(declared.inputs))
+    )
     net = model.net(declared.targets)
     if isinstance(declared.targets, Text):
         target = shape.length(declared.targets)
-        forward += (flops["mixer"] + flops["decoder"] + flops[f"softmax of {net.name}"]) * target
-        if hparams.use_attention:
-            blocks = 1 + hparams.decoder_blocks
-            forward += blocks * 4 * hparams.hidden_size * target * (target + source)  # scores and mixed values
-            # Keys and values of the source are products of its positions, not the target's.
-            forward += blocks * 4 * hparams.hidden_size**2 * (source - target)
+        parts_flops = sum(flops[_short_name(part)] for part in model.body.decoder_parts)
+        forward += (parts_flops + flops[f"softmax of {net.name}"]) * target
+        attentions = len(model.body.source_attentions())
+        forward += attentions * 4 * hparams.hidden_size * target * (target + source)  # scores and mixed values
+        # Keys and values of the source are products of its positions, not the target's.
+        forward += attentions * 4 * hparams.hidden_size**2 * (source - target)
     else:
         # Two of its steps and the skip step see all positions or a quarter, the two wide ones a quarter.
         forward += 2 * (_size(net) * source // 4 + 2 * hparams.hidden_size**2 * source * 3 // 4)
@@ -257,3 +256,13 @@ def weight_bytes(layer: Any) -> int:
 
 def _size(layer: Any) -> int:
     return sum(prod(variable.shape) for variable in layer.trainable_variables)
+
+
+def _size_of_experts(part: Any) -> int:
+    experts = getattr(part, "experts", None)
+    return _size(experts) if experts else 0
+
+
+def _short_name(part: Any) -> str:
+    """Returns the name of a part of the body, such as "encoder"."""
+    return str(part.name).removeprefix("body.")

@@ -135,6 +135,22 @@ def attention_block(targets: int, sources: int, hparams: HParams) -> Kept:
     return kept + attention(targets, targets, hparams) + attention(targets, sources, hparams)
 
 
+def feed_forward(length: int, hparams: HParams) -> Kept:
+    """FeedForward with its norm and sum: rows of the norm and of the product, hidden units."""
+    return Kept(length * (3 * hparams.hidden_size + hparams.filter_size))
+
+
+def transformer_block(length: int, source: int, hparams: HParams) -> Kept:
+    """EncoderBlock (source 0) or DecoderBlock: attentions and the feed-forward network, each with norm and dropout."""
+    size = hparams.hidden_size
+    kept = attention(length, length, hparams) + feed_forward(length, hparams)
+    if source:
+        kept += attention(length, source, hparams)
+    if hparams.dropout:
+        kept += Kept(2 * length * size, flags=length * size) * (3 if source else 2)
+    return kept
+
+
 def conv_res(
     rows: int, columns: int, channels: int, filters: int, *, strides: tuple[int, int], masked: bool = False
 ) -> Kept:
@@ -238,7 +254,9 @@ def grid_of_inputs(inputs: Inputs, shape: BatchShape, hparams: HParams) -> tuple
     return sum(prod(grid(feature, shape, hparams)) for feature in inputs), 1
 
 
-def activations(problem: Problem, shape: BatchShape, vocab_size: int, hparams: HParams) -> dict[str, Kept]:
+def activations(
+    problem: Problem, shape: BatchShape, vocab_size: int, hparams: HParams, body: str = "multi_model"
+) -> dict[str, Kept]:
     """What the backward pass of a whole batch keeps, by part of the model.
 
     Args:
@@ -246,6 +264,7 @@ def activations(problem: Problem, shape: BatchShape, vocab_size: int, hparams: H
       shape: the shape of the batch, or of a replica's part of it.
       vocab_size: V of the targets, as loaded.
       hparams: the model's hparams.
+      body: the kind of its body, as BaseBody names it.
     """
     size, targets = hparams.hidden_size, problem.targets
     rows, columns = grid_of_inputs(problem.inputs, shape, hparams)
@@ -262,20 +281,41 @@ def activations(problem: Problem, shape: BatchShape, vocab_size: int, hparams: H
         kept[part] = kept.get(part, Kept()) + one
     if isinstance(problem.inputs, tuple):
         kept["text"] = kept.get("text", Kept()) + Kept(2 * source * size)  # with places, and one after the other
-    encoder = Kept(2 * source * size) + conv_block(source, hparams, causal=False) * hparams.encoder_blocks
-    kept["encoder"] = encoder + (experts(source, hparams) if hparams.use_experts else Kept())
+    length = 0 if isinstance(targets, Label) else shape.length(targets)
+    kept |= (_transformer if body == "transformer" else _multi_model)(source, length, hparams)
     if isinstance(targets, Label):
         kept["categorical net"] = categorical_net(rows, columns, len(targets.classes), hparams)
     else:
-        length = shape.length(targets)
         kept["text"] = kept.get("text", Kept()) + Kept(2 * length * size)
-        block = attention_block(length, source, hparams)
-        one = conv_block(length, hparams, causal=True)
+        kept["softmax"] = logits(length, vocab_size, hparams)
+    return {part: one * shape.examples for part, one in kept.items()}
+
+
+def _multi_model(source: int, length: int, hparams: HParams) -> dict[str, Kept]:
+    """The body of a MultiModel for `source` positions of the input and `length` of the targets, 0 for a class."""
+    size = hparams.hidden_size
+    encoder = Kept(2 * source * size) + conv_block(source, hparams, causal=False) * hparams.encoder_blocks
+    kept = {"encoder": encoder + (experts(source, hparams) if hparams.use_experts else Kept())}
+    if length:
+        block, one = attention_block(length, source, hparams), conv_block(length, hparams, causal=True)
         kept["mixer"] = Kept(2 * length * size) + block + one * hparams.mixer_blocks
         decoder = (block + one) * hparams.decoder_blocks + Kept(2 * length * size)
         kept["decoder"] = decoder + (experts(length, hparams) if hparams.use_experts else Kept())
-        kept["softmax"] = logits(length, vocab_size, hparams)
-    return {part: one * shape.examples for part, one in kept.items()}
+    return kept
+
+
+def _transformer(source: int, length: int, hparams: HParams) -> dict[str, Kept]:
+    """The body of a Transformer, as `_multi_model`."""
+
+    def ends(positions: int) -> Kept:
+        """The sum with the timing signal and its dropout; the last norm and its output."""
+        dropped = Kept(2 * positions * hparams.hidden_size, flags=positions * hparams.hidden_size)
+        return Kept(3 * positions * hparams.hidden_size) + (dropped if hparams.dropout else Kept())
+
+    kept = {"encoder": ends(source) + transformer_block(source, 0, hparams) * hparams.encoder_blocks}
+    if length:
+        kept["decoder"] = ends(length) + transformer_block(length, source, hparams) * hparams.decoder_blocks
+    return kept
 
 
 # A training step.
@@ -316,10 +356,11 @@ class Trained(NamedTuple):
     first: int  # of those among them whose gradients come first: of mixer, decoder and the targets' net
     cast: int  # of those among them that are cast to the compute type as a whole
     vocab_size: int  # V of a text as loaded
+    body: str = "multi_model"  # the kind of the model's body
 
     @classmethod
     def of(cls, model: Any, name: str) -> "Trained":
-        """Counts the weights that a problem uses in a MultiModel, whose variables may lack memory."""
+        """Counts the weights that a problem uses in a model, whose variables may lack memory."""
         problem = model.problems[name]
         parts, targets = model.parts(name), model.net(problem.targets)
         sizes = {part: sum(prod(v.shape) for v in variables) for part, variables in parts.items()}
@@ -328,7 +369,8 @@ class Trained(NamedTuple):
         first = sum(size for part, size in sizes.items() if part not in later)
         used = [variable for variables in parts.values() for variable in variables]
         cast = sum(prod(variable.shape) for variable in used if getattr(variable, "autocast", True))
-        return cls(problem, sum(sizes.values()), first, cast, targets.vocab_size)
+        kind = getattr(model.body, "kind", "multi_model")
+        return cls(problem, sum(sizes.values()), first, cast, targets.vocab_size, kind)
 
 
 def estimate(
@@ -345,7 +387,7 @@ def estimate(
     """
     micro = hparams.accumulate_steps
     shape = BatchShape(ceil(shape.examples / (replicas * micro)), shape.boundary)
-    kept = activations(trained.problem, shape, trained.vocab_size, hparams)
+    kept = activations(trained.problem, shape, trained.vocab_size, hparams, trained.body)
     activated = {part: one.bytes(hparams) for part, one in kept.items()}
     if hparams.precision != "float32":
         activated["cast weights"] = 2 * trained.cast

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
+from t2t_lite.layers.replica_function import own_handles, replica_function
 from t2t_lite.training.moving_average import MovingAverage
 
 _UPDATED_BY_ROW = ("commands",)  # names of variables of which a step updates only the rows that its problem uses
@@ -61,12 +62,24 @@ class Optimizer(tf.Module):
         dense = [tf.convert_to_tensor(gradients[i]) for i in present]
         return self._traced(present)(tf.convert_to_tensor(rate, tf.float32), tf.convert_to_tensor(finite), *dense)
 
+    def share_traces(self, first: "Optimizer") -> None:
+        """Calls from now on the traced functions of `first`, another replica's, with the own variables."""
+        handles = own_handles(first._all_variables(), self._all_variables())
+        self._traced = functools.cache(lambda present: replica_function(first._traced(present), handles))
+
+    def _all_variables(self) -> list[tf.Variable]:
+        return [*(v.value for v in self._variables), *self.variables]
+
     def averaged(self) -> AbstractContextManager[None]:
         """Replaces the weights by their moving averages inside the block, if hparams.average_decay is set."""
         return self.average.swapped_in() if self.average else contextlib.nullcontext()
 
     def _trace(self, present: tuple[int, ...]) -> Any:
-        return tf.function(lambda *arguments: self._step(present, *arguments), autograph=False)
+        scalars = [tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.bool)]
+        gradients = [tf.TensorSpec(self._variables[i].shape, tf.float32) for i in present]
+        return tf.function(
+            lambda *arguments: self._step(present, *arguments), autograph=False, input_signature=[*scalars, *gradients]
+        )
 
     def _step(self, present: tuple[int, ...], rate: tf.Tensor, finite: tf.Tensor, *gradients: tf.Tensor) -> tf.Tensor:
         norm = tf.linalg.global_norm(gradients)

@@ -1,6 +1,7 @@
 """One training step over all replicas: forward pass, backward pass, all-reduce, update."""
 
 import contextlib
+import functools
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ class _Forward(NamedTuple):
 
 
 class TrainStep:
-    """Trains one batch of one problem at a time.
+    """Trains one batch of one problem at a time. Each worker may be given only its part of the batch.
 
         train_step = TrainStep(open_devices(), [(model, optimizer)])
         figures = train_step("reverse", batch, 0)
@@ -65,6 +66,10 @@ class TrainStep:
         self._models = [model for model, _ in copies]
         self._optimizers = [optimizer for _, optimizer in copies]
         self._hparams = self._models[0].hparams
+        for model, optimizer in copies[1:]:
+            optimizer.share_traces(self._optimizers[0])
+            if hasattr(model, "share_traces"):  # a user's own model may be without
+                model.share_traces(self._models[0])
         for optimizer in self._optimizers:
             optimizer.guard = LossScale(self._hparams)  # the name is a checkpoint key
         self._loss_scale: LossScale = self._optimizers[0].guard
@@ -95,6 +100,8 @@ class TrainStep:
         """
         with tf.device("CPU:0"):  # where batches are
             tokens = float(tf.reduce_sum(self._models[0].target_weights(problem, batch)))
+        if "part" in batch:
+            tokens = self.devices.add_up(tokens)
         rate, scale = learning_rate(self._hparams, step), float(self._loss_scale.scale)
 
         def update(local: int, row: Sequence[Any]) -> tf.Tensor:
@@ -199,8 +206,9 @@ class TrainStep:
                 ],
                 kept,
             )
+            factor = scale * self._hparams.balance_loss
             sums_gradients = self.devices.run(
-                lambda _, row: scale * self._balance_gradient(row[0]), self.devices.all_reduce(local_sums)
+                lambda _, row: factor * _balance_gradient(row[0]), self.devices.all_reduce(local_sums)
             )
         rows = self.devices.run(backward, kept, sums_gradients)
         present = [i for i, x in enumerate(rows[0]) if x is not None]
@@ -223,7 +231,8 @@ class TrainStep:
         with tf.device("CPU:0"):  # so that a GPU is sent its shard alone
             shard = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
             noise = step_seed(self._hparams.seed, step, number)
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in model.trainable_variables])
             scores = model.score(problem, shard, noise)
             loss = tf.reduce_sum(scores.loss)
         log_perplexity = loss
@@ -232,13 +241,6 @@ class TrainStep:
         right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == shard["targets"]
         right = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights)
         return _Forward(tape, loss, log_perplexity, right, scores.expert_sums)
-
-    def _balance_gradient(self, sums: tf.Tensor) -> tf.Tensor:
-        """Returns the gradient of the balancing losses, times their coefficient, by the expert sums (layers, 3, E)."""
-        with tf.GradientTape() as tape:
-            tape.watch(sums)
-            balance = balancing_loss(sums)
-        return self._hparams.balance_loss * tape.gradient(balance, sums)
 
     def _skip(self, problem: str, batch: Batch, step: int, what: str) -> None:
         """Records a skipped step, for a "loss" or a "gradient"; raises UserError after max_bad_steps in a row."""
@@ -265,6 +267,15 @@ def _backward(
     gradients = done.tape.gradient(targets, weights, output_gradients=upstream)
     dense = [g if g is None else tf.convert_to_tensor(g) for g in gradients]
     return [*dense, tf.stack([done.loss, done.log_perplexity, done.right]), done.expert_sums]
+
+
+@functools.partial(tf.function, autograph=False, reduce_retracing=True)
+def _balance_gradient(sums: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of the balancing losses by the expert sums (layers, 3, E)."""
+    with tf.GradientTape() as tape:
+        tape.watch(sums)
+        balance = balancing_loss(sums)
+    return tape.gradient(balance, sums)
 
 
 def _shapes(batch: Batch) -> str:

@@ -121,7 +121,7 @@ def train(
 
     sampler = make_sampler(hparams, rates)
     sampler.restore(state.get("draw", {}))
-    loaders = {name: _training_loader(datasets[name], hparams) for name in rates}
+    loaders = {name: _training_loader(datasets[name], hparams, devices) for name in rates}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
     decoders = [samples.decoder, *map(GreedyDecoder, models[1:])] if plan.eval_decoded else [None] * len(models)
@@ -238,10 +238,16 @@ def _check_skipped(skipped: int, steps: int, step: int) -> None:
         )
 
 
-def _training_loader(dataset: Dataset, hparams: HParams) -> BatchLoader:
+def _training_loader(dataset: Dataset, hparams: HParams, devices: Devices) -> BatchLoader:
     if not dataset.split("train").examples:
         raise UserError(f"problem '{dataset.problem.name}': the training split is empty")
-    return dataset.loader("train", hparams, shuffle=True, repeat=True)
+    worker: dict[str, Any] = {}
+    if devices.workers > 1:
+        worker = {
+            "part": (devices.worker, devices.workers),
+            "shards": devices.replicas * hparams.accumulate_steps,
+        }
+    return dataset.loader("train", hparams, shuffle=True, repeat=True, **worker)
 
 
 def _with_different_batches(datasets: Sequence[Dataset], hparams: HParams) -> list[Dataset]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from PIL import Image as PilImage
 
 from t2t_lite import registry
+from t2t_lite.data.batch_shards import shard_batch
 from t2t_lite.data.encoding import pcm16
 from t2t_lite.data.reading import Dataset, _readers, _traced_load
 from t2t_lite.data.records import read_records
@@ -260,12 +261,11 @@ class TestRoundTrip:
         pictures, captions = in_order(batches, "inputs"), in_order(batches, "targets")
         for i, example in enumerate(raw["tiny_pictures", "dev"]):
             assert pictures[i].shape == (4, 6, 3)
-            assert pictures[i].dtype == np.float32
-            assert 0 <= pictures[i].min() <= pictures[i].max() <= 1
+            assert pictures[i].dtype == np.uint8
             if example["inputs"].shape == (4, 6, 3):
-                np.testing.assert_allclose(pictures[i], example["inputs"] / 255, atol=1e-6)
+                np.testing.assert_allclose(pictures[i], example["inputs"])
             else:  # resized
-                np.testing.assert_allclose(pictures[i].mean(), example["inputs"].mean() / 255, atol=0.05)
+                np.testing.assert_allclose(pictures[i].mean(), example["inputs"].mean(), atol=13)
             assert dataset.vocabularies["tiny"].decode(captions[i]) == example["targets"]
 
     def test_sounds_and_their_classes(self, data_dir, raw):
@@ -383,7 +383,7 @@ class TestBatches:
         def decode(pictures, rows, columns, crop_seed):
             count = tf.py_function(lambda: decoded.append(1) or 0, [], tf.int32)
             with tf.control_dependencies([count]):
-                return tf.zeros([tf.shape(pictures)[0], rows, columns, 3])
+                return tf.zeros([tf.shape(pictures)[0], rows, columns, 3], tf.uint8)
 
         monkeypatch.setattr("t2t_lite.data.parse_batch.decode_and_crop", decode)
         monkeypatch.setattr("t2t_lite.data.reading._traced_load", _traced_load.__wrapped__)
@@ -422,6 +422,22 @@ class TestBatches:
         for n, batch in enumerate(whole):
             for key, value in batch.items():
                 np.testing.assert_array_equal(np.concatenate([share[n][key] for share in shares]), value)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_workers_that_read_their_parts_make_the_shards_of_the_whole_batch(self, data_dir, name):
+        dataset = Dataset.open(data_dir, name)
+        arguments = {"shuffle": True, "repeat": True, "seed": 4}
+        whole = list(dataset.batches("train", HPARAMS, **arguments).take(6))
+        workers, shards = 2, 6
+        for worker in range(workers):
+            part = (worker, workers)
+            parts = dataset.batches("train", HPARAMS, **arguments, part=part, shards=shards).take(6)
+            for batch, its_part in zip(whole, parts, strict=True):
+                for number in range(worker * 3, worker * 3 + 3):
+                    own, wanted = shard_batch(its_part, number, shards), shard_batch(batch, number, shards)
+                    assert own.keys() == wanted.keys()
+                    for key, value in wanted.items():
+                        np.testing.assert_array_equal(own[key], value, strict=True)
 
     def test_the_first_batches_of_a_shuffled_epoch_are_an_even_sample(self, data_dir):
         """Evaluations of some batches use them; the first in the order of the split are the shortest."""

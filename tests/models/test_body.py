@@ -8,7 +8,9 @@ import reference
 import tensorflow as tf
 from checks import NOISE, SMALL, check_layer, close, floats, lengths_mask, normal, randomize
 
+from t2t_lite.layers import convolution_steps
 from t2t_lite.layers.convolution import ConvBlock
+from t2t_lite.layers.convolution_steps import ConvolutionSteps
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.models.body import Body, Decoder, Encoder, Experts, Mixer
 
@@ -129,10 +131,11 @@ def test_step_equals_decode(hparams):
 
 def test_conv_block_step_equals_call_beyond_the_dilated_kernel():
     block, x = randomize(ConvBlock(4, causal=True)), normal(2, 130, 4)
-    whole, state = block(floats(x)).numpy(), block.initial_state(2)
+    whole, state = block(floats(x)).numpy(), convolution_steps.initial_state([block], 2)
     for position in range(130):
-        y, state = block.step(floats(x[:, position]), state)
-        close(y, whole[:, position])
+        steps = ConvolutionSteps([block], state)
+        close(steps(block, floats(x[:, position])), whole[:, position])
+        state = steps.next_state()
 
 
 def test_noise_only_if_a_seed_is_given():

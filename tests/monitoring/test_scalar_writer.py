@@ -262,7 +262,8 @@ class TestScalars:
             for step in range(30 if full == "scalars.jsonl" else 0):
                 scalars.add(step, "train", "one", {"x": 1 / 3})
             if full == "events":
-                scalars.add_values(1, [image_value("noise", np.random.default_rng(0).random((64, 64, 3)))])
+                noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+                scalars.add_values(1, [image_value("noise", noise)])
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
             try:
                 scalars.flush()
@@ -271,10 +272,10 @@ class TestScalars:
         assert len(str(e.value).splitlines()) == 1
 
     def test_a_picture_and_a_sound_read_back_unchanged(self, tmp_path):
-        pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.float32)
+        pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
         sound = np.random.default_rng(1).integers(-32768, 32768, 50).astype(np.float32) / 32768
         with ScalarWriter(tmp_path, 0) as scalars:
-            scalars.add_values(4, [image_value("picture", pixels / 255), audio_value("sound", sound, 8000)])
+            scalars.add_values(4, [image_value("picture", pixels), audio_value("sound", sound, 8000)])
         image = values(tmp_path, "image")[4, "picture"]
         assert (image.height, image.width) == (5, 7)
         np.testing.assert_array_equal(PilImage.open(io.BytesIO(image.encoded_image_string)), pixels)

@@ -47,7 +47,9 @@ def made_up_problem(kind: str, size: int, longest: int) -> Problem:
 def random_batch(problem: Problem, shape: BatchShape, vocab_size: int) -> dict[str, tf.Tensor]:
     rng, batch = np.random.default_rng(0), blank_batch(problem, shape.examples, shape.boundary)
     for key in ("inputs", "targets"):
-        if batch[key].dtype.is_floating:
+        if batch[key].dtype == tf.uint8:
+            batch[key] = tf.constant(rng.integers(0, 256, batch[key].shape, np.uint8))
+        elif batch[key].dtype.is_floating:
             batch[key] = tf.constant(rng.random(batch[key].shape, np.float32))
         else:
             most = vocab_size if batch[key].shape.rank == 2 else 1000

@@ -15,7 +15,9 @@ from tensorflow.python.eager.polymorphic_function import concrete_function
 from t2t_lite.data import lengths
 from t2t_lite.data.batch_shards import blank_batch
 from t2t_lite.hparams.sets import multimodel_base
+from t2t_lite.hparams.transformers import UNREAD
 from t2t_lite.models.multi_model import MultiModel
+from t2t_lite.models.transformer import Transformer
 from t2t_lite.problems import Audio, Image, Label, Text
 from t2t_lite.training.memory_estimate import (
     BatchShape,
@@ -70,21 +72,34 @@ def kept_tensors(monkeypatch):
 )
 def test_activations_are_those_that_the_graphs_keep(name, changes, kept_tensors):
     hparams = SMALL.replace(hidden_size=32, **changes)
-    declared = PROBLEMS[name]
-    model = MultiModel(hparams, {name: declared}, {"subwords": 50})
-    shape = BatchShape(6, 20)
+    model = MultiModel(hparams, {name: PROBLEMS[name]}, {"subwords": 50})
+    compare_kept(model, name, hparams, kept_tensors)
+
+
+def compare_kept(model, name, hparams, kept_tensors):
+    declared, shape = PROBLEMS[name], BatchShape(6, 20)
     batch = blank_batch(declared, shape.examples, shape.boundary)
     with tf.GradientTape():
         model.score(name, batch, tf.constant(NOISE))
     weights = {np.asarray(v.value.read_value()._numpy_internal()).__array_interface__["data"][0] for v in model.weights}
     seen = {address: size for address, size in kept_tensors if address not in weights}
-    kept = activations(declared, shape, 50, hparams)
+    kept = activations(declared, shape, 50, hparams, model.body.kind)
     guess = sum(one.bytes(hparams) for one in kept.values())
     if hparams.precision != "float32":
         guess += 2 * sum(int(np.prod(v.shape)) for v in model.weights if v.autocast)
     if declared.targets is TEXT:  # the cross entropy is not traced
         guess -= 4 * 6 * 20 * 50
     assert guess == pytest.approx(sum(seen.values()), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name,changes",
+    [("text", {"dropout": 0.0}), ("text", {}), pytest.param("caption", {}, marks=pytest.mark.slow)],
+)
+def test_activations_of_a_transformer_are_those_that_the_graphs_keep(name, changes, kept_tensors):
+    hparams = SMALL.replace(**UNREAD, hidden_size=32, filter_size=40, **({"dropout": 0.1} | changes))
+    model = Transformer(hparams, {name: PROBLEMS[name]}, {"subwords": 50})
+    compare_kept(model, name, hparams, kept_tensors)
 
 
 def stateless(hparams, declared):

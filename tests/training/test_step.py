@@ -11,7 +11,7 @@ from checks import SMALL, normal
 from t2t_lite.errors import UserError
 from t2t_lite.layers.experts import balancing_loss
 from t2t_lite.modalities.modality import cross_entropy
-from t2t_lite.models.multi_model import Scores
+from t2t_lite.models.model import Scores
 from t2t_lite.training.devices import Devices
 from t2t_lite.training.optimizer import make_optimizer
 from t2t_lite.training.step import TrainStep
