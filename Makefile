@@ -1,6 +1,7 @@
 # make page: a trained model in the browser, in a minute.
 # make demo: the eight problems in miniature, from data to answers.   make test, make lint: what a change must pass.
 # make quick: the tests to run while working, in a minute and a half.
+# make bench: all benchmarks, on an idle machine, into benchmarks/RESULTS.md.   make bench-compare BASE=revision: what got slower.
 
 PYTHON ?= python3
 PYTHONS ?= python3.10 python3.11 python3.12 python3.13
@@ -16,7 +17,7 @@ QUICK += $(addprefix problems/,test_trees.py test_file_problems.py test_odd_file
 QUICK += $(addprefix training/,test_step.py test_schedule.py test_learning_rates.py test_loss_scale.py test_mixture.py)
 QUICK += $(addprefix decoding/,test_decode.py test_decode_hparams.py test_inputs.py test_sampling.py)
 
-.PHONY: demo page test quick test-slow mutants lint install-check clean
+.PHONY: demo page test quick test-slow mutants bench bench-compare lint install-check clean
 
 # Each command is printed before it runs. A second `make demo` goes on where the first one stopped.
 demo: $(VENV)/installed
@@ -48,6 +49,14 @@ test-slow: $(VENV)/installed
 # Whether the tests notice: the code changed in one place at a time. Takes an hour.
 mutants: $(VENV)/installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python tests/mutants.py --workers=2
+
+# ONLY=experts,decoding chooses some.
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only=$(ONLY))
+
+bench-compare: $(VENV)/installed
+	@test -n "$(BASE)" || { echo "make bench-compare: give BASE=revision, such as BASE=HEAD~1"; exit 2; }
+	$(BIN)/python benchmarks/compare.py --base=$(BASE) $(if $(ONLY),--only=$(ONLY))
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -65,6 +65,7 @@ setup(
             "pydub>=0.25",  # with which tfds reads speech corpora
             'audioop-lts>=0.2; python_version >= "3.13"',  # pydub imports audioop, which Python 3.13 dropped
         ],
+        "bench": ["ctranslate2>=4.5,<5"],  # a reference of benchmarks/decoding.py
         "dev": [
             "selenium>=4.20,<5",  # drives Debian's Chromium where that is installed
             "pytest>=8",

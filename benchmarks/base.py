@@ -3,35 +3,30 @@
 Takes the corpora's declarations and made-up batches in their shapes, so that no data are needed. For multimodel_base
 (240 experts, all corpora) and multimodel_single (60 experts): the step's FLOPs for the longest batch and the estimate
 of its peak memory, as `--dry_run` prints them, and GPUs that hold the set. Then steps of every problem, with few
-experts and small batches: seconds, GFLOP/s, and the time over that of one large product of equal FLOPs.
+experts and small batches, as a fraction of the machine's matrix speed. `make bench` leaves it out: it takes long.
 
     python benchmarks/base.py [--count] [--tiny]
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-from compare import add_tiny, model_hparams, seconds
+from measure import Result, Row, add_flags, matrix_speed, readable, report, timed
+from networks import make_train_step, random_batch, small_hparams, vocab_sizes
 
 from t2t_lite import registry
 from t2t_lite.data import lengths
-from t2t_lite.data.batch_shards import blank_batch
 from t2t_lite.hparams import HParams
 from t2t_lite.hparams.sets import multimodel_base, multimodel_single
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.problems import Label, Problem
-from t2t_lite.training.devices import Devices
 from t2t_lite.training.dry_run import describe_memory, fitting_changes, memory_estimates, step_flops
-from t2t_lite.training.memory_estimate import BatchShape, shapes
-from t2t_lite.training.optimizer import make_optimizer
+from t2t_lite.training.memory_estimate import shapes
 from t2t_lite.training.shapes_only import shapes_only
-from t2t_lite.training.step import TrainStep
 
 VOCAB_SIZE = 8192
 
@@ -40,10 +35,9 @@ VOCAB_SIZE = 8192
 class Sizes:
     num_experts: int = 8  # of the measured steps
     batch_tokens: int = 512
-    product: int = 2048  # rows and columns of the product that measures the machine's speed
 
 
-TINY = Sizes(num_experts=2, batch_tokens=16, product=64)
+TINY = Sizes(num_experts=2, batch_tokens=16)
 
 
 def eight_problems() -> dict[str, Problem]:
@@ -65,15 +59,10 @@ def without_data(problems: Mapping[str, Problem], hparams: HParams) -> dict[str,
     return datasets
 
 
-def vocabularies(problems: Mapping[str, Problem]) -> dict[str, int]:
-    features = [feature for problem in problems.values() for feature in (problem.inputs, problem.targets)]
-    return {feature.vocab: VOCAB_SIZE for feature in features if hasattr(feature, "vocab")}
-
-
 def count(label: str, hparams: HParams, problems: Mapping[str, Problem]) -> None:
     """Prints FLOPs and memory; allocates no weights."""
     with shapes_only():
-        model = MultiModel(hparams, problems, vocabularies(problems))
+        model = MultiModel(hparams, problems, vocab_sizes(problems.values(), VOCAB_SIZE))
     print(f"\n{label}: FLOPs of a step with the longest batch")
     lines = [["problem", "batch", "longest", "GFLOP"]]
     for name, problem in problems.items():
@@ -87,55 +76,38 @@ def count(label: str, hparams: HParams, problems: Mapping[str, Problem]) -> None
     print("\n".join(fitting_changes(model, hparams, datasets)))
 
 
-def random_batch(problem: Problem, shape: BatchShape) -> dict[str, tf.Tensor]:
-    rng, batch = np.random.default_rng(0), blank_batch(problem, shape.examples, shape.boundary)
-    for key in ("inputs", "targets"):
-        if batch[key].dtype == tf.uint8:
-            batch[key] = tf.constant(rng.integers(0, 256, batch[key].shape, np.uint8))
-        elif batch[key].dtype.is_floating:
-            batch[key] = tf.constant(rng.random(batch[key].shape, np.float32))
-        elif batch[key].shape.rank == 2:
-            batch[key] = tf.constant(rng.integers(2, VOCAB_SIZE, batch[key].shape), tf.int32)
-    return batch
-
-
-def machine_speed(size: int) -> float:
-    """FLOPs a second of a large float32 product."""
-    x, product = tf.ones([size, size]), tf.function(tf.matmul)
-    return 2 * size**3 / min(seconds(lambda: product(x, x)) for _ in range(4))
-
-
-def measure(hparams: HParams, problems: Mapping[str, Problem], speed: float) -> None:
-    """Prints the second step's time of each problem; the first one traces graphs."""
-    print(f"\nmeasured with {hparams.num_experts} experts, batch_tokens={hparams.batch_tokens}")
-    print(f"a product reaches {speed / 1e9:,.0f} GFLOP/s")
-    model = MultiModel(hparams, problems, vocabularies(problems))
-    step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
+def rows(size: str) -> Iterator[Result]:
+    """Steps of every problem, with few experts and small batches."""
+    sizes, problems = (Sizes() if size == "full" else TINY), eight_problems()
+    hparams = multimodel_base() if size == "full" else small_hparams(size)
+    hparams = hparams.replace(num_experts=sizes.num_experts, batch_tokens=sizes.batch_tokens)
+    model = MultiModel(hparams, problems, vocab_sizes(problems.values(), VOCAB_SIZE))
+    step = make_train_step(model)
     for name, problem in problems.items():
         shape = shapes(problem, hparams)[0]
-        batch, flops = random_batch(problem, shape), step_flops(model, name, shape)
-        step(name, batch, 0)
-        taken = seconds(lambda n=name, b=batch: step(n, b, 1))
-        print(
-            f"{name:26} {shape.examples:3} x {shape.boundary:3}: {taken:6.2f} s, {flops / taken / 1e9:7,.1f} GFLOP/s, "
-            f"over the product's time: {taken * speed / flops:.2f}"
+        batch, flops = random_batch(problem, shape, VOCAB_SIZE), step_flops(model, name, shape)
+        timing = timed(lambda n=name, b=batch: step(n, b, 1), repetitions=1 if size == "tiny" else 3)[0]
+        yield Row(
+            f"training step of {name}, {hparams.num_experts} experts, {shape.examples} x {shape.boundary}",
+            *readable(timing.best),
+            f"float32 matrix speed: {matrix_speed(size) / 1e9:,.0f} GFLOP/s",
+            flops / timing.best / matrix_speed(size),
+            timing.spread,
+            more_is_better=True,
         )
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
-    add_tiny(parser)
+    add_flags(parser)
     parser.add_argument("--count", action="store_true", help="only count, measure nothing")
     flags = parser.parse_args(arguments)
-    sizes, problems = (TINY if flags.tiny else Sizes()), eight_problems()
+    problems = eight_problems()
     for label, hparams in (("multimodel_base", multimodel_base()), ("multimodel_single", multimodel_single())):
         count(label, hparams, problems)
     if not flags.count:
-        network = model_hparams(True) if flags.tiny else multimodel_base()
-        network = network.replace(num_experts=sizes.num_experts, batch_tokens=sizes.batch_tokens)
-        if flags.tiny:
-            network = network.replace(batch_max_examples=1, audio_blocks=1, audio_width=2, audio_mels=8)
-        measure(network, problems, machine_speed(sizes.product))
+        print()
+        report(rows("tiny" if flags.tiny else "full"), flags.json)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ The kernel is the ConvBlock's last one: 15 taps, dilation 8. Lengths are None in
     python benchmarks/dilated_convolution.py [--tiny]
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from compare import parse_tiny, ratio
+from measure import Result, main, timed, versus
 
 from t2t_lite.layers.convolution import ConvStep, convolve_dilated
 
@@ -41,8 +41,8 @@ def with_gradients(
     return step
 
 
-def main(arguments: list[str] | None = None) -> None:
-    sizes = TINY if parse_tiny(arguments) else Sizes()
+def rows(size: str) -> Iterator[Result]:
+    sizes = Sizes() if size == "full" else TINY
     kernel = ConvStep(sizes.hidden, sizes.hidden, (TAPS, 1), dilation=DILATION).depthwise.value
 
     def dilated(x: tf.Tensor) -> tf.Tensor:
@@ -53,17 +53,21 @@ def main(arguments: list[str] | None = None) -> None:
 
     folded_step = with_gradients(folded, kernel, sizes.hidden)
     dilated_step = with_gradients(dilated, kernel, sizes.hidden)
-    print(
-        f"time over that of tf.nn.depthwise_conv2d; "
-        f"D {sizes.hidden}, {TAPS} taps, dilation {DILATION}, {sizes.positions} positions"
-    )
     for length in sizes.lengths:
         x = tf.random.stateless_normal([sizes.positions // length, length, 1, sizes.hidden], [1, length])
         for ours, theirs in zip(folded_step(x), dilated_step(x), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
-        value, times = ratio(lambda x=x: folded_step(x), lambda x=x: dilated_step(x), sizes.repetitions)
-        print(f"length {length:3}: {value:.2f}  ({times})")
+        ours, theirs = timed(
+            lambda x=x: folded_step(x), lambda x=x: dilated_step(x), repetitions=sizes.repetitions, budget=5
+        )
+        yield versus(
+            f"dilated convolution, D={sizes.hidden}, {TAPS} taps, dilation {DILATION}, {sizes.positions} positions, "
+            f"length {length}, with gradients",
+            ours,
+            "tf.nn.depthwise_conv2d",
+            theirs,
+        )
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)

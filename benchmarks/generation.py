@@ -8,18 +8,19 @@ import argparse
 import os
 import random
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from measure import Result, Row, Timing, add_flags, readable, report, wider
 
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.datagen.generate import generate
 
-PAIRS, VOCAB_SIZE, REPETITIONS = 200_000, 8192, 3
+PAIRS, VOCAB_SIZE, REPETITIONS = 200_000, 8192, 2
 TINY_PAIRS, TINY_VOCAB_SIZE = 500, 300
 _LETTERS = "etaoinshrdlcumwfgypbvk"
 
@@ -52,31 +53,40 @@ def seconds(call: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start, cpu_seconds() - cpu_start
 
 
-def speed(folder: Path, tiny: bool) -> None:
-    write_pairs(folder / "raw", TINY_PAIRS if tiny else PAIRS, 12)
+def rows(size: str) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from speed(Path(folder), size)
+
+
+def speed(folder: Path, size: str) -> Iterator[Result]:
+    """Generation and sentencepiece alone, as many threads as cores."""
+    pairs, vocab_size = (PAIRS, VOCAB_SIZE) if size == "full" else (TINY_PAIRS, TINY_VOCAB_SIZE)
+    write_pairs(folder / "raw", pairs, 12)
     lines = [line for path in sorted((folder / "raw").glob("train.*")) for line in path.read_text("utf8").splitlines()]
-    model = Vocabulary.train(lines[: len(lines) // 10], TINY_VOCAB_SIZE if tiny else VOCAB_SIZE).model
+    model = Vocabulary.train(lines[: len(lines) // 10], vocab_size).model
     processor = Vocabulary(model)._processor
     cores = len(os.sched_getaffinity(0))
-    runs = 0
-
-    def generate_once() -> None:
-        nonlocal runs
-        runs += 1
-        data = folder / f"data{runs}"
+    runs = []
+    for number in range(REPETITIONS if size == "full" else 1):
+        data = folder / f"data{number}"
         data.mkdir()
         vocabulary_path(data, "subwords").write_bytes(model)
-        generate(["translate_files"], data, folder / "raw", cores)
-
-    ratios = []
-    for _ in range(1 if tiny else REPETITIONS):
-        reference, generation = seconds(lambda: processor.encode(lines, num_threads=cores)), seconds(generate_once)
-        ratios.append((reference[0] / generation[0], reference[1] / generation[1]))
-        print(
-            f"{cores} cores, {len(lines):,} lines: sentencepiece {reference[0]:.1f} s, generation {generation[0]:.1f} s"
+        runs.append(
+            (
+                *seconds(lambda: processor.encode(lines, num_threads=cores)),
+                *seconds(lambda data=data: generate(["translate_files"], data, folder / "raw", cores)),
+            )
         )
-    wall, cpu = (statistics.median(column) for column in zip(*ratios, strict=True))
-    print(f"speed over that of sentencepiece alone: {wall:.2f} by wall-clock time, {cpu:.2f} by CPU time")
+    wall, cpu, our_wall, our_cpu = (Timing.of(list(column)) for column in zip(*runs, strict=True))
+    for clock, ours, theirs in (("wall-clock", our_wall, wall), ("CPU", our_cpu, cpu)):
+        yield Row(
+            f"generating {pairs:,} translation pairs with {cores} workers, {clock} time",
+            *readable(ours.best),
+            f"speed of sentencepiece alone on the same lines, {cores} threads: {theirs.best:.3g} s",
+            theirs.best / ours.best,
+            wider(ours.spread, theirs.spread),
+            more_is_better=True,
+        )
 
 
 def memory(folder: Path, lines: int) -> None:
@@ -111,13 +121,12 @@ def _peak(pid: int) -> int:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--memory", type=int, metavar="LINES", help="measure memory, with two files of LINES lines")
-    parser.add_argument("--tiny", action="store_true", help="few pairs, one repetition: only checks that it runs")
+    add_flags(parser)
     flags = parser.parse_args(arguments)
+    if not flags.memory:
+        return report(rows("tiny" if flags.tiny else "full"), flags.json)
     with tempfile.TemporaryDirectory() as folder:
-        if flags.memory:
-            memory(Path(folder), flags.memory)
-        else:
-            speed(Path(folder), flags.tiny)
+        memory(Path(folder), flags.memory)
 
 
 if __name__ == "__main__":

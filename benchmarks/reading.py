@@ -1,7 +1,7 @@
-"""Reading of training batches: padding, CPU time of a batch over a training step, and how long training waits.
+"""Reading of training batches: planning an epoch; padding, CPU time of a batch, and how long training waits.
 
+python benchmarks/reading.py [--plan=40000000]   # the time to any place of any epoch, and its memory, on a made index
 python benchmarks/reading.py --problem=microworld --data_dir=data [--hparams=fine_buckets=false]
-python benchmarks/reading.py --plan=40000000   # the time to any place of any epoch, and its memory, on a made index
 """
 
 import argparse
@@ -13,9 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from measure import Result, Row, add_flags, readable, report
 
 
 def train(flags: argparse.Namespace, folder: str) -> dict[str, tuple[float, float]]:
@@ -76,8 +78,8 @@ def read_clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def plan(pairs: int) -> None:
-    """Times the way to a place deep in an epoch, from an index on disk, and prints the memory it takes."""
+def plan(pairs: int) -> Iterator[Result]:
+    """Times the way to a place deep in an epoch, from an index on disk, and measures the memory it takes."""
     import resource
 
     from t2t_lite.data import lengths, record_index
@@ -107,14 +109,16 @@ def plan(pairs: int) -> None:
         for epoch, batch in ((7, plans.batches_in_epoch // 2), (8, 0)):
             plans.batch(epoch, batch)
             times.append(read_clocks())
-        size = path.stat().st_size
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6
-    print(f"{pairs:,} pairs, {plans.batches_in_epoch:,} batches an epoch, an index of {size / 1e6:,.0f} MB")
-    print("seconds (CPU seconds):")
-    steps = ("reading the index", "then to any place of an epoch", "of another epoch")
-    for what, start, end in zip(steps, times, times[1:], strict=False):
-        print(f"  {what:30} {end[0] - start[0]:5.2f} ({end[1] - start[1]:.2f})")
-    print(f"memory for the index and a plan: {memory:.2f} GB, of {before / 1e6 + memory:.2f} GB in all")
+    cpu = times[2][1] - times[0][1]
+    pairs_text = f"{pairs:,} pairs"
+    question = f"opening the index of {pairs_text} and going to any place of an epoch, CPU time"
+    yield Row(question, *readable(cpu), "10 s", cpu / 10)
+    yield Row(f"memory of the index of {pairs_text} and of an epoch's plan", memory, "GB", "1 GB", memory)
+
+
+def rows(size: str) -> Iterator[Result]:
+    return plan(40_000_000 if size == "full" else 10_000)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,17 +126,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--problem")
     parser.add_argument("--data_dir")
     parser.add_argument("--plan", type=int, default=0, help="only plan epochs of this many made pairs")
-    parser.add_argument("--tiny", action="store_true", help="only plan an epoch of a few pairs")
+    add_flags(parser)
     parser.add_argument("--t2t_usr_dir", default="")
     parser.add_argument("--hparams_set", default="multimodel_tiny")
     parser.add_argument("--hparams", default="fine_buckets=true")
     parser.add_argument("--train_steps", type=int, default=300)
     parser.add_argument("--batches", type=int, default=200, help="batches to read of each problem")
     flags = parser.parse_args(arguments)
-    if flags.plan or flags.tiny:
-        return plan(10_000 if flags.tiny else flags.plan)
-    if not flags.problem or not flags.data_dir:
-        parser.error("give --problem and --data_dir, or --plan")
+    if not flags.problem:
+        return report(plan(flags.plan) if flags.plan else rows("tiny" if flags.tiny else "full"), flags.json)
+    if not flags.data_dir:
+        parser.error("--problem needs --data_dir")
     with tempfile.TemporaryDirectory() as folder:
         steps = train(flags, f"{folder}/run")
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, set before TensorFlow counts them

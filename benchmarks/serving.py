@@ -1,10 +1,11 @@
 """Load test of t2t-server: many concurrent clients; each answer is compared with that given without other load.
 
-    python benchmarks/serving.py --export_dir=export [--clients=64] [--seconds=60] [--port=N]
+    python benchmarks/serving.py [--export_dir=export] [--clients=64] [--seconds=20] [--port=N]
 
-Takes an export of any of microworld's problems. Starts a server and sends it each input once with no other load. Then
-all clients send inputs at once, each its next request when it has the answer to the last. Exits with status 1 if an
-answer was wrong or a request was refused or lost.
+Takes an export of any of microworld's problems; by default the packaged demo model, or if there is none an untrained
+multimodel_tiny, whose answers are cut after 12 tokens. Starts a server and sends it each input once with no other load.
+Then all clients send inputs at once, each its next request when it has the answer to the last. Exits with status 1 if
+an answer was wrong or a request was refused or lost.
 """
 
 import argparse
@@ -23,9 +24,12 @@ import sys
 import threading
 import time
 import wave
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from first_step import command, make_data, trained_run
+from measure import Result, Row, add_flags, product, product_name, report, shared_folder
 
 SCORE_TOLERANCE = 1e-3  # nats: float sums depend on the batch
 
@@ -165,26 +169,20 @@ def predict_alone(client: Client, requests: list[tuple[str, object]]) -> tuple[l
     return expected, seconds
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--export_dir", required=True)
-    parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--inputs", type=int, default=20, help="different inputs of each problem")
-    parser.add_argument("--port", type=int, default=0)
-    flags = parser.parse_args()
-    about = json.loads((Path(flags.export_dir) / "export.json").read_text())
-    requests = [(name, value) for name in about["problems"] for value in dev_inputs(name, flags.inputs)]
-    process, port = start(flags.export_dir, flags.port)
+def load_test(export_dir: Path, clients: int, duration: float, inputs: int, port: int = 0) -> tuple[float, Load]:
+    """Prints the figures; returns answers a second, and the load with its errors."""
+    about = json.loads((export_dir / "export.json").read_text())
+    requests = [(name, value) for name in about["problems"] for value in dev_inputs(name, inputs)]
+    process, port = start(str(export_dir), port)
     try:
         expected, seconds_alone = predict_alone(Client(port, about["name"]), requests)
         names = ("t2t_batch_rows_sum", "t2t_batch_rows_count", "process_cpu_seconds_total")
         before = [metric(port, name) for name in names]
         load = Load(port, about["name"], requests, expected)
-        with concurrent.futures.ThreadPoolExecutor(flags.clients) as pool:
+        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             start_time = time.perf_counter()
-            load.end = start_time + flags.seconds
-            list(pool.map(load.client, range(flags.clients)))
+            load.end = start_time + duration
+            list(pool.map(load.client, range(clients)))
             elapsed = time.perf_counter() - start_time
         rows, batches, cpu = (metric(port, name) - value for name, value in zip(names, before, strict=True))
         memory = metric(port, "process_resident_memory_bytes")
@@ -192,11 +190,11 @@ def main() -> int:
         status = process.wait(60)
     finally:
         process.kill()
+    if status:
+        load.errors.append(f"the server ended with status {status}")
     everything = [latency for latencies in load.seconds.values() for latency in latencies]
-    print(
-        f"{len(everything):,} answers to {flags.clients} clients in {elapsed:.0f} s: "
-        f"{len(everything) / elapsed:.0f} per second"
-    )
+    rate = len(everything) / elapsed
+    print(f"{len(everything):,} answers to {clients} clients in {elapsed:.0f} s: {rate:.0f} per second")
     print(f"{rows / batches:.1f} inputs per batch, {1000 * cpu / rows:.0f} ms of CPU time per input, ", end="")
     print(f"{memory / 2**20:,.0f} MiB; the server ended with status {status}")
     print("milliseconds             alone 50%  |     50%      90%      95%      99%      all")
@@ -205,7 +203,66 @@ def main() -> int:
     print(f"{'all':24} {'':9}  | {percentiles(everything)}")
     print(f"wrong, refused or lost: {len(load.errors)}")
     print("\n".join(load.errors[:5]))
-    return 1 if load.errors or status else 0
+    return rate, load
+
+
+def untrained_export(folder: Path, size: str) -> Path:
+    """Exports the run of first_step.py, which it makes unless the folder has it."""
+    if not (folder / "run").exists():
+        make_data(folder, size)
+        trained_run(folder, size)
+    export = folder / "export"
+    flags = [f"--output_dir={folder / 'run'}", f"--export_dir={export}", "--decode_hparams=max_length=12"]
+    subprocess.run(command("exporter", folder, *flags), check=True, capture_output=True)
+    return export
+
+
+def rows(size: str) -> Iterator[Result]:
+    from t2t_lite import api
+    from t2t_lite.errors import UserError
+
+    clients, duration, inputs = (64, 20.0, 10) if size == "full" else (4, 1.0, 2)
+    try:
+        export, model = api.demo_dir(), "the packaged demo model"
+        yield from _rows(size, export, model, clients, duration, inputs)
+    except UserError:
+        with shared_folder() as folder:
+            export, model = untrained_export(folder, size), "an untrained multimodel_tiny, answers of 12 tokens"
+            yield from _rows(size, export, model, clients, duration, inputs)
+
+
+def _rows(size: str, export: Path, model: str, clients: int, duration: float, inputs: int) -> Iterator[Result]:
+    speed = product(size)  # before there is any load
+    rate, load = load_test(export, clients, duration, inputs)
+    if load.errors:
+        sys.exit(f"{len(load.errors)} answers were wrong, refused or lost")
+    yield Row(
+        f"served answers, {clients} clients, all eight problems, {model}",
+        rate,
+        "answers/s",
+        f"answers in the time of a {product_name(size)}",
+        rate * speed.best,
+        speed.spread,
+        250,
+        more_is_better=True,
+        target_unit="answers/s",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    parser.add_argument("--export_dir", type=Path)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--inputs", type=int, default=10, help="different inputs of each problem")
+    parser.add_argument("--port", type=int, default=0)
+    flags = parser.parse_args(arguments)
+    if flags.export_dir:
+        _, load = load_test(flags.export_dir, flags.clients, flags.seconds, flags.inputs, flags.port)
+        return 1 if load.errors else 0
+    report(rows("tiny" if flags.tiny else "full"), flags.json)
+    return 0
 
 
 if __name__ == "__main__":

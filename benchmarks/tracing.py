@@ -5,68 +5,38 @@ The first problem's step traces the body; a further problem should trace only it
     python benchmarks/tracing.py [--tiny]
 """
 
-import statistics
+from collections.abc import Iterator
 
-import numpy as np
-import tensorflow as tf
-from compare import model_hparams, parse_tiny, seconds
+from measure import Result, Timing, main, seconds, versus
+from networks import five_model, five_problems, make_train_step, random_batch, small_hparams
 
 from t2t_lite.hparams import HParams
-from t2t_lite.models.multi_model import MultiModel
-from t2t_lite.problems import Image, Label, Problem, Text
-from t2t_lite.problems.features import Feature
-from t2t_lite.training.devices import Devices
-from t2t_lite.training.optimizer import make_optimizer
-from t2t_lite.training.step import TrainStep
+from t2t_lite.training.memory_estimate import BatchShape
 
-EXAMPLES, SOURCE, TARGET = 8, 20, 20  # B, S, T
-MODELS = 3  # models built: each is traced only once
-
-TEXT, IMAGE = Text("words", 256), Image(32, 32)
-PROBLEMS: list[tuple[str, Feature, Feature]] = [
-    ("to_english", TEXT, TEXT),
-    ("to_german", TEXT, TEXT),
-    ("to_tree", TEXT, TEXT),
-    ("caption", IMAGE, TEXT),
-    ("shapes", IMAGE, Label(("circle", "square", "star"))),
-]
+SHAPE = BatchShape(8, 20)
+FIRST = "to_english"
+LABELS = {  # of further problems, in the order of their steps
+    "to_german": "first step of a further translation problem",
+    "caption": "first step of the first caption problem",
+    "shapes": "first step of the first image classification problem",
+}
 
 
-def joint_model(hparams: HParams) -> MultiModel:
-    """A model of all PROBLEMS."""
-    return MultiModel(hparams, {p[0]: _problem(*p) for p in PROBLEMS}, {"words": 256})
-
-
-def _problem(name: str, inputs: Feature, targets: Feature) -> Problem:
-    problem = Problem(name)
-    problem.inputs, problem.targets, problem.command = inputs, targets, name
-    return problem
-
-
-def random_batch(rng: np.random.Generator, inputs: Feature, targets: Feature) -> dict[str, tf.Tensor]:
-    x = rng.integers(2, 256, (EXAMPLES, SOURCE)) if inputs is TEXT else rng.random((EXAMPLES, 32, 32, 3))
-    y = rng.integers(2, 256, (EXAMPLES, TARGET)) if targets is TEXT else rng.integers(0, 3, EXAMPLES)
-    dtype = tf.int32 if inputs is TEXT else tf.float32
-    return {"inputs": tf.constant(x, dtype), "targets": tf.constant(y, tf.int32)}
-
-
-def first_steps(hparams: HParams) -> list[float]:
+def first_steps(hparams: HParams) -> dict[str, float]:
     """Seconds of each problem's first step with a new model."""
-    rng = np.random.default_rng(0)
-    model = joint_model(hparams)
-    train_step = TrainStep(Devices(), [(model, make_optimizer(hparams, model.trainable_variables))])
-    batches = {name: random_batch(rng, inputs, targets) for name, inputs, targets in PROBLEMS}
-    return [seconds(lambda n=name: train_step(n, batches[n], 0)) for name in batches]
+    step = make_train_step(five_model(hparams))
+    problems = five_problems()
+    batches = {name: random_batch(problems[name], SHAPE, 256) for name in (FIRST, *LABELS)}
+    return {name: seconds(lambda n=name, b=batch: step(n, b, 0)) for name, batch in batches.items()}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    tiny = parse_tiny(arguments)
-    runs = [first_steps(model_hparams(tiny)) for _ in range(1 if tiny else MODELS)]
-    medians = [statistics.median(times) for times in zip(*runs, strict=True)]
-    print(f"first step of {PROBLEMS[0][0]}: {medians[0]:.1f} s")
-    for (name, _, _), median in zip(PROBLEMS[1:], medians[1:], strict=True):
-        print(f"first step of {name}, over that: {median / medians[0]:.2f}  ({median:.2f} s)")
+def rows(size: str) -> Iterator[Result]:
+    times = first_steps(small_hparams(size))  # of one model: a second one in this process would share traces
+    first = Timing(times[FIRST], None)
+    for name, label in LABELS.items():
+        further = Timing(times[name], None)
+        yield versus(f"{label}, multimodel_tiny", further, "first step of the first problem", first)
 
 
 if __name__ == "__main__":
-    main()
+    main(rows)
