@@ -6,6 +6,7 @@ split over replicas must sum importance and load over all slices first (`balanci
 Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, F filter size.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -47,6 +48,8 @@ class MixtureOfExperts(Layer):
         super().__init__(**kwargs)
         self.num_experts, self.k, self.gating_noise = num_experts, experts_per_position, gating_noise
 
+        self.watch: Callable[[tf.Tensor], None] | None = None  # called with the chosen experts (B, S, k)
+
         def normal(fan_in: int, gain: float = 1.0) -> keras.initializers.Initializer:
             return keras.initializers.RandomNormal(stddev=(gain / fan_in) ** 0.5)
 
@@ -86,6 +89,8 @@ class MixtureOfExperts(Layer):
         valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
         noise = noise if self.gating_noise else None
         chosen, gates, importance, load = self._route(tf.cast(positions, tf.float32), valid, noise)
+        if self.watch:
+            self.watch(tf.reshape(chosen, tf.concat([tf.shape(x)[:-1], [self.k]], 0)))
         y, served = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
         return tf.reshape(y, tf.shape(x)), tf.stack([importance, load, served])
 

@@ -1,0 +1,310 @@
+"""The page about runs: what it shows of a run, of an experiment's results, and of runs that lack something."""
+
+import html.parser
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from checks import eagerly, random_run
+
+import t2t_lite
+from t2t_lite.data.raw_pairs import RawPairs
+from t2t_lite.errors import UserError
+from t2t_lite.report import svg, write_report
+from t2t_lite.report.facts import Attention, Confusion, Curves, Example, ExpertUse, Kind, RunFacts, read_run
+from t2t_lite.report.html import element
+from t2t_lite.report.model_facts import POSITION_BINS, look_into
+from t2t_lite.report.page import Report, mark_words, render
+from t2t_lite.report.samples import read_sample
+
+pytestmark = pytest.mark.usefixtures("session_problems")
+
+NAMES = ["session_reverse", "session_pictures", "session_tones"]
+EVIL = '<script>alert("&")</script>'
+SECTIONS = ["Runs", "Scores", "Learning curves", "Decoded examples", "Experts", "Attention", "Confusions"]
+VOID = {"meta", "link", "img"}
+
+
+class Checker(html.parser.HTMLParser):
+    """Checks that elements are closed in order, and collects names and addresses."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.names, self.addresses, self.text = [], set(), [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.names.add(tag)
+        self.addresses += [value for key, value in attrs if key in ("src", "href")]
+        assert not [key for key, _ in attrs if key.startswith("on")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check(page):
+    """Checks what every page promises; returns its text."""
+    checked = Checker(page)
+    assert "script" not in checked.names and "iframe" not in checked.names
+    assert all(address.startswith(("#", "data:")) for address in checked.addresses)
+    assert "url(" not in page and "@import" not in page
+    assert len(page.encode()) < 3_000_000
+    return re.sub(r"\s+", " ", " ".join(checked.text))
+
+
+@pytest.fixture(scope="module")
+def run_dir(session_data, session_problems, tmp_path_factory):
+    """A run with random weights and written metrics."""
+    folder = tmp_path_factory.mktemp("report") / "first"
+    random_run(folder, session_data, session_problems.session_tiny().replace(seed=5, num_experts=3), NAMES)
+    with (folder / "scalars.jsonl").open("w") as file:
+        for step in range(1, 1001):
+            line = {"split": "train", "problem": NAMES[step % 2], "loss": 9.0 / step, "step_seconds": 0.5}
+            file.write(json.dumps({"step": step, **line}) + "\n")
+            if step % 250 == 0:
+                line = {"split": "dev", "problem": NAMES[0], "examples": 20, "loss": 2.0, "accuracy": step / 2000}
+                file.write(json.dumps({"step": step, **line}) + "\n")
+        file.write('{"step": 1001, "split": "tr')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run_dir, session_data, tmp_path_factory):
+    """A page of that run and of one without weights and metrics."""
+    other = run_dir.parent / "second"
+    shutil.copytree(run_dir, other, ignore=shutil.ignore_patterns("checkpoints", "scalars.jsonl"))
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    with eagerly():
+        write_report([run_dir, other], path, data_dir=session_data, commands=["t2t-experiments --report=first,second"])
+    return path.read_text(encoding="utf8")
+
+
+def test_a_page_shows_a_run_from_scores_to_confusions(page):
+    text = check(page)
+    assert [title for title in SECTIONS if f"<h2>{title}</h2>" in page] == SECTIONS
+    assert "first second" in text and "seed 5" in text and "8 min" in text and "1,000" in text
+    assert "t2t-experiments --report=first,second" in text
+    assert re.search(r"t2t-trainer --problem=session_reverse,\S+ --hparams_set=session_tiny --hparams=\S*seed=5", text)
+    assert "50.0%" in text  # the last accuracy
+    assert page.count('<article class="panel"><h3>session_') == 2 + 2  # curves of two, attention of two
+    for name in ("Text to text: session_reverse", "Picture to class: session_pictures"):
+        assert name in text
+    assert "Sound to text: session_tones" in text
+    assert page.count('class="sound"') == page.count('class="picture small"') == 3
+    assert "of 20 examples are right" in text
+    assert "Counted on 20 examples of each problem" in text
+    for each in ("by expert", "By modality of the input", "Overlap of problems", "replaced by zero", "By position"):
+        assert each in text
+    assert "failed with" not in text
+
+
+def test_what_a_run_lacks_is_said_in_a_line(page):
+    text = check(page)
+    assert "second: The model cannot be loaded" in text and "no checkpoint" in text
+    assert "second: No training metrics: scalars.jsonl is missing or empty" in text
+    assert "second: No evaluations" in text
+    assert "second: no experts were measured" in text
+    assert "first: " not in text.replace("first: no", "")
+
+
+def test_a_page_without_data(run_dir, tmp_path):
+    with eagerly():
+        write_report([run_dir], tmp_path / "page.html")
+    text = check((tmp_path / "page.html").read_text())
+    assert text.count("no generated data in a folder `data` in or beside the run; give --data_dir") == 3
+    assert "No examples: no run has generated data at hand." in text
+    assert "parameters" in text and "Learning curves" in text
+
+
+@pytest.mark.parametrize("name", ["run.json", "hparams.json"])
+def test_a_damaged_run_beside_a_whole_one(run_dir, tmp_path, name):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(run_dir, damaged, ignore=shutil.ignore_patterns("checkpoints"))
+    (damaged / name).write_text('{"model": 3')
+    with eagerly():
+        write_report([damaged], tmp_path / "page.html")
+    text = check((tmp_path / "page.html").read_text())
+    assert f"damaged: The run cannot be read: {damaged / name}" in text
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("no/such", "--report: no folder 'no/such'"), (".", "--report: '.' is not a run .it has no run.json")],
+)
+def test_what_is_no_run_is_named(folder, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        write_report([folder], tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_other_mistakes(run_dir, tmp_path):
+    with pytest.raises(UserError, match="--output: cannot write '.*no folder|no such folder"):
+        write_report([run_dir], tmp_path / "no" / "page.html")
+    with pytest.raises(UserError, match="--data_dir: no folder"):
+        write_report([run_dir], tmp_path / "page.html", data_dir=tmp_path / "none")
+    with pytest.raises(UserError, match="--report: no run given"):
+        write_report([], tmp_path / "page.html")
+
+
+def test_curves_count_the_steps_of_each_problem(run_dir):
+    facts = read_run(run_dir, "first")
+    assert (facts.steps, facts.seconds) == (1000, 500.0)
+    curve = facts.curves["session_reverse"]
+    assert curve.dev["accuracy"] == [(125.0, 0.125), (250.0, 0.25), (375.0, 0.375), (500.0, 0.5)]
+    assert len(curve.train_loss) == 120
+    assert curve.train_loss[0][0] == pytest.approx(3.0)  # the mean of the first five steps of 500
+    assert facts.scores["session_reverse"]["step"] == 1000
+
+
+def test_experts_are_counted_and_switched_off(run_dir, session_data):
+    run = t2t_lite.open_run(run_dir)
+    samples = {name: read_sample(session_data, name, 8) for name in NAMES[:2]}
+    examples = {name: [Example((value,), target) for value, target in samples[name].pairs[:1]] for name in samples}
+    facts = read_run(run_dir, "first")
+    with eagerly():
+        look_into(facts, 0, samples, examples, seconds=60)
+        assert not facts.notes[1:]  # the first is that of problems without metrics
+        for name, layers in zip(NAMES, (["encoder", "decoder"], ["encoder"]), strict=False):
+            (batch,) = RawPairs(run.dataset(name), samples[name].pairs).batches()
+            scores, use = run.model.score(name, batch), facts.experts[name]
+            assert (list(use.by_position), use.examples) == (layers, 8)
+            for number, layer in enumerate(layers):
+                assert use.by_position[layer].shape == (3, POSITION_BINS)
+                served = scores.expert_sums[number, 2].numpy()
+                np.testing.assert_array_equal(use.by_position[layer].sum(axis=1), served)
+            mean = tf.reduce_sum(scores.loss) / tf.reduce_sum(scores.weights)
+            assert use.loss == pytest.approx(float(mean), rel=1e-4)
+            changes = np.concatenate([use.without[layer] - use.loss for layer in layers])
+            assert np.isfinite(changes).all() and np.abs(changes).max() > 1e-4
+        look_into(again := read_run(run_dir, "first"), 0, samples, examples, seconds=0)
+    assert again.experts[NAMES[0]].loss == pytest.approx(facts.experts[NAMES[0]].loss)
+    assert np.isnan(again.experts[NAMES[0]].without["encoder"]).any()
+    assert facts.confusion[NAMES[1]].counts.sum() == 8
+
+
+def facts_with(text):
+    """A run whose every text is `text`, so that none gets into the page unescaped."""
+    facts = RunFacts(tmp := __import__("pathlib").Path(text.replace("/", "|")), text, text)
+    example = Example((text,), text, {0: f"{text} other"})
+    facts.kinds = {text: Kind(("text",), "text"), "tree": Kind(("text",), "tree"), "class": Kind(("text",), "class")}
+    facts.command, facts.data_version, facts.notes = text, text, [text]
+    facts.curves = {text: Curves([(1, 2.0), (2, 1.0)], {"accuracy": [(2, 0.5)]})}
+    facts.scores = {text: {"step": 2, "loss": 1.0, "accuracy": 0.5, text: 0.25, "bleu_signature": text}}
+    facts.parameters = {text: 3}
+    facts.experts = {text: ExpertUse(1, {"encoder": np.ones([2, POSITION_BINS])}, 1.0, {"encoder": np.ones(2)})}
+    facts.attention = {text: Attention(example, [text, text], [text], np.ones([2, 1]), ())}
+    facts.confusion = {"class": Confusion([text, "b"], np.eye(2, dtype=int))}
+    tree = Example((text,), f"(S {text} )S", {0: f"(S {text} (NP NN )NP )S"})
+    examples = {text: [example], "tree": [tree], "class": [Example((text,), text, {0: "b"})]}
+    return tmp, Report([facts], examples, {text: text}, [(text, facts)], commands=[text], notes=[text])
+
+
+def test_text_of_users_cannot_break_the_page():
+    _, report = facts_with(EVIL)
+    cell = {"mean": 1.0, "spread": 0.5, "values": [1.0, None], "paper": EVIL, "text": EVIL, "verdict": EVIL}
+    claim = {"paper": EVIL, "verdict": EVIL, "sentence": EVIL}
+    report.results = {
+        "suite": EVIL,
+        "settings": {EVIL: EVIL},
+        "tables": [
+            {"title": EVIL, "columns": [{"label": EVIL}], "rows": [{"label": EVIL, "cells": [cell]}], "claim": claim}
+        ],
+        "transfer": [{"title": EVIL, "targets": [{"label": EVIL}], "sources": [EVIL], "gains": [[cell]]}],
+        "notes": [EVIL],
+        "runs": [{"name": EVIL, "status": EVIL}],
+    }
+    page = render(report)
+    check(page)
+    assert "<script" not in page and page.count("&lt;script&gt;") > 30
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        {},
+        {"tables": None, "transfer": None, "runs": None, "notes": None, "problems": None},
+        {"tables": [{}], "transfer": [{}], "runs": [{}], "settings": [], "machine": {}, "seconds": None},
+        {"tables": [{"rows": [{"cells": [None, 3, {"mean": None}]}]}], "transfer": {"gains": [[1]]}, "runs": [3]},
+        {"tables": [{"title": "T", "claim": "C", "verdict": "V", "rows": [{"label": "r", "cells": {"a": 1}}]}]},
+    ],
+)
+def test_results_may_lack_anything(results, tmp_path):
+    write_report([], tmp_path / "page.html", results)
+    check((tmp_path / "page.html").read_text())
+
+
+def test_results_are_shown_with_claims_spreads_and_the_papers_figures(tmp_path):
+    cells = [{"mean": 0.851, "spread": 0.015, "values": [0.84, None, 0.86], "paper": 0.41, "text": "85.1% ± 1.5"}, None]
+    gain = {"mean": 0.085, "spread": 0.03, "text": "+0.085 ± 0.030", "verdict": "within the spread"}
+    results = {
+        "suite": "microworld",
+        "seconds": 7200.0,
+        "machine": {"cores": 2, "processor": "P"},
+        "versions": {"tensorflow": "2.21"},
+        "tables": [
+            {
+                "title": "Joint against alone",
+                "paper_table": 2,
+                "columns": [{"label": "accuracy", "format": "percent"}, {"label": "decoded"}],
+                "rows": [{"label": "Speech to text, all together", "cells": cells}],
+                "comparisons": [{"sentence": "Speech: better by 0.7 nats."}],
+                "claim": {"paper": "Joint helps.", "verdict": "fails", "sentence": "the claim fails here."},
+            }
+        ],
+        "transfer": [
+            {
+                "title": "Who helps whom",
+                "targets": [{"name": "a", "label": "A"}, {"name": "b", "label": "B"}],
+                "sources": [{"name": "a", "label": "A"}, {"name": "b", "label": "B"}],
+                "gains": [[None, gain], [{"mean": -0.2, "spread": None, "verdict": "worse"}, None]],
+            }
+        ],
+        "runs": [{"name": "joint-seed0", "seed": 0, "train_steps": 1200, "parameters": 1_200_000, "seconds": 300.0}],
+    }
+    write_report([], tmp_path / "page.html", results)
+    page = (tmp_path / "page.html").read_text()
+    text = check(page)
+    for each in ("85.1% ± 1.5", "paper 41%", "Joint helps.", "Speech: better by 0.7 nats.", "(+0.085)", "±0.030"):
+        assert each in text, each
+    for each in ("-0.200", "All runs took 2 h 00 min on 2 cores (P).", "tensorflow 2.21", "1,200,000", "joint-seed0"):
+        assert each in text, each
+    assert 'class="verdict wrong"' in page and 'class="cell negative"' in page
+
+
+def test_wrong_words_are_marked():
+    answer, reference = mark_words("a red star <b>", "a blue star")
+    assert str(answer).startswith('a <mark class="wrong">red</mark> star <mark class="wrong">&lt;b&gt;</mark>')
+    assert reference == 'a <mark class="missed">blue</mark> star'
+    assert "✓" in mark_words("a  b", "a b")[0] and "(empty)" in mark_words("", "a b")[0]
+
+
+def test_wrong_constituents_are_marked():
+    drawn = svg.tree("(S (NP DT NN )NP (VP VBZ )VP )S", "the cat sleeps", "(S (NP DT JJ )NP (NP VBZ )NP )S")
+    assert re.findall(r'class="(?:label|tag) wrong">(\w+)<', drawn) == ["NN", "VP"]
+    assert "wrong" not in svg.tree("(S DT NN )S", "the cat")
+    assert svg.tree(")X ((", "no tree at all")  # is repaired
+
+
+@pytest.mark.parametrize("values", [[3.0], [2.0, 2.0], [0.0, 1e-9], [1e-5, 1e5], [-3.0, 7.0], [1e9]])
+def test_axes_hold_all_values(values):
+    line = svg.Line(list(enumerate(values)), 0, marked=True)
+    for logarithmic in (False, True):
+        chart = svg.line_chart([line], "chart", str, logarithmic=logarithmic)
+        heights = [float(y) for y in re.findall(r'cy="([\d.-]+)"', chart)]
+        assert len(heights) == len(values) and all(7 <= y <= 165 for y in heights), heights
+
+
+def test_attributes_and_text_are_escaped():
+    assert element("p", "a < b", [1, None], title='"', class_="c") == '<p title="&quot;" class="c">a &lt; b1</p>'
+    assert element("p", "\x00\u202e") == "<p>\\x00\\u202e</p>"
