@@ -116,13 +116,17 @@ class TrainedRun:
         """The network with the checkpoint's weights, a Keras model."""
         return self._loaded[0]
 
-    def dataset(self, problem: str) -> Any:
-        """Returns a problem of the run with the run's vocabularies, a `data.reading.Dataset` without records.
+    def dataset(self, problem: str, data_dir: Path | None = None) -> Any:
+        """Returns a problem of the run as a `data.reading.Dataset`.
+
+        Args:
+          problem: the problem.
+          data_dir: the folder of its records; None: without records, and with the run's vocabularies.
 
         Raises:
-          UserError: the problem was not trained in this run.
+          UserError: the problem was not trained in this run, or its data are missing or have another vocabulary.
         """
-        return self._run.open_datasets(self._data_dir, [problem])[problem]
+        return self._run.open_datasets(data_dir or self._data_dir, [problem])[problem]
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, int]:

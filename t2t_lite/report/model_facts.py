@@ -16,7 +16,7 @@ from t2t_lite.report.facts import Attention, Confusion, Example, ExpertUse, RunF
 from t2t_lite.report.samples import Sample
 
 POSITION_BINS = 10  # positions of an input or an output, from its first tenth to its last
-EXPERT_EXAMPLES = 32  # of each problem, to count the use of experts and to switch them off
+SAMPLE_EXAMPLES = 32  # of each problem, to count the use of experts and to switch them off
 CLASS_EXAMPLES = 400  # of each problem with classes, for its confusion matrix
 _OFF_EXPERTS = 16  # the most used experts of each layer are switched off, one at a time
 _MAX_PIECES = 60  # of an answer in a drawing of attention
@@ -79,22 +79,18 @@ def _answer(run: TrainedRun, number: int, name: str, examples: Sequence[Example]
         example.answers[number] = answer.text
 
 
-def _batches(run: TrainedRun, name: str, sample: Sample, most: int) -> Iterator[dict[str, tf.Tensor]]:
-    return RawPairs(run.dataset(name), sample.pairs[:most]).batches()
-
-
 def _use_experts(facts: RunFacts, run: TrainedRun, name: str, sample: Sample, seconds: float) -> None:
     """Counts the positions that each expert serves, and measures the loss without each expert."""
     net = run.model
     layers = net.body.expert_parts() if hasattr(net, "body") and hasattr(net.body, "expert_parts") else {}
     if not layers:
         return
-    batches = list(_batches(run, name, sample, EXPERT_EXAMPLES))
+    batches = list(RawPairs(run.dataset(name), sample.pairs).batches())
     by_position: dict[str, np.ndarray] = {}
     for batch in batches:
         for layer, counts in _count_positions(run, name, batch).items():
             by_position[layer] = by_position.get(layer, 0) + counts
-    use = facts.experts[name] = ExpertUse(min(len(sample.pairs), EXPERT_EXAMPLES), by_position)
+    use = facts.experts[name] = ExpertUse(len(sample.pairs), by_position)
     use.loss = _loss(net, name, batches)
     end = time.monotonic() + seconds
     for layer, counts in by_position.items():
@@ -158,11 +154,19 @@ def _by_position(chosen: np.ndarray, valid: np.ndarray, experts: int) -> np.ndar
 
 
 def _confuse(facts: RunFacts, run: TrainedRun, name: str, sample: Sample) -> None:
+    """Counts the answers to CLASS_EXAMPLES examples, drawn evenly from the split."""
+    dataset = run.dataset(name, sample.data_dir)
     classes = run.dataset(name).problem.targets.classes
+    if dataset.problem.targets.classes != classes:
+        raise UserError(f"the data in {sample.data_dir} have other classes than those trained on")
     counts = np.zeros([len(classes), len(classes)], np.int64)
-    for batch in _batches(run, name, sample, CLASS_EXAMPLES):
-        answers = tf.argmax(run.model.classify(name, batch), -1).numpy()
-        np.add.at(counts, (batch["targets"].numpy(), answers), 1)
+    with dataset.reading():
+        for batch in dataset.batches(sample.split, run.hparams, shuffle=True, seed=0):
+            answers = tf.argmax(run.model.classify(name, batch), -1).numpy()
+            left = CLASS_EXAMPLES - int(counts.sum())
+            np.add.at(counts, (batch["targets"].numpy()[:left], answers[:left]), 1)
+            if counts.sum() >= CLASS_EXAMPLES:
+                break
     facts.confusion[name] = Confusion(list(classes), counts)
 
 

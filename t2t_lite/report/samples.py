@@ -15,6 +15,7 @@ _READ = 1000  # the first records of a split, out of which examples are taken
 class Sample:
     """Examples of a problem as raw values, drawn evenly from the first records of a split."""
 
+    data_dir: Path
     split: str
     pairs: list[Pair]
     several_inputs: bool
@@ -34,4 +35,4 @@ def read_sample(data_dir: Path, problem: str, most: int) -> Sample:
         raise UserError(f"its split '{split}' in {data_dir} has no examples")
     every = max(1, min(stored, _READ) // most)
     pairs = list(itertools.islice(stored_pairs(dataset, data_dir, split), 0, every * most, every))
-    return Sample(split, pairs, isinstance(dataset.problem.inputs, tuple))
+    return Sample(data_dir, split, pairs, isinstance(dataset.problem.inputs, tuple))

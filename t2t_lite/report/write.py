@@ -35,7 +35,7 @@ def write(
         check_folder(folder)
     file = OutputFile(path, "output")
     start_tensorflow()
-    from t2t_lite.report.model_facts import CLASS_EXAMPLES, EXPERT_EXAMPLES, look_into
+    from t2t_lite.report.model_facts import SAMPLE_EXAMPLES, look_into
     from t2t_lite.report.page import Report, render
     from t2t_lite.report.samples import Sample, read_sample
 
@@ -51,8 +51,7 @@ def write(
             report.notes.append(f"{name}: no generated data {where}, so it has no examples")
             continue
         try:
-            most = CLASS_EXAMPLES if report.kind(name).targets == "class" else EXPERT_EXAMPLES
-            samples[name] = sample = read_sample(place, name, most)
+            samples[name] = sample = read_sample(place, name, SAMPLE_EXAMPLES)
         except UserError as e:
             report.notes.append(f"{name}: {e}")
             continue
