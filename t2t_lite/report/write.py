@@ -34,6 +34,8 @@ def write(
     for folder in folders:
         check_folder(folder)
     file = OutputFile(path, "output")
+    if data_dir is None and results and results.get("data_dir"):
+        data_dir = _existing(path.absolute().parent / str(results["data_dir"]))
     start_tensorflow()
     from t2t_lite.report.model_facts import SAMPLE_EXAMPLES, look_into
     from t2t_lite.report.page import Report, render
@@ -67,6 +69,10 @@ def write(
     report.seconds = time.monotonic() - begin
     content = render(report).encode("utf8", "backslashreplace")
     file.write(content)
+
+
+def _existing(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None
 
 
 def _spread(pairs: Sequence[Any], most: int) -> list[Any]:
