@@ -66,7 +66,8 @@ def render(report: Report) -> str:
         "Confusions": _confusions(report),
         "How this page was made": _origin(report),
     }
-    shown = {title: body for title, body in sections.items() if body is not None}
+    of_runs = set(list(sections)[1:-1])
+    shown = {title: body for title, body in sections.items() if body and (report.runs or title not in of_runs)}
     ids = {title: title.lower().replace(" ", "-") for title in shown}
     suite = (report.results or {}).get("suite")
     names = ", ".join(run.title for run in report.runs)
@@ -94,10 +95,13 @@ def _hint(line: str) -> Html:
 
 def _summary(report: Report) -> Html:
     seeds = sorted({run.hparams.seed for run in report.runs if run.hparams})
-    parts = [_count(len(report.runs), "run"), _count(len(report.problems), "problem")]
+    parts = [_count(len(report.runs), "run"), _count(len(report.problems), "problem")] if report.runs else []
     if seeds:
         parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-    return element("p", " · ".join(parts))
+    if report.results is not None and parts:
+        parts[0] += " looked into"
+    description = (report.results or {}).get("description")
+    return join(element("p", description) if description else None, element("p", " · ".join(parts)) if parts else None)
 
 
 def _results(report: Report) -> Html | None:
