@@ -13,7 +13,7 @@ def write_report(
     data_dir: str | Path | None = None,
     commands: Sequence[str] = (),
     examples: int = 3,
-    seconds: float = 90.0,
+    seconds: float = 120.0,
 ) -> None:
     """Writes a page about runs side by side: one HTML file without scripts that needs no other file.
 

@@ -62,6 +62,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.0f}%"
 
 
+def compact_percent(value: float) -> str:
+    """Formats a fraction on an axis."""
+    return f"{100 * value:.5g}%"
+
+
 def signed(digits: int) -> Callable[[float], str]:
     """Returns a format for differences."""
     return lambda value: f"{value:+.{digits}f}"

@@ -37,10 +37,18 @@ def element(name: str, *children: Any, **attributes: Any) -> Html:
 
 
 def table(heading: list[Any], rows: list[list[Any]], class_: str | None = None) -> Html:
-    """Returns a table that scrolls sideways on a narrow screen. The first cell of a row is its heading."""
+    """Returns a table that scrolls sideways on a narrow screen. The first cell of a row is its heading.
+
+    On a narrow screen headings of rows break after underscores.
+    """
     head = element("thead", element("tr", [element("th", cell, scope="col") for cell in heading]))
     body = [
-        element("tr", element("th", row[0], scope="row"), [element("td", cell) for cell in row[1:]]) for row in rows
+        element(
+            "tr",
+            element("th", Html(text(row[0]).replace("_", "_<wbr>")), scope="row"),
+            [element("td", cell) for cell in row[1:]],
+        )
+        for row in rows
     ]
     return scroll(element("table", head, element("tbody", body), class_=class_))
 

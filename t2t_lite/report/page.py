@@ -242,7 +242,7 @@ def _problem_curves(problem: str, curves: Sequence[tuple[str, RunFacts]]) -> Htm
             if each.dev.get(key):
                 lines[key].append(svg.Line(each.dev[key], colour, marked=len(each.dev[key]) <= 40))
     charts = []
-    for key, unit in (("loss", figures.compact), ("accuracy", figures.percent)):
+    for key, unit in (("loss", figures.compact), ("accuracy", figures.compact_percent)):
         if any(line.points for line in lines[key]):
             chart = svg.line_chart(lines[key], f"{problem}: {key} by step", unit, logarithmic=key == "loss")
             charts.append(element("figure", element("figcaption", key), chart))
@@ -291,7 +291,8 @@ def _example(report: Report, kind: Kind, example: Example, rate: int) -> Html:
 
 
 def _answers(rows: Sequence[tuple[str, Html]], class_: str = "answers") -> Html:
-    return element("dl", [join(element("dt", title), element("dd", body)) for title, body in rows], class_=class_)
+    pairs = [(element("dt", title), element("dd", body)) for title, body in rows]
+    return element("dl", [element("div", *pair) for pair in pairs], class_=class_)
 
 
 def _short(text: str) -> str:
@@ -439,11 +440,12 @@ def _figure(caption: str, drawn: Html) -> Html:
 
 def _attention(report: Report) -> Html:
     panels: list[Html] = []
-    for number, run in enumerate(report.runs):
-        for name, attention in run.attention.items():
-            title = name if len(report.runs) == 1 else f"{name}: {run.title}"
-            drawn = _draw_attention(run, name, attention, f"look-{number}-{len(panels)}")
-            panels.append(element("article", element("h3", title), drawn, class_="panel"))
+    for name in report.problems:
+        for number, run in enumerate(report.runs):
+            if name in run.attention:
+                title = name if len(report.runs) == 1 else f"{name}: {run.title}"
+                drawn = _draw_attention(run, name, run.attention[name], f"look-{number}-{len(panels)}")
+                panels.append(element("article", element("h3", title), drawn, class_="panel"))
     if not panels:
         return _missing("No attention was recorded: the runs have none, or no answers.")
     hint = (

@@ -1,5 +1,6 @@
 """Drawings as inline SVG, coloured by the classes of page.css: line charts, heat maps, trees, attention."""
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -159,7 +160,7 @@ def heat_map(
             kind = "empty" if math.isnan(value) else "cell negative" if signed and value < 0 else "cell"
             opacity = None if math.isnan(value) else f"{0.06 + 0.94 * strength:.2f}"
             drawn.append(element("rect", **place, class_=kind, fill_opacity=opacity))
-            ink = "number on" if strength > 0.5 else "number"
+            ink = "number on" if strength > 0.7 else "number"
             middle, height = x + cell_width / 2, y + cell_height / 2
             second = below[r][c] if below else ""
             if texts[r][c]:
@@ -253,6 +254,9 @@ def tree(text: str, sentence: str, reference: str | None = None) -> Html:
     drawn_lines: list[Html] = []
     drawn_labels: list[Html] = []
 
+    def children_of(node: trees.Tree) -> list[trees.Tree]:
+        return [child for child in node.children if isinstance(child, trees.Tree)]
+
     def label(node: trees.Tree, start: int, end: int, x: float, y: float) -> None:
         key = (node.label, start, end)
         wrong = wanted is not None and wanted[key] == 0
@@ -265,32 +269,37 @@ def tree(text: str, sentence: str, reference: str | None = None) -> Html:
             drawn_labels.append(element("rect", class_="wrong" if wrong else "node", **place))
         drawn_labels.append(_text(x, y, node.label, class_=kind))
 
-    def place(node: trees.Tree, x: float, level: int, start: int) -> tuple[float, float, int]:
-        """Draws a node from x on; returns its middle, the x where it ends, and the number of the next word."""
-        own = text_width(node.label, 14) + 22
-        y = 16 + _LEVEL * ((depth - 1) if node.is_leaf else level)
+    @functools.cache
+    def width_of(node: trees.Tree) -> float:
         if node.is_leaf:
-            word = str(node.children[0])
-            own = max(own, text_width(word, 15) + 14)
-            drawn_labels.append(_text(x + own / 2, y + 24, word, class_="word"))
-            label(node, start, start + 1, x + own / 2, y)
-            return x + own / 2, x + own, start + 1
-        middles, end, position = [], x, start
-        for child in node.children:
-            assert isinstance(child, trees.Tree)
-            middle, end, position = place(child, end, level + 1, position)
-            middles.append((middle, 16 + _LEVEL * ((depth - 1) if child.is_leaf else level + 1)))
-        middle = (middles[0][0] + middles[-1][0]) / 2
-        for child_x, child_y in middles:
-            bend = (y + child_y) / 2
-            path = f"M{middle:.1f} {y + 11}C{middle:.1f} {bend} {child_x:.1f} {bend} {child_x:.1f} {child_y - 11}"
-            drawn_lines.append(element("path", d=path))
-        label(node, start, position, middle, y)
-        return middle, max(end, x + own), position
+            return max(text_width(node.label, 14) + 22, text_width(str(node.children[0]), 15) + 14)
+        return max(text_width(node.label, 14) + 22, sum(map(width_of, children_of(node))))
 
-    _, width, _ = place(root, 0, 0, 0)
+    def place(node: trees.Tree, left: float, level: int, start: int) -> tuple[float, float, int]:
+        """Draws a node from `left` on; returns its middle, its height, and the number of the word after it."""
+        y = 16.0 + _LEVEL * (depth - 1 if node.is_leaf else level)
+        if node.is_leaf:
+            x = left + width_of(node) / 2
+            drawn_labels.append(_text(x, y + 24, node.children[0], class_="word"))
+            label(node, start, start + 1, x, y)
+            return x, y, start + 1
+        placed, position = [], start
+        left += (width_of(node) - sum(map(width_of, children_of(node)))) / 2
+        for child in children_of(node):
+            x, child_y, position = place(child, left, level + 1, position)
+            placed.append((x, child_y))
+            left += width_of(child)
+        middle = (placed[0][0] + placed[-1][0]) / 2
+        for x, child_y in placed:  # a curve to the level below, then straight down to a word: lines do not cross
+            bend, below = y + _LEVEL / 2, y + _LEVEL - 11
+            curve = f"M{middle:.1f} {y + 11:.1f}C{middle:.1f} {bend:.1f} {x:.1f} {bend:.1f} {x:.1f} {below:.1f}"
+            drawn_lines.append(element("path", d=f"{curve}V{child_y - 11:.1f}"))
+        label(node, start, position, middle, y)
+        return middle, y, position
+
+    place(root, 0, 0, 0)
     height = 16 + _LEVEL * (depth - 1) + 44
-    return _svg(width, height, f"Tree: {text}", drawn_lines, drawn_labels, class_="tree")
+    return _svg(width_of(root), height, f"Tree: {text}", drawn_lines, drawn_labels, class_="tree")
 
 
 def _spans(root: trees.Tree) -> list[tuple[str, int, int]]:

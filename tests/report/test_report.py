@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("session_problems")
 NAMES = ["session_reverse", "session_pictures"]
 EVIL = '<script>alert("&")</script>'
 SECTIONS = ["Runs", "Scores", "Learning curves", "Decoded examples", "Experts", "Attention", "Confusions"]
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "wbr"}
 
 
 class Checker(html.parser.HTMLParser):
