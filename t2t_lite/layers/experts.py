@@ -6,7 +6,9 @@ split over replicas must sum importance and load over all slices first (`balanci
 Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, F filter size.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -144,6 +146,22 @@ class MixtureOfExperts(Layer):
         outputs = grouped_feed_forward(tf.gather(x, positions), *weights, counts)  # (M, D)
         weighted = outputs * tf.gather(tf.reshape(gates, [-1]), order)[:, None]
         return tf.math.unsorted_segment_sum(weighted, positions, tf.shape(x)[0]), served
+
+
+@contextlib.contextmanager
+def watch_experts(layers: Mapping[str, MixtureOfExperts]) -> Iterator[dict[str, tf.Tensor]]:
+    """Collects the experts chosen in calls inside: {name: (B, S, k)}, of the last call of each layer, padding included.
+
+    The layers must be called eagerly, or inside a tf.function that is traced inside the context.
+    """
+    seen: dict[str, tf.Tensor] = {}
+    for name, layer in layers.items():
+        layer.watch = functools.partial(seen.__setitem__, name)
+    try:
+        yield seen
+    finally:
+        for layer in layers.values():
+            layer.watch = None
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:

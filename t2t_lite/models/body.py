@@ -235,27 +235,6 @@ class Body(Layer):
             for block in blocks:
                 block.source_attention.watch = None
 
-    @contextlib.contextmanager
-    def watch_experts(self) -> Iterator[dict[str, tf.Tensor]]:
-        """Collects the experts that each position is sent to, of an `encode` or `decode` called inside.
-
-        {"encoder": (B, S, k), "decoder": (B, T, k)}; empty without experts. As in `watch_source_attention`, the calls
-        must not be wrapped in tf.functions of their own.
-        """
-        seen: dict[str, tf.Tensor] = {}
-        layers = {name: part.experts.experts for name, part in self.expert_parts().items()}
-        for name, layer in layers.items():
-            layer.watch = functools.partial(seen.__setitem__, name)
-        try:
-            yield seen
-        finally:
-            for layer in layers.values():
-                layer.watch = None
-
-    def expert_parts(self) -> dict[str, Any]:
-        """The parts that have a mixture of experts: {"encoder": ..., "decoder": ...}; empty without experts."""
-        return {name: part for name in ("encoder", "decoder") if (part := getattr(self, name)).experts}
-
     def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
         """The decoding state before the first position: convolution windows, attention keys and values."""
         return {

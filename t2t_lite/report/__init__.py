@@ -1,5 +1,6 @@
 """A report of trained runs as one HTML page: scores, curves, decoded examples, experts, attention (docs/report.md)."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,13 @@ def write_report(
     from t2t_lite.report.write import write
 
     write(
-        *([Path(folder) for folder in folders], Path(path), results),
-        data_dir=None if data_dir is None else Path(data_dir),
+        *([_path(folder) for folder in folders], _path(path), results),
+        data_dir=None if data_dir is None else _path(data_dir),
         commands=commands,
         examples=examples,
         seconds=seconds,
     )
+
+
+def _path(path: str | Path) -> Path:
+    return Path(os.path.expanduser(path))

@@ -209,8 +209,6 @@ def _read_metrics(facts: RunFacts) -> None:
         facts.notes.append(
             "No training metrics: scalars.jsonl is missing or empty, so there are no curves and no time."
         )
-    if not evaluations:
-        facts.notes.append("No evaluations: neither scalars.jsonl nor eval_curve.jsonl has scores of a dev split.")
     for problem in dict.fromkeys([*losses, *evaluations]):
         curves = facts.curves[problem] = Curves()
         steps = np.array([step for step, _ in losses[problem]])

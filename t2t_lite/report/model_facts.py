@@ -11,6 +11,7 @@ import tensorflow as tf
 from t2t_lite.api import TrainedRun, open_run
 from t2t_lite.data.raw_pairs import RawPairs
 from t2t_lite.errors import UserError
+from t2t_lite.layers.experts import MixtureOfExperts, watch_experts
 from t2t_lite.progress import print_status
 from t2t_lite.report.facts import Attention, Confusion, Example, ExpertUse, RunFacts
 from t2t_lite.report.samples import Sample
@@ -82,13 +83,13 @@ def _answer(run: TrainedRun, number: int, name: str, examples: Sequence[Example]
 def _use_experts(facts: RunFacts, run: TrainedRun, name: str, sample: Sample, seconds: float) -> None:
     """Counts the positions that each expert serves, and measures the loss without each expert."""
     net = run.model
-    layers = net.body.expert_parts() if hasattr(net, "body") and hasattr(net.body, "expert_parts") else {}
+    layers = _expert_layers(net)
     if not layers:
         return
     batches = list(RawPairs(run.dataset(name), sample.pairs).batches())
     by_position: dict[str, np.ndarray] = {}
     for batch in batches:
-        for layer, counts in _count_positions(run, name, batch).items():
+        for layer, counts in _count_positions(run, layers, name, batch).items():
             by_position[layer] = by_position.get(layer, 0) + counts
     use = facts.experts[name] = ExpertUse(len(sample.pairs), by_position)
     use.loss = _loss(net, name, batches)
@@ -97,7 +98,7 @@ def _use_experts(facts: RunFacts, run: TrainedRun, name: str, sample: Sample, se
         served = counts.sum(axis=1)
         use.without[layer] = np.full(len(served), np.nan)
         use.without[layer][served == 0] = use.loss  # an expert that serves no position changes nothing
-        contract = layers[layer].experts.experts.contract
+        contract = layers[layer].contract
         for expert in np.argsort(-served)[:_OFF_EXPERTS]:
             if served[expert] == 0 or time.monotonic() > end:
                 break
@@ -121,10 +122,18 @@ def _loss(net: Any, name: str, batches: Sequence[Batch]) -> float:
     return loss / max(targets, 1.0)
 
 
-def _count_positions(run: TrainedRun, name: str, batch: Batch) -> dict[str, np.ndarray]:
+def _expert_layers(net: Any) -> dict[str, MixtureOfExperts]:
+    """Returns {"encoder": ..., "decoder": ...}; empty for a model without experts."""
+    parts = {name: getattr(getattr(net.body, name, None), "experts", None) for name in ("encoder", "decoder")}
+    return {name: part.experts for name, part in parts.items() if part is not None}
+
+
+def _count_positions(
+    run: TrainedRun, layers: Mapping[str, MixtureOfExperts], name: str, batch: Batch
+) -> dict[str, np.ndarray]:
     """Returns {layer: (E, POSITION_BINS)}: the positions of a batch that each expert serves."""
     net = run.model
-    with _without_graphs(), net.body.watch_experts() as chosen:
+    with _without_graphs(), watch_experts(layers) as chosen:
         encoded, _ = net.encode(name, batch)
         scores = net.score(name, batch)
     valid = {"encoder": encoded.valid.numpy(), "decoder": scores.weights.numpy() > 0}

@@ -155,8 +155,10 @@ def _details(summary: str, *children: Any) -> Html:
 # Scores
 
 
-def _scores(report: Report) -> Html:
+def _scores(report: Report) -> Html | None:
     scored = [run for run in report.runs if run.scores]
+    if not scored and report.results is not None:
+        return None  # the runs of an experiment are scored in its tables
     if not scored:
         return _missing("No run has an evaluation: train with --eval_every, or run t2t-eval --checkpoint=all.")
     rows = []
@@ -170,7 +172,8 @@ def _scores(report: Report) -> Html:
     hint = f"The last evaluation of each run on the dev split, step {', '.join(f'{step:,}' for step in steps[-4:])}."
     whole = [_details(f"All scores of {run.title}", _all_scores(run)) for run in scored]
     heading = ["problem", "figure", *(run.title for run in scored)]
-    return element("div", _hint(hint), table(heading, rows), whole, class_="panel")
+    others = [_missing(f"{run.title} has no evaluation of a dev split.") for run in report.runs if not run.scores]
+    return element("div", _hint(hint), table(heading, rows), others, whole, class_="panel")
 
 
 def _cells(key: str, metric: figures.Metric, scores: Sequence[Mapping[str, Any] | None]) -> list[Html]:
@@ -237,7 +240,7 @@ def _problem_curves(problem: str, curves: Sequence[tuple[str, RunFacts]]) -> Htm
             continue
         colour = colours[name]
         if each.train_loss:
-            lines["loss"].append(svg.Line(each.train_loss, colour, "faint"))
+            lines["loss"].append(svg.Line(each.train_loss, colour, "faint" if each.dev.get("loss") else ""))
         for key in lines:
             if each.dev.get(key):
                 lines[key].append(svg.Line(each.dev[key], colour, marked=len(each.dev[key]) <= 40))
@@ -354,9 +357,8 @@ def _experts(report: Report) -> Html:
     panels = [_run_experts(run) for run in report.runs if run.experts]
     for run in report.runs:
         if not run.experts:
-            reason = "no experts were measured"
-            if run.hparams and not run.hparams.use_experts:
-                reason = "it has no experts (use_experts=False)"
+            measured = run.checkpoint is not None and report.examples
+            reason = "its model has no experts" if measured else "no experts were measured"
             panels.append(_missing(f"{run.title}: {reason}."))
     return join(panels)
 

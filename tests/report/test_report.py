@@ -125,9 +125,35 @@ def test_what_a_run_lacks_is_said_in_a_line(page):
     text = check(page)
     assert "second: The model cannot be loaded" in text and "no checkpoint" in text
     assert "second: No training metrics: scalars.jsonl is missing or empty" in text
-    assert "second: No evaluations" in text
+    assert "second has no evaluation of a dev split." in text
     assert "second: no experts were measured" in text
     assert "first: " not in text.replace("first: no", "")
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(page, tmp_path):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver: apt-get install chromium chromium-driver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install '.[dev]'")
+    (tmp_path / "page.html").write_text(page, encoding="utf8")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        for width in (390, 1200):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get((tmp_path / "page.html").as_uri())
+            browser.execute_script("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+            pictures = "return [...document.images].every((each) => each.naturalWidth > 0) && document.images.length"
+            assert browser.execute_script(pictures) == 2
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()
 
 
 def test_a_page_without_data(run_dir, tmp_path):
