@@ -218,10 +218,8 @@ def _curves(report: Report) -> Html:
     if not panels:
         return _missing("No run has training metrics or evaluations (scalars.jsonl).")
     names = list(dict.fromkeys(name for name, _ in curves))
-    hint = (
-        "Loss in nats per target: of training (pale) and on the dev split (with points), then the accuracy of targets "
-    )
-    hint += "there, both with teacher forcing. The horizontal axis counts the steps that trained this problem."
+    hint = "Loss in nats per target: of training (without points) and on the dev split (with points); accuracy of "
+    hint += "targets on the dev split, with teacher forcing. The horizontal axis counts the steps on this problem."
     return join(_hint(hint), _key(names) if len(names) > 1 else None, element("div", panels, class_="grid"))
 
 
@@ -246,7 +244,8 @@ def _problem_curves(problem: str, curves: Sequence[tuple[str, RunFacts]]) -> Htm
                 lines[key].append(svg.Line(each.dev[key], colour, marked=len(each.dev[key]) <= 40))
     charts = []
     for key, unit in (("loss", figures.compact), ("accuracy", figures.compact_percent)):
-        if any(line.points for line in lines[key]):
+        fewest = 1 if key == "loss" else 2  # a single accuracy is one of the scores
+        if any(len(line.points) >= fewest for line in lines[key]):
             chart = svg.line_chart(lines[key], f"{problem}: {key} by step", unit, logarithmic=key == "loss")
             charts.append(element("figure", element("figcaption", key), chart))
     return element("article", element("h3", problem), charts, class_="panel") if charts else None
