@@ -117,6 +117,23 @@ class TrainedRun:
         """The step of the checkpoint."""
         return self._loaded[1]
 
+    @property
+    def model(self) -> Any:
+        """The network with the checkpoint's weights, a Keras model."""
+        return self._loaded[0]
+
+    def dataset(self, problem: str, data_dir: Path | None = None) -> Any:
+        """Returns a problem of the run as a `data.reading.Dataset`.
+
+        Args:
+          problem: the problem.
+          data_dir: the folder of its records; None: without records, and with the run's vocabularies.
+
+        Raises:
+          UserError: the problem was not trained in this run, or its data are missing or have another vocabulary.
+        """
+        return self._run.open_datasets(data_dir or self._data_dir, [problem])[problem]
+
     @functools.cached_property
     def _loaded(self) -> tuple[Any, int]:
         from t2t_lite.decoding.decode import load_model
@@ -347,7 +364,7 @@ class TrainedRun:
         from t2t_lite.data.raw_pairs import RawPairs
         from t2t_lite.decoding.inputs import read_input
 
-        dataset = self._run.open_datasets(self._data_dir, [problem])[problem]
+        dataset = self.dataset(problem)
         if len(inputs) != len(targets):
             raise UserError(f"{len(inputs):,} inputs and {len(targets):,} targets: they must belong together")
         if not inputs:

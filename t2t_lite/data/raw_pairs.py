@@ -15,7 +15,7 @@ from t2t_lite.data.manifest import Split
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.records import parse, read_records
 from t2t_lite.data.vocabulary import END
-from t2t_lite.problems.features import Audio, Label, Text
+from t2t_lite.problems.features import Audio, Label, Text, input_features
 
 Pair = tuple[Any, str]  # an input, as `Dataset.inputs_batch` takes it, and the text or class that belongs to it
 
@@ -81,7 +81,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> tf.Tensor:
 def stored_pairs(dataset: Dataset, data_dir: Path, split: str, most: int | None = None) -> Iterator[Pair]:
     """Yields the first examples of a split as raw values, in the order of the split.
 
-    Texts and classes are strings, pictures PNG or JPEG bytes, sounds int16 arrays.
+    Texts and classes are strings, pictures PNG or JPEG bytes, sounds int16 arrays; several inputs are a tuple.
 
     Raises:
       UserError: there is no such split.
@@ -92,7 +92,9 @@ def stored_pairs(dataset: Dataset, data_dir: Path, split: str, most: int | None 
     records = (record for row in itertools.zip_longest(*files) for record in row if record is not None)
     for record in itertools.islice(records, most):
         stored = parse(record)
-        yield tuple(_raw(getattr(problem, key), stored[key], dataset) for key in ("inputs", "targets"))
+        inputs = [_raw(feature, stored[key], dataset) for key, feature in input_features(problem.inputs).items()]
+        target = _raw(problem.targets, stored["targets"], dataset)
+        yield (tuple(inputs) if isinstance(problem.inputs, tuple) else inputs[0]), target
 
 
 def _raw(feature: Any, stored: Any, dataset: Dataset) -> Any:

@@ -6,6 +6,9 @@ split over replicas must sum importance and load over all slices first (`balanci
 Shapes: B batch, S input positions, N = B * S, D hidden, E experts, k experts per position, F filter size.
 """
 
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -50,6 +53,8 @@ class MixtureOfExperts(Layer):
         super().__init__(**kwargs)
         self.num_experts, self.k, self.gating_noise = num_experts, experts_per_position, gating_noise
 
+        self.watch: Callable[[tf.Tensor], None] | None = None  # called with the chosen experts (B, S, k)
+
         def normal(fan_in: int, gain: float = 1.0) -> keras.initializers.Initializer:
             return keras.initializers.RandomNormal(stddev=(gain / fan_in) ** 0.5)
 
@@ -89,6 +94,8 @@ class MixtureOfExperts(Layer):
         valid = tf.ones([tf.shape(positions)[0]], tf.bool) if valid is None else tf.reshape(valid, [-1])
         noise = noise if self.gating_noise else None
         chosen, gates, importance, load = self._route(tf.cast(positions, tf.float32), valid, noise)
+        if self.watch:
+            self.watch(tf.reshape(chosen, tf.concat([tf.shape(x)[:-1], [self.k]], 0)))
         y, served = self._run_experts(positions, chosen, tf.cast(gates, x.dtype), valid)
         return tf.reshape(y, tf.shape(x)), tf.stack([importance, load, served])
 
@@ -163,6 +170,22 @@ class MixtureOfExperts(Layer):
         outputs = grouped_feed_forward(tf.gather(x, positions), *weights, counts)  # (M, D)
         weighted = outputs * tf.gather(tf.reshape(gates, [-1]), order)[:, None]
         return tf.math.unsorted_segment_sum(weighted, positions, tf.shape(x)[0]), served
+
+
+@contextlib.contextmanager
+def watch_experts(layers: Mapping[str, MixtureOfExperts]) -> Iterator[dict[str, tf.Tensor]]:
+    """Collects the experts chosen in calls inside: {name: (B, S, k)}, of the last call of each layer, padding included.
+
+    The layers must be called eagerly, or inside a tf.function that is traced inside the context.
+    """
+    seen: dict[str, tf.Tensor] = {}
+    for name, layer in layers.items():
+        layer.watch = functools.partial(seen.__setitem__, name)
+    try:
+        yield seen
+    finally:
+        for layer in layers.values():
+            layer.watch = None
 
 
 def balancing_loss(sums: tf.Tensor) -> tf.Tensor:

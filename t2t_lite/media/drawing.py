@@ -39,15 +39,20 @@ def spectrogram(samples: np.ndarray, rate: int, label: str) -> Image.Image:
       rate: samples a second.
       label: the text above it, such as the words spoken.
     """
+    drawn = plain_spectrogram(samples, rate)
+    picture = Image.new("RGB", (max(drawn.width, 320), drawn.height + _LINE + 2), "white")
+    picture.paste(drawn, (0, _LINE + 2))
+    title = f"{len(samples) / rate:.2f} s at {rate} Hz: {label}"
+    ImageDraw.Draw(picture).text((2, 1), title, "black", ImageFont.load_default())
+    return picture
+
+
+def plain_spectrogram(samples: np.ndarray, rate: int) -> Image.Image:
+    """Draws a `spectrogram` without a label."""
     hop, window = max(1, round(rate * 0.005)), max(8, round(rate * 0.025))
     padded = np.pad(samples.astype(np.float64), (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[: len(samples) : hop]
     loud = 20 * np.log10(np.abs(np.fft.rfft(frames * np.hanning(window), max(256, window))) + 1e-9)  # (time, frequency)
     level = np.clip((loud - loud.max()) / 80 + 1, 0, 1).T[::-1] * (len(_COLOURS) - 1)
     colours = [np.interp(level, np.arange(len(_COLOURS)), channel) for channel in _COLOURS.T]
-    drawn = Image.fromarray(np.stack(colours, -1).astype(np.uint8))
-    picture = Image.new("RGB", (max(drawn.width, 320), drawn.height + _LINE + 2), "white")
-    picture.paste(drawn, (0, _LINE + 2))
-    title = f"{len(samples) / rate:.2f} s at {rate} Hz: {label}"
-    ImageDraw.Draw(picture).text((2, 1), title, "black", ImageFont.load_default())
-    return picture
+    return Image.fromarray(np.stack(colours, -1).astype(np.uint8))

@@ -1,5 +1,6 @@
 """Problems with several inputs: data, batches, the model, training, decoding, export and server."""
 
+import io
 import itertools
 import random
 
@@ -15,6 +16,7 @@ from t2t_lite.bin import eval as eval_command
 from t2t_lite.data import lengths, record_index
 from t2t_lite.data.batch_shards import blank_batch
 from t2t_lite.data.manifest import Manifest
+from t2t_lite.data.raw_pairs import stored_pairs
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.record_index import RecordIndex
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
@@ -97,6 +99,14 @@ def test_records_and_index_hold_each_input(data):
     assert split.too_long == 7
     rebuilt = record_index.build(data, problem, split.shards)
     assert np.array_equal(RecordIndex.from_rows(problem, split, [rebuilt]).inputs, index.inputs)
+
+
+def test_stored_examples_are_read_back_as_tuples(data):
+    pairs = list(stored_pairs(Dataset.open(data, "asked"), data, "dev", 3))
+    expected = list(Asked("asked").examples("dev", None))[:3]
+    for ((picture, question), target), example in zip(pairs, expected, strict=True):
+        assert (question, target) == (example["inputs"][1], example["targets"])
+        np.testing.assert_array_equal(PilImage.open(io.BytesIO(picture)), example["inputs"][0])
 
 
 def test_batches_have_each_input_padded_to_its_own_longest(data):
