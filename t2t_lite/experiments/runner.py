@@ -1,7 +1,6 @@
 """Trains and scores the runs of a suite that are missing, and writes its results."""
 
 import gc
-import importlib
 import json
 import math
 import os
@@ -310,13 +309,10 @@ class Experiments:
 
 
 def write_page(folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None) -> None:
-    """Writes the page of some runs, by t2t_lite.report; does nothing but say so if this version does not have it."""
-    try:
-        report = importlib.import_module("t2t_lite.report")
-    except ModuleNotFoundError:
-        print_status(f"{path} is not written: this version of t2t_lite has no report")
-        return
-    report.write_report(list(folders), path, results)
+    """Writes the page of some runs."""
+    from t2t_lite.report import write_report
+
+    write_report(list(folders), path, results)
     print_status(f"{path} is written")
 
 
