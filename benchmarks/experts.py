@@ -88,7 +88,7 @@ def rows(size: str) -> Iterator[Result]:
     cases.insert(1, (sizes.targets[0][0], False, None))
     for experts, spread, target in cases:
         layer = with_gradients(sizes, *mixture(sizes, experts, spread=spread))
-        timing, arithmetic = timed(layer, dense, repetitions=sizes.repetitions, budget=12)
+        timing, arithmetic = timed(layer, dense, repetitions=sizes.repetitions, budget=6)
         moving = Timing(bytes_moved(sizes, experts) / bandwidth, None)
         reference, name = arithmetic, "dense network of equal FLOPs"
         if spread and moving.best > arithmetic.best:

@@ -56,7 +56,7 @@ def rows(size: str) -> Iterator[Result]:
         model = copy_model(network.hparams(size), VOCAB_SIZE if size == "full" else 256)
         step = make_train_step(model)
         batch = random_batch(model.problems["copy"], shape, VOCAB_SIZE if size == "full" else 256)
-        timing = timed(lambda s=step, b=batch: s("copy", b, 1), repetitions=10 if size == "full" else 1, budget=20)[0]
+        timing = timed(lambda s=step, b=batch: s("copy", b, 1), repetitions=10 if size == "full" else 1, budget=12)[0]
         speed = step_flops(model, "copy", shape) / timing.best
         yield Row(
             question,
