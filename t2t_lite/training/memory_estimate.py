@@ -368,7 +368,7 @@ class Trained(NamedTuple):
         later = {model.body.encoder.name, "places", *nets} - {targets.name}
         first = sum(size for part, size in sizes.items() if part not in later)
         used = [variable for variables in parts.values() for variable in variables]
-        cast = sum(prod(variable.shape) for variable in used if getattr(variable, "autocast", True))
+        cast = sum(prod(variable.shape) for variable in used if getattr(variable, "_autocast", True))
         kind = getattr(model.body, "kind", "multi_model")
         return cls(problem, sum(sizes.values()), first, cast, targets.vocab_size, kind)
 
