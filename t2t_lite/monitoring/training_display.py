@@ -75,7 +75,7 @@ class TrainingDisplay:
             from rich.live import Live
 
             console = Console(file=self._file)
-            self._live = Live(console=console, get_renderable=self._rich_table, refresh_per_second=2, transient=False)
+            self._live = Live(console=console, get_renderable=self.table, refresh_per_second=2, transient=False)
 
     def __enter__(self) -> "TrainingDisplay":
         self._last_step = self._last_line = self._last_table = self._clock()
@@ -191,7 +191,8 @@ class TrainingDisplay:
         speed = _number(row.tokens / self._timed_seconds, 0) if self._timed_seconds else ""
         return [str(row.steps), loss, accuracy, speed]
 
-    def _rich_table(self) -> "RenderableType":
+    def table(self) -> "RenderableType":
+        """Returns the table that is shown on a terminal."""
         from rich.table import Table
 
         caption = [] if self._learning_rate is None else [f"learning rate {self._learning_rate:.2e}"]
