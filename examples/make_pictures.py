@@ -2,7 +2,7 @@
 
     python examples/make_pictures.py demo/run
 
-Needs Chromium, its driver and selenium (`pip install ".[dev]"`). The terminal shows the figures of the run's scalars.jsonl."""
+Needs Chromium, its driver and selenium (`pip install ".[dev]"`). The terminal shows the run's scalars.jsonl."""
 
 import argparse
 import json

@@ -24,7 +24,7 @@ __all__ = ["Export", "TrainedRun", "UserError", "datagen", "load_export", "open_
 
 def __getattr__(name: str) -> Any:
     """Imports an item of the Python interface at its first use."""
-    if name in ("datagen", "api"):  # the first is a package that can be called
+    if name in ("datagen", "api", "report"):  # the first is a package that can be called
         return importlib.import_module(f"t2t_lite.{name}")
     if name in __all__:
         module = importlib.import_module("t2t_lite.errors" if name == "UserError" else "t2t_lite.api")

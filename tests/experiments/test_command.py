@@ -115,6 +115,7 @@ def fake(suite, monkeypatch):
 
     monkeypatch.setattr(runner.api, "train", train)
     monkeypatch.setattr(runner.Experiments, "_generate", lambda *_: None)
+    monkeypatch.setitem(sys.modules, "t2t_lite.report", SimpleNamespace(write_report=lambda *_: None))
     return trained
 
 

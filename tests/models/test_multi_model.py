@@ -157,7 +157,7 @@ def test_default_body_has_the_papers_sizes(base):
     block = body.encoder.blocks[0]
     kernels = [tuple(s.depthwise.shape) for s in (block.step1, block.step2, block.step3, block.step4)]
     assert kernels == [(3, 1, 512, 1)] * 2 + [(15, 1, 512, 1)] * 2
-    assert [s.dilation for s in (block.step1, block.step2, block.step3, block.step4)] == [1, 1, 1, 8]
+    assert [s._convolution.dilation for s in (block.step1, block.step2, block.step3, block.step4)] == [1, 1, 1, 8]
 
 
 def test_default_nets_have_the_papers_widths(base):
