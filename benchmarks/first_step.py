@@ -21,7 +21,7 @@ FEWER = """
 from t2t_lite import registry
 
 for name in registry.mixtures.get("microworld").rates:
-    registry.problems.get(name).counts = {"train": %d, "dev": 50}
+    registry.problems.get(name).counts = {"train": %d, "dev": 50, "test": 50}
 """
 EXAMPLES = 2000
 TINY_HPARAMS = (
