@@ -16,7 +16,7 @@ from typing import Any
 from t2t_lite.monitoring.training_display import TrainingDisplay
 
 FOLDER = Path(__file__).parent.parent / "docs" / "pictures"
-SENTENCE = "The red star is left of a small blue circle."
+SENTENCE = "The star is red."
 _PATIENCE = 60  # seconds that the page may take
 
 
