@@ -56,7 +56,8 @@ def trained_run(folder: Path, size: str) -> tuple[Path, float, float]:
     start = time.time()
     process = subprocess.Popen(command("trainer", folder, *flags), stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    messages = process.stderr.read()
+    with process.stderr:
+        messages = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -69,7 +70,7 @@ def _time_of_first_step(run: Path) -> float:
     import tensorflow as tf
 
     (path,) = run.glob("events.*")
-    events = (tf.compat.v1.Event.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path)))
+    events = map(tf.compat.v1.Event.FromString, tf.compat.v1.io.tf_record_iterator(str(path)))
     return next(event.wall_time for event in events if event.step == 1 and event.summary.value)
 
 
