@@ -12,7 +12,7 @@ from t2t_lite.decoding.answer import Answer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.problems import Problem
-from t2t_lite.problems.features import Audio, Feature, Image, Label, Text
+from t2t_lite.problems.features import Audio, Feature, Image, Label, Text, input_features, input_values
 from t2t_lite.problems.problem import get_problems
 
 _BATCH = 32  # inputs that an export answers at once
@@ -85,10 +85,20 @@ class Export:
         return self._answer(problem, input_places(inputs))
 
     def _answer(self, problem: str, inputs: Mapping[str, Any]) -> list[Answer]:
-        feature, answers = self._feature(problem), list[Answer]()
-        values = [_file_bytes(feature, value, place) for place, value in inputs.items()]
-        for start in range(0, len(values), _BATCH):
-            results = self._model.predict(problem, {"inputs": values[start : start + _BATCH]})
+        from t2t_lite.decoding.inputs import read_input
+
+        stand_in, answers = self._stand_in(problem), list[Answer]()
+        features = input_features(stand_in.inputs)
+        rows = []
+        for place, value in inputs.items():
+            read = input_values(stand_in.inputs, read_input(stand_in, value, place))
+            try:
+                rows.append({key: _file_bytes(feature, read[key]) for key, feature in features.items()})
+            except ValueError as e:  # a text that is no UTF-8
+                raise UserError(f"{place}: {e}") from e
+        for start in range(0, len(rows), _BATCH):
+            batch = {key: [row[key] for row in rows[start : start + _BATCH]] for key in features}
+            results = self._model.predict(problem, batch)
             columns = (results[key] for key in ("outputs", "scores", "cut", "too_long"))
             for texts, scores, cut, too_long in zip(*columns, strict=True):
                 row = [
@@ -104,9 +114,7 @@ class Export:
         Raises:
           UserError: the export does not have the problem.
         """
-        stand_in = Problem(problem)
-        stand_in.inputs = self._feature(problem)
-        return ExportAnswerer(self, batch_size), stand_in
+        return ExportAnswerer(self, batch_size), self._stand_in(problem)
 
     def evaluate(
         self, problem: Names = (), data_dir: Folder | None = None, *, split: str = "dev", examples: int | None = None
@@ -146,15 +154,19 @@ class Export:
             scores[name]["answers_empty"] = sum(not text.strip() for text in texts)
         return {"step": self.step, "teacher_forced": [], "problems": scores}
 
-    def _feature(self, problem: str) -> Feature:
+    def _stand_in(self, problem: str) -> Problem:
+        """Returns a problem with the inputs that export.json describes."""
         if problem not in self.problems:
             raise UserError(f"problem: '{problem}' is not in {self.folder}{did_you_mean(problem, self.problems)}")
         about = self.about["problems"][problem]
-        if isinstance(about["inputs"], list):
-            raise UserError(f"problem '{problem}': takes several inputs; ask t2t-server, or the run by open_run")
-        if about["inputs"] == "audio":
-            return Audio(sample_rate=about["sample_rate"])
-        return Text() if about["inputs"] == "text" else Image()
+        of_kind: dict[str, Feature] = {
+            "text": Text(),
+            "image": Image(),
+            "audio": Audio(sample_rate=about["sample_rate"] or 0),
+        }
+        stand_in, kinds = Problem(problem), about["inputs"]
+        stand_in.inputs = tuple(of_kind[kind] for kind in kinds) if isinstance(kinds, list) else of_kind[kinds]
+        return stand_in
 
 
 class ExportAnswerer:
@@ -173,19 +185,14 @@ class ExportAnswerer:
         yield from self._export._answer(name, inputs)
 
 
-def _file_bytes(feature: Feature, value: Any, place: str) -> bytes:
-    """Returns an input as an export takes it: UTF-8, a PNG or JPEG file, or a WAV file."""
+def _file_bytes(feature: Feature, read: Any) -> bytes:
+    """Returns an input as an export takes it, UTF-8, a PNG or JPEG file, or a WAV file; `read` is from `read_input`."""
     from t2t_lite.data.encoding import pcm16
-    from t2t_lite.decoding.inputs import read_value
 
-    try:
-        read = read_value(feature, value)
-        if isinstance(feature, Text):
-            return read.encode("utf8")
-    except (UserError, OSError, ValueError, RuntimeError) as e:
-        raise UserError(f"{place}: {e}") from e
+    if isinstance(feature, Text):
+        return bytes(read.encode("utf8"))
     if isinstance(feature, Image):
-        return read
+        return bytes(read)
     content = io.BytesIO()
     with wave.open(content, "wb") as file:
         file.setnchannels(1)

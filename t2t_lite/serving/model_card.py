@@ -181,7 +181,9 @@ def _evaluations(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _use(description: Mapping[str, Any], export_dir: Path) -> Iterator[str]:
     name, about = next(iter(description["problems"].items()))
-    example = {"text": '"A sentence."', "image": '"picture.png"', "audio": '"sound.wav"'}[about["inputs"]]
+    of_kind = {"text": '"A sentence."', "image": '"picture.png"', "audio": '"sound.wav"'}
+    kinds = about["inputs"]
+    example = f"({', '.join(of_kind[kind] for kind in kinds)})" if isinstance(kinds, list) else of_kind[kinds]
     yield from ("```python", "import t2t_lite", "")
     yield f'export = t2t_lite.load_export("{export_dir.name}")'
     yield f'export.answer("{name}", [{example}])[0].text'

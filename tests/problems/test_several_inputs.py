@@ -10,6 +10,7 @@ import tensorflow as tf
 from checks import SMALL, close, eagerly, floats
 from PIL import Image as PilImage
 
+import t2t_lite
 from t2t_lite import registry
 from t2t_lite.bin import decoder, exporter, inspect, trainer
 from t2t_lite.bin import eval as eval_command
@@ -259,6 +260,13 @@ def test_an_export_answers_as_the_decoder_does(run_dir, data, tmp_path):
         answer = model.predict(name, {key: [value] for key, value in row.items()})
         assert answer["outputs"][0, 0].decode() == (tmp_path / "out.txt").read_text().rstrip("\n")
         assert not answer["too_long"][0]
+    loaded = t2t_lite.load_export(export)
+    for given in ((tmp_path / "red.png", "colour"), f"{tmp_path}/red.png\tcolour"):
+        (found,) = loaded.answer("asked", [given])
+        wanted = model.predict("asked", {key: [value] for key, value in rows["asked"].items()})
+        assert found.text == wanted["outputs"][0, 0].decode()
+    with pytest.raises(t2t_lite.UserError, match=r"inputs\[0\]: expected the path of a picture and"):
+        loaded.answer("asked", ["colour"])
     attention = model.predict(
         "asked/attention", {key: [value] for key, value in (rows["asked"] | {"outputs": b"red"}).items()}
     )

@@ -9,7 +9,7 @@ from t2t_lite.problems import Audio, Image, Label, Text
 from t2t_lite.problems.corpora_images import ImageMnist
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.runs.run import Run
-from t2t_lite.serving.model_card import BEGIN, END, licence, merge, model_card
+from t2t_lite.serving.model_card import BEGIN, END, _use, licence, merge, model_card
 
 
 @pytest.fixture
@@ -112,3 +112,8 @@ def test_a_run_keeps_what_the_card_needs(session_data, session_problems, tmp_pat
     stored = json.loads((tmp_path / "data.json").read_text())["session_tones"]
     assert stored["examples"] == {"train": 600, "dev": 20} and stored["description"] == "Tones to their names."
     assert "raw_dir" not in stored and stored["version"]
+
+
+def test_the_example_of_several_inputs_is_a_tuple(tmp_path):
+    description = {"problems": {"asked": {"inputs": ["image", "text"]}}}
+    assert 'export.answer("asked", [("picture.png", "A sentence.")])[0].text' in list(_use(description, tmp_path))
