@@ -38,6 +38,21 @@ QUIET = dataclasses.replace(
 BATCHES = [("translate", 13), ("classes", 13), ("translate", 3), ("classes", 3), ("translate", 8)]
 
 
+def count_traces(model):
+    """Counts the traces of the encoder and of the decoder."""
+    model.body.traced = 0
+
+    def counting(traced):
+        def call(*args):
+            model.body.traced += 1
+            return traced(*args)
+
+        return call
+
+    model.body.encode, model.body.decode = counting(model.body.encode), counting(model.body.decode)
+    model.trace()
+
+
 def train(case, steps):
     replicas, _, changes = case.partition(":")
     devices = open_devices("mirrored", int(replicas))
@@ -47,6 +62,7 @@ def train(case, steps):
     def build():
         random.seed(0)
         model = MultiModel(hparams, problems, {"words": 30}, name="model")
+        count_traces(model)
         return model, make_optimizer(hparams, model.trainable_variables)
 
     copies = devices.build_replicas(build)
@@ -58,6 +74,8 @@ def train(case, steps):
         found = train_step(name, batch_of(problems[name], seed=step, rows=rows), step)
         loads = found.pop("expert_load", {})
         figures.append(found | {f"load of {layer}": load.tolist() for layer, load in loads.items()})
+    for model, _ in copies:  # all replicas share the traces of the first
+        assert model.body.traced == (2 if model is copies[0][0] else 0)
     weights = [[v.numpy() for v in model.trainable_variables] for model, _ in copies]
     for others in weights[1:]:
         for mine, first in zip(others, weights[0], strict=True):

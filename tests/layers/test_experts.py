@@ -53,6 +53,12 @@ def test_equals_numpy_with_noise_and_padding(experts, k):
     assert sum(sums[2]) == 12 * k  # each of the 12 valid positions is processed by k experts
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 7])  # 1 and 2 run the chosen experts in a loop, 3 and more all in a product
+def test_step_equals_numpy(rows):
+    layer, x = experts_of(6, 2), normal(rows, 8)
+    close(layer.step(floats(x)), run_reference(layer, x, 2)[0])
+
+
 def test_load_is_balanced_if_all_experts_are_chosen():
     layer, x = experts_of(4, 4), normal(3, 7, 8)
     y, sums = layer(floats(x), noise=NOISE)
