@@ -49,6 +49,13 @@ def define(flags: FlagValues) -> None:
     integer(
         "num_workers", None, "Worker processes that generate data. Default: one per processor.", 1, flag_values=flags
     )
+    integer(
+        "processes",
+        1,
+        "Runs trained at a time, each in a process of its own with its share of the processors.",
+        1,
+        flag_values=flags,
+    )
     command.define_shared(flags)
 
 
@@ -75,6 +82,7 @@ def body(flags: FlagValues) -> None:
         hparams_set=flags.hparams_set or suite.hparams_set,
         hparams=flags.hparams,
         model=flags.model,
+        processes=flags.processes,
     )
     experiments.check()
     if flags.plan:

@@ -1,5 +1,6 @@
 """Trains and scores the runs of a suite that are missing, and writes its results."""
 
+import contextlib
 import gc
 import json
 import math
@@ -14,6 +15,7 @@ from t2t_lite import api, registry
 from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
 from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
+from t2t_lite.experiments.parallel_runs import in_processes
 from t2t_lite.experiments.plan import Plan, PlannedRun
 from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_results
 from t2t_lite.experiments.suite import TABLES
@@ -26,6 +28,7 @@ PAGE = "index.html"
 _EVALUATIONS = 4  # on the dev split in the course of a run
 _EVAL_STEPS = 5  # batches of each problem in them
 _SHOWN = 3  # runs that the page looks into, if there is no joint run
+_ONE_PROCESSOR = 1.2  # the time of a run on one processor of its own, as a multiple of that on two
 _WARMUP_PART = 5  # warm-up takes at most a fifth of a run's steps
 
 
@@ -39,6 +42,7 @@ class Experiments:
       folder: the folder of the suite.
       data_dir: the folder of the data.
       hparams_set, hparams, model: as for training.
+      processes: runs trained at a time, each in a process of its own; 1 trains in this one.
     """
 
     suite: str
@@ -48,6 +52,7 @@ class Experiments:
     hparams_set: str
     hparams: str
     model: str
+    processes: int = 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -122,9 +127,17 @@ class Experiments:
         return f"{format_table(lines)}\n{summary}"
 
     def run(
-        self, raw_dir: Path | None = None, num_workers: int | None = None, usr_dirs: Sequence[str] = ()
+        self,
+        raw_dir: Path | None = None,
+        num_workers: int | None = None,
+        usr_dirs: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Generates the data, trains and scores the runs that are missing, and writes the results.
+
+        Args:
+          raw_dir: raw files of a suite on files.
+          num_workers: processes that generate data.
+          usr_dirs: the user's own folders.
 
         Returns:
           The contents of results.json.
@@ -134,14 +147,23 @@ class Experiments:
           Stopped: Ctrl-C or SIGTERM.
         """
         self.check()
-        base = self._base_hparams()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / SETTINGS, (json.dumps(self.settings, indent=1) + "\n").encode("utf8"))
         print_status(self.describe_plan())
         try:
             self._generate(raw_dir, num_workers, usr_dirs)
-            for number, run in enumerate(self.plan.runs.values(), 1):
-                self._finish(run, base, f"[{number}/{len(self.plan.runs)}] {run.name}")
+            outcomes = self.outcomes()
+            missing = [name for name in self.plan.runs if not self._is_done(name, outcomes[name])]
+            if self.processes > 1:
+                events = in_processes(missing, self.finish, self.run_folder, self.processes, usr_dirs)
+                with contextlib.closing(events):
+                    for name, ended in events:
+                        self._print_end(name) if ended else self._print_start(name)
+            else:
+                for name in missing:
+                    self._print_start(name)
+                    self.finish(name)
+                    self._print_end(name)
         except (KeyboardInterrupt, Stopped) as e:
             self.write_results()
             if isinstance(e, Stopped):
@@ -237,14 +259,10 @@ class Experiments:
     def _has_data(self, name: str) -> bool:
         return manifest_path(self.data_dir, name).exists() and SPLIT in Manifest.load(self.data_dir, name).splits
 
-    def _finish(self, run: PlannedRun, base: HParams, title: str) -> None:
+    def finish(self, name: str) -> None:
         """Trains and scores a run, or what of that is missing; records what became of it."""
-        folder = self.run_folder(run.name)
+        run, folder, base = self.plan.runs[name], self.run_folder(name), self._base_hparams()
         outcome = Outcome.load(folder)
-        if self._is_done(run.name, outcome):
-            return
-        steps = ", ".join(f"{count:,} of {name}" for name, count in run.steps.items())
-        print_status(f"\n{title}: {run.train_steps:,} steps: {steps}")
         start, before = time.monotonic(), outcome.seconds
         try:
             outcome.status = CUT_SHORT
@@ -257,11 +275,22 @@ class Experiments:
                 outcome.step = _last_step(folder)
             outcome.seconds = before + time.monotonic() - start
             outcome.save(folder)
+            gc.collect()  # models are in cycles; the next run needs the memory of this one
+
+    def _title(self, name: str) -> str:
+        return f"[{list(self.plan.runs).index(name) + 1}/{len(self.plan.runs)}] {name}"
+
+    def _print_start(self, name: str) -> None:
+        run = self.plan.runs[name]
+        steps = ", ".join(f"{count:,} of {problem}" for problem, count in run.steps.items())
+        print_status(f"\n{self._title(name)}: {run.train_steps:,} steps: {steps}")
+
+    def _print_end(self, name: str) -> None:
         self.write_results()
-        gc.collect()  # models are in cycles; the next run needs the memory of this one
-        left = format_seconds(self._left(self.outcomes()))
+        outcomes = self.outcomes()
+        outcome, left = outcomes[name], format_seconds(self._left(outcomes))
         what = f"{outcome.status}: {outcome.message}" if outcome.message else outcome.status
-        print_status(f"{title}: {what} after {format_seconds(outcome.seconds)}; about {left} left")
+        print_status(f"{self._title(name)}: {what} after {format_seconds(outcome.seconds)}; about {left} left")
 
     def _train_and_score(self, run: PlannedRun, base: HParams, outcome: Outcome) -> None:
         trained = self._train(run, base, self.run_folder(run.name))
@@ -294,18 +323,20 @@ class Experiments:
         return [name for name, each in outcomes.items() if each.status == FINISHED and each.seconds]
 
     def _speed(self, outcomes: Mapping[str, Outcome]) -> float:
-        """Returns the time of the finished runs as a multiple of its estimate; 1 if none is finished."""
+        """Returns the time of the finished runs as a multiple of its estimate; an estimate if none is finished."""
         timed = self._timed(outcomes)
         expected = sum(self.plan.estimate(self.plan.runs[name]) for name in timed)
-        return sum(outcomes[name].seconds for name in timed) / expected if timed else 1.0
+        if not timed:
+            return 1.0 if self.processes == 1 else _ONE_PROCESSOR
+        return sum(outcomes[name].seconds for name in timed) / expected
 
     def _left(self, outcomes: Mapping[str, Outcome]) -> float:
-        """Returns the seconds that the runs left will take."""
+        """Returns the seconds that the runs left will take, if all processes stay busy."""
         seconds = 0.0
         for name, run in self.plan.runs.items():
             if not self._is_done(name, outcomes[name]):
                 seconds += self.plan.estimate(run) * (1 - min(1.0, outcomes[name].step / run.train_steps))
-        return seconds * self._speed(outcomes)
+        return seconds * self._speed(outcomes) / self.processes
 
 
 def write_page(folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None) -> None:
