@@ -2,7 +2,6 @@
 
 import itertools
 import multiprocessing
-import os
 import pickle
 import signal
 import traceback
@@ -15,6 +14,7 @@ from typing import Any
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
+from t2t_lite.processors import processors
 from t2t_lite.progress import print_status
 
 # Items per message to a worker: few at first, then as many as keep messages both ways below _CHUNK_BYTES.
@@ -39,11 +39,11 @@ class WorkerPool:
     """
 
     def __init__(self, number: int | None = None, usr_dirs: Sequence[str] = ()):
-        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.number = min(number or processors, _PER_PROCESSOR * processors)
+        count = len(processors())
+        self.number = min(number or count, _PER_PROCESSOR * count)
         if number and number > self.number:
             print_status(
-                f"--num_workers={number}: starting {self.number}, the most for {processors} processors "
+                f"--num_workers={number}: starting {self.number}, the most for {count} processors "
                 "(the files do not depend on it)"
             )
         self._usr_dirs = list(usr_dirs)

@@ -18,15 +18,9 @@ from types import FrameType
 
 from t2t_lite import registry
 from t2t_lite.errors import Stopped, UserError
+from t2t_lite.processors import processors
 
 LOG = "log.txt"  # in the folder of a run: what it prints
-
-
-def processors() -> list[int]:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def in_processes(
