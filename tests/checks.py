@@ -208,3 +208,32 @@ def random_run(folder, data_dir, hparams, names, model_name="multi_model"):
         weight.assign_add(0.1 * rng.normal(size=weight.shape))
     Checkpoints(folder, model).save(7)
     return folder
+
+
+def check_selected_steps(body, inputs, command, targets):
+    """Steps of two beams an input that are reordered, and whose inputs leave, equal steps of each history alone."""
+    encoded, valid = (tf.constant(x) for x in inputs)
+    rng, beams, batch = np.random.default_rng(5), 2, len(targets)
+    state = body.initial_state(encoded, valid, tf.constant(30), beams)
+    histories = [[(row // beams, -1)] for row in range(batch * beams)]  # (input, number of the embedded token)
+    for position in range(20):
+        x = [command[i] if token < 0 else targets[i, token] for i, token in (history[-1] for history in histories)]
+        y, state = body.step(floats(x), state)
+        if position in (11, 19):
+            close(y, [_alone(body, inputs, command, targets, history) for history in histories])
+        rows = [beams * (row // beams) + rng.integers(beams) for row in range(len(histories))]
+        histories = [histories[row] + [(histories[row][0][0], int(rng.integers(targets.shape[1])))] for row in rows]
+        state = body.select_beams(state, tf.constant(rows))
+        if position == 12:
+            state = body.select_inputs(state, tf.constant([0, 2]), beams)
+            histories = [history for history in histories if history[0][0] != 1]
+
+
+def _alone(body, inputs, command, targets, history):
+    """The output at the last position of a history, by teacher forcing."""
+    number = history[0][0]
+    fed = [targets[number, token] for _, token in history[1:]]
+    row = slice(number, number + 1)
+    shifted = floats([[*fed, np.zeros(command.shape[1])]])
+    encoded, valid = (tf.constant(x)[row] for x in inputs)
+    return body.decode(shifted, encoded, valid, floats(command[row]))[0][0, -1].numpy()

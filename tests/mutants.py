@@ -81,7 +81,6 @@ EQUIVALENT = {
     "decoding/beam_search.py:BeamDecoder._close:Gt -> GtE:0": "log-probabilities are far from NEVER / 2",
     "decoding/beam_search.py:BeamDecoder._close:2 -> 3:0": "log-probabilities are far from NEVER / 2",
     "decoding/beam_search.py:BeamDecoder._answers:True -> False:0": _STABLE,
-    "decoding/beam_search.py:_reorder:Or -> And:0": "gathers what is the same for all beams of an input",
     "decoding/sampling.py:sample_tokens:Lt -> LtE:1": "differs only if a sum of chances equals top_p to the last bit",
     "decoding/search.py:_fingerprint:1 -> 2:1": "another number for each place, as good",
     "decoding/interactive.py:_arriving_lines:4 -> 5:0": "how many lines are read ahead",

@@ -49,18 +49,17 @@ class BeamDecoder(Decoder):
     def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """See Decoder.search."""
         batch, limit = tf.shape(inputs.encoded)[0], inputs.limit
-        repeated = inputs.repeated(self.beam_size)
         masked = tf.fill([batch, self.beam_size], NEG_INF)
         no_ids = tf.zeros([batch, self.beam_size, limit], tf.int32)
         # The K beams of an input start equal, so that all but the first are masked.
         root = tf.concat([tf.zeros([batch, 1]), masked[:, 1:]], axis=1)
         first = _Search(
             tf.constant(0),
-            repeated.command,
+            tf.repeat(inputs.command, self.beam_size, axis=0),
             _Beams(no_ids, root, root),
             _Beams(no_ids, masked, masked),
             tf.zeros([batch], tf.bool),
-            self.model.body.initial_state(repeated.encoded, repeated.valid, limit),
+            self.model.body.initial_state(inputs.encoded, inputs.valid, limit, self.beam_size),
         )
         last = _Search(
             *tf.while_loop(
@@ -89,7 +88,8 @@ class BeamDecoder(Decoder):
         opened = _Beams(tf.gather(ids, kept, batch_dims=1), open_scores, open_scores)
         beams, tokens = (tf.gather(x, kept, batch_dims=1) for x in (beams, tokens))
         x = net.embed_targets(tf.reshape(tokens, [-1, 1]))[:, 0]
-        state = _reorder(loop.state, state, beams)
+        rows = tf.reshape(tf.range(tf.shape(beams)[0])[:, None] * self.beam_size + beams, [-1])
+        state = self.model.body.select_beams(state, rows)
         bound = opened.scores[:, 0] / self._penalty(limit)  # the best rank that an open hypothesis can reach
         done = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEG_INF)
         return _Search(loop.position + 1, x, opened, closed, loop.done | done, state)
@@ -123,21 +123,3 @@ class BeamDecoder(Decoder):
         rows = tf.shape(ids)[0] * self.answers
         ids = tf.reshape(ids, [rows, -1])[:, :used]
         return Decoded(ids, tf.reshape(scores, [rows]), tf.reshape(finished, [rows]))
-
-
-def _reorder(before: Any, after: Any, beams: tf.Tensor) -> Any:
-    """Gathers the decoding state of the hypotheses that stay open.
-
-    Tensors that the step returned unchanged, such as the attention keys of the source, are equal for all beams of an
-    input, and scalars such as the position for all inputs: they are not gathered.
-
-    Args:
-      before: the state before the step.
-      after: the state after the step.
-      beams: (B, K), the beam that each open hypothesis extends.
-    """
-    size = beams.shape[1]
-    rows = tf.reshape(tf.range(tf.shape(beams)[0])[:, None] * size + beams, [-1])
-    return tf.nest.map_structure(
-        lambda old, new: new if new is old or new.shape.rank == 0 else tf.gather(new, rows), before, after
-    )

@@ -13,5 +13,5 @@ class GreedyDecoder(Decoder):
     def search(self, net: Any, inputs: SearchInputs) -> Decoded:
         """See Decoder.search."""
         return search_left_to_right(
-            self, net, inputs, lambda log_probs, _: tf.argmax(log_probs, -1, output_type=tf.int32)
+            self, net, inputs, lambda log_probs, *_: tf.argmax(log_probs, -1, output_type=tf.int32)
         )

@@ -54,7 +54,9 @@ class SamplingDecoder(Decoder):
             self,
             net,
             inputs,
-            lambda log_probs, position: sample_tokens(log_probs, streams[:, position], **self._filters),
+            lambda log_probs, position, rows: sample_tokens(
+                log_probs, tf.gather(streams[:, position], rows), **self._filters
+            ),
         )
 
 

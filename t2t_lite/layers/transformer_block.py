@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from t2t_lite.layers import attention_steps
 from t2t_lite.layers.attention import MultiHeadAttention, causal_mask
 from t2t_lite.layers.convolution import LayerNorm
 from t2t_lite.layers.layer import Layer, call_shared
@@ -113,14 +114,16 @@ class DecoderBlock(Layer):
         x = x + dropout(attended, self.dropout, noise, f"{self.name}.source")
         return x + dropout(self.feed_forward(self.feed_norm(x)), self.dropout, noise, f"{self.name}.feed")
 
-    def initial_state(self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+    def initial_state(
+        self, source: tf.Tensor, source_valid: tf.Tensor, max_length: tf.Tensor, beams: int = 1
+    ) -> dict[str, Any]:
         """The decoding state before the first position, with room for max_length target positions."""
-        cache = self.self_attention.empty_cache(tf.shape(source)[0], max_length)
-        return {"self": cache, "source": self.source_attention.memory_cache(source, source_valid)}
+        attentions = self.self_attention, self.source_attention
+        return attention_steps.initial_state(*attentions, source, source_valid, max_length, beams)
 
     def step(self, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor) -> tuple[tf.Tensor, dict[str, Any]]:
         """Decodes one target position: (B, D), state -> (B, D), next state. Equals `call` at that position."""
-        attended, cache = self.self_attention.attend_to_past(self.self_norm(x), state["self"], position)
+        attended, state = attention_steps.attend_to_past(self.self_attention, self.self_norm(x), state, position)
         x = x + attended
-        x = x + self.source_attention.attend_from_row(self.source_norm(x), **state["source"])
-        return x + self.feed_forward(self.feed_norm(x)[:, None])[:, 0], state | {"self": cache}
+        x = x + attention_steps.attend_to_source(self.source_attention, self.source_norm(x), state)
+        return x + self.feed_forward(self.feed_norm(x)[:, None])[:, 0], state

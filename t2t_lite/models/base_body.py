@@ -63,18 +63,38 @@ class BaseBody(Layer):
         """
         raise NotImplementedError
 
-    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
-        """The decoding state before the first position, with room for max_length positions."""
+    def initial_state(
+        self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor, beams: int = 1
+    ) -> dict[str, Any]:
+        """The decoding state before the first position.
+
+        Args:
+          encoded: (B, S, D).
+          valid: (B, S), False at padding.
+          max_length: the number of positions that there is room for.
+          beams: rows of the state for each row of `encoded`, adjacent: B beams rows.
+        """
+        raise NotImplementedError
+
+    def select_beams(self, state: dict[str, Any], rows: tf.Tensor) -> dict[str, Any]:
+        """The decoding state in which each hypothesis goes on from another one of its input.
+
+        Args:
+          state: from `initial_state` with more than one beam, or `step`.
+          rows: (B beams,), the number of the row that each goes on from.
+        """
+        raise NotImplementedError
+
+    def select_inputs(self, state: dict[str, Any], inputs: tf.Tensor, beams: int = 1) -> dict[str, Any]:
+        """The decoding state of the inputs of these numbers (B',), with all their beams: B' beams rows."""
         raise NotImplementedError
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
         """Decodes one position, at a cost that does not depend on the position.
 
-        State that all beams of an input share must be returned as the same tensor: beam search then does not copy it.
-
         Args:
           x: (B, D), the embedding of the command at the first position, of the previous output at later ones.
-          state: from `initial_state` or the previous step.
+          state: from `initial_state` or the previous step. It is rewritten in place, so it must not be used again.
 
         Returns:
           (B, D), equal to the output of `decode` at this position, and the next state.

@@ -10,8 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from t2t_lite.hparams import HParams
-from t2t_lite.layers import convolution_steps
-from t2t_lite.layers.attention import AttentionBlock, MultiHeadAttention
+from t2t_lite.layers import attention_steps, convolution_steps
+from t2t_lite.layers.attention import MultiHeadAttention
+from t2t_lite.layers.attention_block import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, LayerNorm
 from t2t_lite.layers.convolution_steps import ConvolutionSteps
 from t2t_lite.layers.experts import MixtureOfExperts
@@ -195,19 +196,36 @@ class Body(BaseBody):
             blocks += [block, *attention.conv_blocks]
         return blocks
 
-    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+    def initial_state(
+        self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor, beams: int = 1
+    ) -> dict[str, Any]:
         """See BaseBody.initial_state: past inputs of convolutions, keys and values of attentions."""
-        attentions = (self.mixer.attention, *self.decoder.attentions)
+        attentions, rows = (self.mixer.attention, *self.decoder.attentions), tf.shape(encoded)[0] * beams
         return {
             "position": tf.zeros([], tf.int32),
-            "convolutions": convolution_steps.initial_state(self._decoding_blocks, tf.shape(encoded)[0]),
-            "attentions": [block.initial_state(encoded, valid, max_length) for block in attentions],
+            "convolutions": convolution_steps.initial_state(self._decoding_blocks, rows, reordered=beams > 1),
+            "attentions": [block.initial_state(encoded, valid, max_length, beams) for block in attentions],
+        }
+
+    def select_beams(self, state: dict[str, Any], rows: tf.Tensor) -> dict[str, Any]:
+        """See BaseBody.select_beams."""
+        return state | {
+            "convolutions": convolution_steps.select_rows(state["convolutions"], rows),
+            "attentions": [attention_steps.select_beams(each, rows) for each in state["attentions"]],
+        }
+
+    def select_inputs(self, state: dict[str, Any], inputs: tf.Tensor, beams: int = 1) -> dict[str, Any]:
+        """See BaseBody.select_inputs."""
+        rows = tf.reshape(inputs[:, None] * beams + tf.range(beams), [-1])
+        return state | {
+            "convolutions": convolution_steps.select_rows(state["convolutions"], rows),
+            "attentions": [attention_steps.select_inputs(each, inputs) for each in state["attentions"]],
         }
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
         """See BaseBody.step."""
         mixer, decoder, position = self.mixer, self.decoder, state["position"]
-        convolutions = ConvolutionSteps(self._decoding_blocks, state["convolutions"])
+        convolutions = ConvolutionSteps(self._decoding_blocks, state["convolutions"], position)
         timing = tf.cast(timing_signal(1, x.shape[-1], position), x.dtype)
         states = iter(state["attentions"])
         following = []

@@ -12,6 +12,7 @@ import tensorflow as tf
 from t2t_lite import registry
 from t2t_lite.hparams import HParams
 from t2t_lite.hparams.transformers import UNREAD
+from t2t_lite.layers import attention_steps
 from t2t_lite.layers.attention import MultiHeadAttention
 from t2t_lite.layers.convolution import LayerNorm
 from t2t_lite.layers.layer import Layer
@@ -114,10 +115,20 @@ class TransformerBody(BaseBody):
         """See BaseBody.source_attentions."""
         return {block.name: block.source_attention for block in self.decoder.blocks}
 
-    def initial_state(self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor) -> dict[str, Any]:
+    def initial_state(
+        self, encoded: tf.Tensor, valid: tf.Tensor, max_length: tf.Tensor, beams: int = 1
+    ) -> dict[str, Any]:
         """See BaseBody.initial_state: the attentions' keys and values."""
-        blocks = [block.initial_state(encoded, valid, max_length) for block in self.decoder.blocks]
+        blocks = [block.initial_state(encoded, valid, max_length, beams) for block in self.decoder.blocks]
         return {"position": tf.zeros([], tf.int32), "blocks": blocks}
+
+    def select_beams(self, state: dict[str, Any], rows: tf.Tensor) -> dict[str, Any]:
+        """See BaseBody.select_beams."""
+        return state | {"blocks": [attention_steps.select_beams(each, rows) for each in state["blocks"]]}
+
+    def select_inputs(self, state: dict[str, Any], inputs: tf.Tensor, beams: int = 1) -> dict[str, Any]:
+        """See BaseBody.select_inputs."""
+        return state | {"blocks": [attention_steps.select_inputs(each, inputs) for each in state["blocks"]]}
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
         """See BaseBody.step."""

@@ -11,7 +11,7 @@ from t2t_lite.decoding.beam_search import BeamDecoder
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.decoding.sampling import SamplingDecoder, sample_tokens
-from t2t_lite.decoding.search import END
+from t2t_lite.decoding.search import END, search_left_to_right
 from t2t_lite.errors import UserError
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.problems import Text
@@ -169,6 +169,25 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
 
 
 @pytest.mark.slow
+def test_rows_that_have_ended_leave_when_they_are_most(model, monkeypatch):
+    decoder, sizes = GreedyDecoder(model), []
+    next_log_probs = decoder.next_log_probs
+
+    def recorded(net, x, state):
+        size = tf.numpy_function(lambda n: sizes.append(int(n)) or n, [tf.shape(x)[0]], tf.int32)
+        with tf.control_dependencies([size]):
+            return next_log_probs(net, tf.identity(x), state)
+
+    monkeypatch.setattr(decoder, "next_log_probs", recorded)
+    count_up = lambda log_probs, position, rows: tf.where(rows <= position, END, 2 + rows)  # noqa: E731
+    monkeypatch.setattr(decoder, "search", lambda net, inputs: search_left_to_right(decoder, net, inputs, count_up))
+    decoded = decoder("translate", inputs_of(model, "translate", 8), 20)
+    assert sizes == [8] * 5 + [3] * 2 + [1]
+    assert [ids for ids, _, _ in rows_of(decoded)] == [(2 + row,) * row + (END,) for row in range(8)]
+    batch = {**inputs_of(model, "translate", 8), "targets": decoded.ids}
+    close(decoded.scores, -tf.reduce_sum(model.score("translate", batch).loss, axis=1), 1e-3)
+
+
 def test_answers_cut_by_the_length_limit_are_not_finished(model):
     inputs = inputs_of(model, "translate", 8)
     for decoder in (BeamDecoder(model, 3, answers=3), SamplingDecoder(model, answers=3)):

@@ -6,7 +6,8 @@ import reference
 import tensorflow as tf
 from checks import NOISE, check_layer, close, floats, lengths_mask, normal, randomize
 
-from t2t_lite.layers.attention import AttentionBlock, MultiHeadAttention
+from t2t_lite.layers.attention import MultiHeadAttention
+from t2t_lite.layers.attention_block import AttentionBlock
 from t2t_lite.layers.timing import timing_signal
 
 OPTIONS = {"dropout": 0.1, "dropout_place": "branches", "residual_scale": 1.0}

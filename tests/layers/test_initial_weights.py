@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from t2t_lite.layers.attention import AttentionBlock
+from t2t_lite.layers.attention_block import AttentionBlock
 from t2t_lite.layers.convolution import ConvBlock, ConvRes, ConvStep, LayerNorm
 from t2t_lite.layers.experts import MixtureOfExperts
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from checks import NOISE, SMALL, check_layer, close, floats, lengths_mask, normal, randomize
+from checks import NOISE, SMALL, check_layer, check_selected_steps, close, floats, lengths_mask, normal, randomize
 
 from t2t_lite.layers import convolution_steps
 from t2t_lite.layers.convolution import ConvBlock
@@ -129,11 +129,17 @@ def test_step_equals_decode(hparams):
         x = floats(targets[:, position])
 
 
+@variants
+def test_steps_of_reordered_beams(hparams):
+    encoded, valid = inputs()
+    check_selected_steps(body_of(hparams), (floats(encoded), valid), normal(3, 16, seed=2), normal(3, 4, 16, seed=1))
+
+
 def test_conv_block_step_equals_call_beyond_the_dilated_kernel():
     block, x = randomize(ConvBlock(4, causal=True)), normal(2, 130, 4)
     whole, state = block(floats(x)).numpy(), convolution_steps.initial_state([block], 2)
     for position in range(130):
-        steps = ConvolutionSteps([block], state)
+        steps = ConvolutionSteps([block], state, tf.constant(position))
         close(steps(block, floats(x[:, position])), whole[:, position])
         state = steps.next_state()
 

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
-from checks import NOISE, SMALL, batch_of, close, eagerly, five_problems, floats, lengths_mask, normal, randomize
+from checks import (
+    NOISE,
+    SMALL,
+    batch_of,
+    check_selected_steps,
+    close,
+    eagerly,
+    five_problems,
+    floats,
+    lengths_mask,
+    normal,
+    randomize,
+)
 
 from t2t_lite import registry
 from t2t_lite.decoding.beam_search import BeamDecoder
@@ -94,6 +106,10 @@ def test_step_equals_decode(body):
         x, state = body.step(x, state)
         close(x, decoded[:, position])
         x = floats(TARGETS[:, position])
+
+
+def test_steps_of_reordered_beams(body):
+    check_selected_steps(body, (floats(ENCODED), VALID), COMMAND, TARGETS[:, :4])
 
 
 def test_dropout_only_with_a_seed(body):
