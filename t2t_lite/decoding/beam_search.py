@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs
+from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs, open_rows, search_and_leave
 
 
 class _Beams(NamedTuple):
@@ -16,14 +16,15 @@ class _Beams(NamedTuple):
 
 
 class _Search(NamedTuple):
-    """The loop variables."""
+    """The loop variables; R of the B inputs are still searched for."""
 
     position: tf.Tensor  # ()
-    x: tf.Tensor  # (B K, D): the embedding of each open hypothesis' last token
+    inputs: tf.Tensor  # (R,): their numbers
+    x: tf.Tensor  # (R K, D): the embedding of each open hypothesis' last token
     open: _Beams  # without an end token, ranked by log-probability
     closed: _Beams  # with an end token, ranked by log-probability / length penalty
-    done: tf.Tensor  # (B,): the search for this input is over
-    state: Any  # of Body.step, (B K, ...)
+    done: tf.Tensor  # (R,): the search for this input is over; it leaves with the next that are
+    state: Any  # of Body.step, (R K, ...)
 
 
 class BeamDecoder(Decoder):
@@ -55,20 +56,38 @@ class BeamDecoder(Decoder):
         root = tf.concat([tf.zeros([batch, 1]), masked[:, 1:]], axis=1)
         first = _Search(
             tf.constant(0),
+            tf.range(batch),
             tf.repeat(inputs.command, self.beam_size, axis=0),
             _Beams(no_ids, root, root),
             _Beams(no_ids, masked, masked),
             tf.zeros([batch], tf.bool),
             self.model.body.initial_state(inputs.encoded, inputs.valid, limit, self.beam_size),
         )
-        last = _Search(
-            *tf.while_loop(
-                lambda *loop: (loop[0] < limit) & ~tf.reduce_all(_Search(*loop).done),
-                lambda *loop: tuple(self._extend(net, limit, _Search(*loop))),
-                tuple(first),
-            )
+
+        def is_over(loop: _Search) -> tf.Tensor:
+            return (loop.position >= limit) | tf.reduce_all(loop.done)
+
+        last = search_and_leave(
+            is_over,
+            lambda loop: self._extend(net, limit, loop),
+            self._leave,
+            first,
+            {"open": first.open, "closed": first.closed},
         )
         return self._answers(last)
+
+    def _leave(self, loop: _Search, left: dict[str, _Beams]) -> tuple[_Search, dict[str, _Beams]]:
+        """Writes the hypotheses of all inputs into `left`, and leaves only the inputs whose search goes on."""
+        places = loop.inputs[:, None]
+        now = {"open": loop.open, "closed": loop.closed}
+        left = tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, places, new), left, now)
+        kept = open_rows(loop.done)
+        rows = tf.reshape(kept[:, None] * self.beam_size + tf.range(self.beam_size), [-1])
+        inputs, opened, closed, done = tf.nest.map_structure(
+            lambda values: tf.gather(values, kept), (loop.inputs, loop.open, loop.closed, loop.done)
+        )
+        state = self.model.body.select_inputs(loop.state, kept, self.beam_size)
+        return _Search(loop.position, inputs, tf.gather(loop.x, rows), opened, closed, done, state), left
 
     def _extend(self, net: Any, limit: tf.Tensor, loop: _Search) -> _Search:
         """Extends all open hypotheses by one token."""
@@ -92,7 +111,7 @@ class BeamDecoder(Decoder):
         state = self.model.body.select_beams(state, rows)
         bound = opened.scores[:, 0] / self._penalty(limit)  # the best rank that an open hypothesis can reach
         done = (closed.ranks[:, self.answers - 1] >= bound) | (closed.ranks[:, -1] > NEG_INF)
-        return _Search(loop.position + 1, x, opened, closed, loop.done | done, state)
+        return _Search(loop.position + 1, loop.inputs, x, opened, closed, loop.done | done, state)
 
     def _close(self, loop: _Search, ids: tf.Tensor, scores: tf.Tensor, ended: tf.Tensor) -> _Beams:
         """Merges the candidates that end here into the closed hypotheses.
@@ -111,10 +130,11 @@ class BeamDecoder(Decoder):
     def _penalty(self, length: tf.Tensor) -> tf.Tensor:
         return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** self.alpha
 
-    def _answers(self, last: _Search) -> Decoded:
+    def _answers(self, last: dict[str, _Beams]) -> Decoded:
         """The N best: ended hypotheses, then open ones."""
-        ended = last.closed.ranks > NEG_INF
-        ids, scores = (tf.concat([getattr(last.closed, k), getattr(last.open, k)], axis=1) for k in ("ids", "scores"))
+        closed, opened = last["closed"], last["open"]
+        ended = closed.ranks > NEG_INF
+        ids, scores = (tf.concat([getattr(closed, k), getattr(opened, k)], axis=1) for k in ("ids", "scores"))
         finished = tf.concat([ended, tf.zeros_like(ended)], axis=1)
         missing = tf.concat([~ended, tf.zeros_like(ended)], axis=1)
         order = tf.argsort(tf.cast(missing, tf.int32), axis=1, stable=True)[:, : self.answers]

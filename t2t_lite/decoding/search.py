@@ -93,9 +93,9 @@ class _LeftToRight(NamedTuple):
     position: tf.Tensor  # ()
     rows: tf.Tensor  # (R,): the numbers of the open rows
     x: tf.Tensor  # (R, D): the embedding of each one's last token
-    ended: tf.Tensor  # (R,): it has ended, and leaves with the next that do
-    ids: tf.Tensor  # (B, L)
-    scores: tf.Tensor  # (B,)
+    done: tf.Tensor  # (R,): it has ended; it leaves with the next that do
+    ids: tf.Tensor  # (R, L)
+    scores: tf.Tensor  # (R,)
     state: Any  # of Body.step, (R, ...)
 
 
@@ -103,8 +103,6 @@ def search_left_to_right(
     decoder: Decoder, net: Any, inputs: SearchInputs, choose: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Decoded:
     """Chooses one token after the other, without backtracking.
-
-    Rows that have ended leave the batch when they are more than half of it: the others then take less time.
 
     Args:
       decoder: runs the model.
@@ -115,35 +113,30 @@ def search_left_to_right(
     body, batch, limit = decoder.model.body, tf.shape(inputs.encoded)[0], inputs.limit
 
     def is_over(loop: _LeftToRight) -> tf.Tensor:
-        return (loop.position >= limit) | tf.reduce_all(loop.ended)
+        return (loop.position >= limit) | tf.reduce_all(loop.done)
 
     def extend(loop: _LeftToRight) -> _LeftToRight:
-        """Adds a token to all open rows."""
         log_probs, state = decoder.next_log_probs(net, loop.x, loop.state)
-        tokens = tf.where(loop.ended, PAD, choose(log_probs, loop.position, loop.rows))
-        gained = tf.where(loop.ended, 0.0, tf.gather(log_probs, tokens, batch_dims=1))
-        places = tf.stack([loop.rows, tf.fill(tf.shape(loop.rows), loop.position)], axis=1)
+        tokens = tf.where(loop.done, PAD, choose(log_probs, loop.position, loop.rows))
         return _LeftToRight(
             loop.position + 1,
             loop.rows,
             net.embed_targets(tokens[:, None])[:, 0],
-            loop.ended | (tokens == END),
-            tf.tensor_scatter_nd_update(loop.ids, places, tokens),
-            tf.tensor_scatter_nd_add(loop.scores, loop.rows[:, None], gained),
+            loop.done | (tokens == END),
+            tf.where(tf.range(limit) == loop.position, tokens[:, None], loop.ids),
+            loop.scores + tf.where(loop.done, 0.0, tf.gather(log_probs, tokens, batch_dims=1)),
             state,
         )
 
-    def leave(loop: _LeftToRight) -> _LeftToRight:
-        """Leaves only the rows that have not ended."""
-        kept = tf.cast(tf.where(~loop.ended)[:, 0], tf.int32)
-        rows, x, ended = (tf.gather(values, kept) for values in (loop.rows, loop.x, loop.ended))
-        return loop._replace(rows=rows, x=x, ended=ended, state=body.select_inputs(loop.state, kept))
-
-    def extend_until_most_have_ended(loop: _LeftToRight) -> _LeftToRight:
-        def is_worth_it(loop: _LeftToRight) -> tf.Tensor:
-            return ~is_over(loop) & (2 * tf.math.count_nonzero(loop.ended, dtype=tf.int32) <= tf.size(loop.ended))
-
-        return _while(is_worth_it, extend, loop)
+    def leave(loop: _LeftToRight, left: tuple[tf.Tensor, ...]) -> tuple[_LeftToRight, tuple[tf.Tensor, ...]]:
+        ids, scores = (
+            tf.tensor_scatter_nd_update(of_all, loop.rows[:, None], of_open)
+            for of_all, of_open in zip(left, (loop.ids, loop.scores), strict=True)
+        )
+        kept = open_rows(loop.done)
+        rows, x, done, own_ids, own_scores = (tf.gather(values, kept) for values in loop[1:-1])
+        state = body.select_inputs(loop.state, kept)
+        return _LeftToRight(loop.position, rows, x, done, own_ids, own_scores, state), (ids, scores)
 
     first = _LeftToRight(
         tf.constant(0),
@@ -154,17 +147,49 @@ def search_left_to_right(
         tf.zeros([batch]),
         body.initial_state(inputs.encoded, inputs.valid, limit),
     )
-    first = extend_until_most_have_ended(first)
-    last = _while(lambda loop: ~is_over(loop), lambda loop: extend_until_most_have_ended(leave(loop)), first)
-    return Decoded(last.ids[:, : last.position], last.scores, tf.reduce_any(last.ids == END, axis=1))
+    ids, scores = search_and_leave(is_over, extend, leave, first, (first.ids, first.scores))
+    used = tf.reduce_max(tf.reduce_sum(tf.cast(ids != PAD, tf.int32), axis=1))
+    return Decoded(ids[:, :used], scores, tf.reduce_any(ids == END, axis=1))
 
 
-def _while(condition: Callable[[Any], tf.Tensor], body: Callable[[Any], Any], loop: Any) -> Any:
-    """tf.while_loop over a named tuple."""
-    kind = type(loop)
-    return kind(
-        *tf.while_loop(lambda *loop: condition(kind(*loop)), lambda *loop: tuple(body(kind(*loop))), tuple(loop))
-    )
+def search_and_leave(
+    is_over: Callable[[Any], tf.Tensor],
+    extend: Callable[[Any], Any],
+    leave: Callable[[Any, Any], tuple[Any, Any]],
+    first: Any,
+    left: Any,
+) -> Any:
+    """Runs a search whose inputs leave the batch when more than half of them are done.
+
+    So a long answer does not wait for short ones, and the work of leaving is done a few times only.
+
+    Args:
+      is_over: maps the loop variables, a named tuple with `done`, to whether all is done.
+      extend: maps the loop variables to those after the next position.
+      leave: maps the loop variables and `left` to the loop variables without the inputs that are done, and to `left`
+        with all that is known now.
+      first: the loop variables before the first position.
+      left: the results of all inputs, of any value.
+
+    Returns:
+      The results of all inputs.
+    """
+    kind = type(first)
+
+    def is_worth_it(*loop: Any) -> tf.Tensor:
+        done = kind(*loop).done
+        return ~is_over(kind(*loop)) & (2 * tf.math.count_nonzero(done, dtype=tf.int32) <= tf.size(done))
+
+    def go_on(loop: Any, left: Any) -> tuple[Any, Any]:
+        loop = tf.while_loop(is_worth_it, lambda *loop: tuple(extend(kind(*loop))), tuple(loop))
+        return leave(kind(*loop), left)
+
+    return tf.while_loop(lambda loop, left: ~is_over(loop), go_on, (first, left))[1]
+
+
+def open_rows(done: tf.Tensor) -> tf.Tensor:
+    """The numbers of the rows that are not done: int32 (R,)."""
+    return tf.cast(tf.where(~done)[:, 0], tf.int32)
 
 
 def _signature(inputs: SearchInputs) -> SearchInputs:

@@ -59,22 +59,24 @@ def attend_to_past(
     attention: MultiHeadAttention, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor
 ) -> tuple[tf.Tensor, dict[str, Any]]:
     """Causal self-attention of one position: (B K, D), state -> (B K, D), the state with this position."""
-    batch, heads, _, length, size = tf.unstack(tf.shape(state["keys"]))
-    beams = _beams(state)
+    batch, heads, beams, length, size = *tf.unstack(tf.shape(state["keys"])[:2]), *state["keys"].shape[2:]
+    length = tf.shape(state["keys"])[3]
     places = tf.range(batch * heads * beams) * length + position  # of this position, in the order B, H, K
     following = dict(state)
     memory: list[tf.Tensor] = []
     for name, weight in (("keys", attention.key), ("values", attention.value)):
-        rows = tf.reshape(_heads_of_beams(attention, x, weight, beams), [-1, attention.head_size])
-        written = write_rows(tf.reshape(state[name], [-1, attention.head_size]), places, rows)
+        rows = tf.reshape(_heads_of_beams(attention, x, weight, beams), [-1, size])
+        written = write_rows(tf.reshape(state[name], [-1, size]), places, rows)
         following[name] = tf.ensure_shape(tf.reshape(written, tf.shape(state[name])), state[name].shape)
-        memory.append(tf.reshape(written, [batch, heads, beams * length, size]))
-    allowed = tf.range(length) <= position
+        # Answers are mostly shorter than there is room for: copying the past costs less than attending to all places.
+        past = tf.reshape(written, [batch * heads * beams, length, size])[:, : position + 1]
+        memory.append(tf.reshape(past, [batch, heads, beams * (position + 1), size]))
+    allowed = tf.ones([], tf.bool)
     if beams > 1:
         numbers = tf.range(beams)
         stored_in = tf.where(tf.range(length) == position, numbers[:, None], state["stored_in"])
-        is_own = stored_in[:, :, None] == numbers[:, None]  # (B, K of the query, K, L)
-        allowed = tf.reshape(is_own & allowed, [-1, 1, beams, beams * length])
+        is_own = stored_in[:, :, None, : position + 1] == numbers[:, None]  # (B, K of the query, K, past)
+        allowed = tf.reshape(is_own, [batch, 1, beams, beams * (position + 1)])
         following["stored_in"] = stored_in
     keys, values = memory
     return _attend(attention, x, keys, values, allowed, beams), following

@@ -169,9 +169,9 @@ def test_an_answer_does_not_depend_on_the_batch(model, make):
 
 
 @pytest.mark.slow
-def test_rows_that_have_ended_leave_when_they_are_most(model, monkeypatch):
-    decoder, sizes = GreedyDecoder(model), []
-    next_log_probs = decoder.next_log_probs
+def record_sizes(decoder, monkeypatch):
+    """Returns a list that gets the number of rows of each position."""
+    sizes, next_log_probs = [], decoder.next_log_probs
 
     def recorded(net, x, state):
         size = tf.numpy_function(lambda n: sizes.append(int(n)) or n, [tf.shape(x)[0]], tf.int32)
@@ -179,6 +179,12 @@ def test_rows_that_have_ended_leave_when_they_are_most(model, monkeypatch):
             return next_log_probs(net, tf.identity(x), state)
 
     monkeypatch.setattr(decoder, "next_log_probs", recorded)
+    return sizes
+
+
+def test_rows_that_have_ended_leave_when_they_are_most(model, monkeypatch):
+    decoder = GreedyDecoder(model)
+    sizes = record_sizes(decoder, monkeypatch)
     count_up = lambda log_probs, position, rows: tf.where(rows <= position, END, 2 + rows)  # noqa: E731
     monkeypatch.setattr(decoder, "search", lambda net, inputs: search_left_to_right(decoder, net, inputs, count_up))
     decoded = decoder("translate", inputs_of(model, "translate", 8), 20)
@@ -186,6 +192,18 @@ def test_rows_that_have_ended_leave_when_they_are_most(model, monkeypatch):
     assert [ids for ids, _, _ in rows_of(decoded)] == [(2 + row,) * row + (END,) for row in range(8)]
     batch = {**inputs_of(model, "translate", 8), "targets": decoded.ids}
     close(decoded.scores, -tf.reduce_sum(model.score("translate", batch).loss, axis=1), 1e-3)
+
+
+def test_inputs_leave_a_beam_search(tiny, monkeypatch):
+    inputs = tf.constant([*itertools.product([1, 2, 3], repeat=3)], tf.int32)
+    one = BeamDecoder(tiny, 3, 0.6, 2)
+    alone = [answer for row in inputs for answer in rows_of(one("copy", {"inputs": row[None]}, 12))]
+    decoder = BeamDecoder(tiny, 3, 0.6, 2)
+    sizes = record_sizes(decoder, monkeypatch)
+    together = rows_of(decoder("copy", {"inputs": inputs}, 12))
+    assert sizes[0] == 27 * 3 and 0 < sizes[-1] < 14 * 3, sizes
+    for (ids, score, end), (other_ids, other_score, other_end) in zip(together, alone, strict=True):
+        assert ids == other_ids and end == other_end and score == pytest.approx(other_score, abs=1e-3)
 
 
 def test_answers_cut_by_the_length_limit_are_not_finished(model):
