@@ -72,7 +72,8 @@ def body(flags: FlagValues) -> None:
     suite = registry.suites.get(flags.suite)
     steps = flags.train_steps or suite.train_steps
     targets = suite.problems if flags.transfer_targets == ["all"] else flags.transfer_targets
-    plan = Plan(suite, steps, range(flags.seeds), flags.only or TABLES, targets, flags.transfer_method)
+    tables = flags.only or [name for name in TABLES if name != "models" or flags.model == "multi_model"]
+    plan = Plan(suite, steps, range(flags.seeds), tables, targets, flags.transfer_method)
     folder = _path(flags.output_dir)
     experiments = Experiments(
         suite=flags.suite,

@@ -15,6 +15,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "no_experts": {"use_experts": False},
     "no_attention": {"use_attention": False},
 }
+# {variant of the joint run: the function of hparams/transformers.py that makes its hparams from the MultiModel's}
+TRANSFORMERS = {"transformer_parameters": "equal_parameters", "transformer_flops": "equal_flops"}
 _ABLATION_PART = 3  # an ablation trains train_steps / 3
 _RUN_SECONDS, _TRAINED_SECONDS, _SCORED_SECONDS = 18.0, 5.0, 9.0  # of a run, and for each problem, beside its steps
 
@@ -27,6 +29,7 @@ class PlannedRun:
     steps: dict[str, int]  # {problem: its steps}
     seed: int
     changes: dict[str, Any] = field(default_factory=dict)  # hparams that this run changes
+    transformer: str = ""  # a variant of TRANSFORMERS instead of the suite's model
 
     @property
     def train_steps(self) -> int:
@@ -126,6 +129,11 @@ class Plan:
         stem = f"ablation-{problem}-{variant}"
         return self._run(stem, {problem: self.ablation_steps}, seed, ABLATIONS[variant])
 
+    def transformer(self, variant: str, seed: int) -> PlannedRun:
+        """Returns the joint run with a variant of TRANSFORMERS."""
+        steps = {name: self.steps[name] for name in self.suite.tasks}
+        return PlannedRun(f"{variant}-seed{seed}", steps, seed, transformer=variant)
+
     def sources(self, target: str) -> tuple[str, ...]:
         """Returns the problems from which a target may gain."""
         return tuple(name for name in self.suite.with_all(target) if name != target)
@@ -148,6 +156,9 @@ class Plan:
             yield self.joint(seed, suite.small), small
         elif table == "ablation":
             yield from ((self.ablated(name, kind, seed), [name]) for name in suite.ablated for kind in ABLATIONS)
+        elif table == "models":
+            yield self.joint(seed), list(suite.tasks)
+            yield from ((self.transformer(variant, seed), list(suite.tasks)) for variant in TRANSFORMERS)
         else:
             for target in self.targets:
                 if "pair" in self.methods:

@@ -74,7 +74,8 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
         f"Scores are of the {settings['split']} split. {results['spread_rule']}"
     )
     for table in results["tables"]:
-        yield from ("", f"## {table['title']}", "", f"The paper's table {table['paper_table']}.", "")
+        cited = f"The paper's table {table['paper_table']}." if table["paper_table"] else "Not in the paper."
+        yield from ("", f"## {table['title']}", "", cited, "")
         yield f"Claim: {table['claim']['paper']} {table['claim']['sentence']}"
         yield ""
         papers = [

@@ -16,10 +16,10 @@ from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
 from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
 from t2t_lite.experiments.parallel_runs import in_processes
-from t2t_lite.experiments.plan import Plan, PlannedRun
+from t2t_lite.experiments.plan import TRANSFORMERS, Plan, PlannedRun
 from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_results
 from t2t_lite.experiments.suite import TABLES
-from t2t_lite.hparams import HParams
+from t2t_lite.hparams import HParams, transformers
 from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.progress import print_status
 
@@ -219,10 +219,14 @@ class Experiments:
                 "same number of steps jointly and alone"
             )
         registry.models.check(self.model)
+        if "models" in self.plan.tables and self.model != "multi_model":
+            raise FlagError(f"--only=models compares the MultiModel with Transformers; leave out --model={self.model}")
         return base
 
     def _run_hparams(self, run: PlannedRun, base: HParams) -> HParams:
         """Returns the hparams of a run; of numbers for single problems only those of its problems."""
+        if run.transformer:
+            base = getattr(transformers, TRANSFORMERS[run.transformer])(base)
         own = {}
         for field in ("loss_weights", "batch_multipliers"):
             items = [item for item in getattr(base, field).split(",") if item.rpartition(":")[0].strip() in run.steps]
@@ -309,7 +313,7 @@ class Experiments:
             folder,
             train_steps=run.train_steps,
             hparams=self._run_hparams(run, base),
-            model=self.model,
+            model="transformer" if run.transformer else self.model,
             eval_every=every,
             eval_steps=_EVAL_STEPS,
             keep_checkpoints=1,

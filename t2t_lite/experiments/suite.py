@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from t2t_lite import registry
 from t2t_lite.errors import UserError
 
-TABLES = ("joint_vs_alone", "small_problem", "ablation", "transfer")
+TABLES = ("joint_vs_alone", "small_problem", "ablation", "models", "transfer")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from t2t_lite.experiments.outcome import FINISHED, Outcome
 from t2t_lite.experiments.paper import PAPER
-from t2t_lite.experiments.plan import ABLATIONS, Plan, PlannedRun
+from t2t_lite.experiments.plan import ABLATIONS, TRANSFORMERS, Plan, PlannedRun
 from t2t_lite.experiments.statistics import Comparison, compare, mean, spread
 from t2t_lite.problems.features import Label
 from t2t_lite.problems.problem import get_problem
@@ -38,6 +38,9 @@ _VARIANTS = {
     "all_blocks": "all blocks",
     "no_experts": "without experts",
     "no_attention": "without attention",
+    "multi_model": "the MultiModel",
+    "transformer_parameters": "a Transformer of equal parameters",
+    "transformer_flops": "a Transformer of equal FLOPs",
 }
 
 Outcomes = Mapping[str, Outcome]  # by name of run
@@ -58,6 +61,7 @@ def make_tables(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
         "joint_vs_alone": builder.joint_vs_alone,
         "small_problem": builder.small_problem,
         "ablation": builder.ablation,
+        "models": builder.models,
     }
     return {
         "problems": {name: builder.problem(name) for name in plan.suite.problems},
@@ -145,6 +149,31 @@ class _Builder:
             "claim": self._claim(claim, comparisons, "With all blocks", "comparisons"),
         }
 
+    def models(self) -> dict[str, Any]:
+        """The MultiModel against Transformers, each trained jointly; not in the paper."""
+        runs = {"multi_model": [self._plan.joint(seed) for seed in self._plan.seeds]}
+        runs |= {
+            variant: [self._plan.transformer(variant, seed) for seed in self._plan.seeds] for variant in TRANSFORMERS
+        }
+        rows = [
+            self._row("models", name, variant, each) for name in self._suite.tasks for variant, each in runs.items()
+        ]
+        comparisons = [
+            self._comparison(name, "multi_model", runs["multi_model"], variant, runs[variant])
+            for name in self._suite.tasks
+            for variant in TRANSFORMERS
+        ]
+        claim = "The MultiModel learns these problems together as well as a Transformer of its size."
+        return {
+            "name": "models",
+            "title": "The MultiModel against a Transformer of equal parameters and of equal FLOPs, trained jointly",
+            "paper_table": None,
+            "columns": [_PARAMETERS, _STEPS, *_COLUMNS],
+            "rows": rows,
+            "comparisons": comparisons,
+            "claim": self._claim(claim, comparisons, "The MultiModel against Transformers", "comparisons"),
+        }
+
     def transfer(self, method: str) -> dict[str, Any]:
         """The matrix of what a target gains from each source, in nats of log-perplexity; above 0 the source helps."""
         sources = list(dict.fromkeys(s for target in self._plan.targets for s in self._plan.sources(target)))
@@ -202,6 +231,7 @@ class _Builder:
             "problems": list(run.problems),
             "seed": run.seed,
             "hparams": run.changes,
+            "transformer": run.transformer,
             "train_steps": run.train_steps,
             "steps_by_problem": run.steps,
             "status": outcome.status,
@@ -241,7 +271,7 @@ class _Builder:
     def _row(self, table: str, problem: str, variant: str, runs: Sequence[PlannedRun]) -> dict[str, Any]:
         """Returns a row: a problem in one variant, with a cell for each column."""
         figure, (name, _, kind) = self._figures[problem]
-        paper = PAPER[table].get((self._suite.task(problem).kind, variant), {})
+        paper = PAPER.get(table, {}).get((self._suite.task(problem).kind, variant), {})
         cells = []
         for column in (_STEPS, *_COLUMNS):
             key = str(column["key"])
@@ -253,7 +283,7 @@ class _Builder:
             else:
                 cell = _cell(self._scores(runs, problem, key), str(column["format"]), paper.get(key))
                 cells.append(cell)
-        if table == "ablation":
+        if table in ("ablation", "models"):
             counts = [float(self._outcomes[run.name].parameters) for run in runs if run.name in self._outcomes]
             cells.insert(0, _cell([max(counts)] if any(counts) else [None], "integer"))
         label = f"with {self._label(self._suite.foreign)}" if variant == "with_foreign" else _VARIANTS[variant]

@@ -311,3 +311,15 @@ def test_help_does_without_tensorflow():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("t2t-experiments: ") and "--transfer_targets=" in done.stdout
+
+
+def test_transformers_get_the_suites_hparams(fake, tmp_path, capsys):
+    assert run(tmp_path / "E", "--only=models", "--seeds=1", "--hparams=hidden_size=32") == 0
+    assert [name for name, _ in fake] == ["joint-seed0", "transformer_parameters-seed0", "transformer_flops-seed0"]
+    assert [options["model"] for _, options in fake] == ["multi_model", "transformer", "transformer"]
+    assert {options["hparams"].hidden_size for _, options in fake} == {32}
+    blocks = [options["hparams"].encoder_blocks for _, options in fake]
+    assert blocks[1] >= blocks[2] and not fake[1][1]["hparams"].use_experts
+    assert "The MultiModel against Transformers" in (tmp_path / "E" / "results.md").read_text()
+    assert run(tmp_path / "other", "--only=models", "--model=transformer") == 2
+    assert "leave out --model=transformer" in capsys.readouterr().err

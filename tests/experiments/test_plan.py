@@ -5,7 +5,7 @@ from experiments_sample import sample_plan
 
 from t2t_lite import registry
 from t2t_lite.errors import UserError
-from t2t_lite.experiments.plan import METHODS, exact_rates
+from t2t_lite.experiments.plan import METHODS, TRANSFORMERS, exact_rates
 from t2t_lite.experiments.suite import TABLES, Suite, Task, divide_steps
 from t2t_lite.hparams.sets import multimodel_tiny
 from t2t_lite.problems.problem import get_problems
@@ -55,7 +55,7 @@ def test_alone_a_problem_has_the_steps_of_the_joint_run():
 
 def test_tables_share_runs():
     plan = sample_plan((0, 1, 2), targets=(), methods=("pair",))
-    assert len(plan.runs) == 3 * 24
+    assert len(plan.runs) == 3 * 26
     assert plan.used_by["alone-microworld_parsing_small-seed0"] == ["small_problem", "transfer"]
     assert plan.used_by["pair-microworld_image-microworld_parsing_small-seed1"] == ["small_problem", "transfer"]
     assert plan.scored["joint-seed0"] == list(plan.suite.tasks)
@@ -69,7 +69,7 @@ def test_names_do_not_depend_on_the_tables_asked_for():
     for tables in (TABLES, *((table,) for table in TABLES)):
         plan = sample_plan((0,), tables=tables)
         for name, run in plan.runs.items():
-            content = repr((list(run.steps.items()), run.changes))
+            content = repr((list(run.steps.items()), run.changes, run.transformer))
             assert everything.setdefault(name, content) == content
             assert names.setdefault(content, name) == name
 
@@ -100,3 +100,10 @@ def test_a_suite_whose_roles_are_not_its_tasks():
         Suite({"a": Task("A", "text")}, small="a", foreign="b", ablated=(), __doc__="")
     with pytest.raises(ValueError, match="no small_task"):
         Suite({"a": Task("A", "text")}, small="c", foreign="a", ablated=(), __doc__="")
+
+
+def test_transformers_are_trained_like_the_joint_run():
+    plan = sample_plan((0, 1), tables=("models",))
+    joint, first, second = [run for run in plan.runs.values() if run.seed == 1]
+    assert [run.transformer for run in (joint, first, second)] == ["", *TRANSFORMERS]
+    assert joint.steps == first.steps == second.steps and joint.hparams() == first.hparams() == second.hparams()

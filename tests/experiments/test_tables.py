@@ -49,7 +49,7 @@ def test_cells_are_mean_and_sample_deviation_over_seeds(results):
 def test_every_row_has_a_cell_for_each_column(results):
     for each in results["tables"]:
         assert {len(row["cells"]) for row in each["rows"]} == {len(each["columns"])}
-    assert [len(each["rows"]) for each in results["tables"]] == [16, 3, 6]
+    assert [len(each["rows"]) for each in results["tables"]] == [16, 3, 6, 24]
 
 
 def test_the_gains_are_differences_of_log_perplexity(results):
@@ -99,7 +99,7 @@ def test_a_claim_that_nothing_supports():
 
 def test_one_seed_gives_no_verdict():
     claims = [each["claim"]["verdict"] for each in sample_results(seeds=(0,), targets=(), methods=("pair",))["tables"]]
-    assert claims == ["one seed"] * 3
+    assert claims == ["one seed"] * 4
     row = sample_results(seeds=(0,), targets=())["tables"][1]["rows"][0]
     assert row["cells"][1]["spread"] is None and "±" not in row["cells"][1]["text"]
 
@@ -129,7 +129,7 @@ def test_the_files(results, tmp_path):
     assert stored["format"] == 1 and len(stored["runs"]) == len(results["runs"])
     text = (tmp_path / "results.md").read_text()
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for lines in tables:
         assert len({line.count(" | ") for line in lines}) == 1
     assert "paper: log-perplexity" in text and "the claim" in text
