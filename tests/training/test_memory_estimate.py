@@ -86,7 +86,7 @@ def compare_kept(model, name, hparams, kept_tensors):
     kept = activations(declared, shape, 50, hparams, model.body.kind)
     guess = sum(one.bytes(hparams) for one in kept.values())
     if hparams.precision != "float32":
-        guess += 2 * sum(int(np.prod(v.shape)) for v in model.weights if v.autocast)
+        guess += 2 * sum(int(np.prod(v.shape)) for v in model.weights if v._autocast)
     if declared.targets is TEXT:  # the cross entropy is not traced
         guess -= 4 * 6 * 20 * 50
     assert guess == pytest.approx(sum(seen.values()), rel=0.05)
