@@ -183,11 +183,22 @@ class TrainStep:
             with self._one_thread_traces("forward", problem, local):
                 return self._forward(self._models[local], problem, batch, step, shard)
 
-        def backward(local: int, kept: _Forward | None, sums_gradient: tf.Tensor | None) -> list[tf.Tensor | None]:
+        def forward_all(local: int) -> tuple[_Forward, tf.Tensor]:
+            """Returns the forward pass of the last shard, and the sums of the experts over all shards.
+
+            The gradient of the balancing losses depends on the sums over all shards and replicas. The last forward pass
+            is kept until they are known; those of the other shards run twice.
+            """
+            others = [forward(local, part).expert_sums for part in range(parts - 1)]
+            last = forward(local, parts - 1)
+            return last, tf.add_n([*others, last.expert_sums])
+
+        def backward(local: int, last: _Forward | None, sums_gradient: tf.Tensor | None) -> list[tf.Tensor | None]:
+            """Adds up the gradients of all shards; `last`: the forward pass of the last one, if it was kept."""
             weights = self._models[local].trainable_variables
             total: list[tf.Tensor | None] = []
-            for part in range(parts):
-                done = kept or forward(local, part)
+            for part in reversed(range(parts)):
+                done, last = last or forward(local, part), None
                 with self._one_thread_traces("backward", problem, local):
                     row = _backward(done, weights, loss_gradient, sums_gradient)
                 total = [x if x is None else x + y for x, y in zip(total, row, strict=True)] if total else row
@@ -195,17 +206,9 @@ class TrainStep:
 
         kept: list[Any] = [None] * len(self._models)
         sums_gradients: list[Any] = [None] * len(self._models)
-        if parts == 1:
-            kept = self.devices.run(lambda i: forward(i, 0))
         if self._hparams.use_experts and self._hparams.balance_loss:
-            # The gradient of the balancing losses depends on the sums over all shards. With one shard per replica, the
-            # forward pass is kept until they are known; with more, an extra round of forward passes computes them.
-            local_sums = self.devices.run(
-                lambda i, done: [
-                    done.expert_sums if done else tf.add_n([forward(i, p).expert_sums for p in range(parts)])
-                ],
-                kept,
-            )
+            passes = self.devices.run(forward_all)
+            kept, local_sums = [last for last, _ in passes], [[sums] for _, sums in passes]
             factor = scale * self._hparams.balance_loss
             sums_gradients = self.devices.run(
                 lambda _, row: factor * _balance_gradient(row[0]), self.devices.all_reduce(local_sums)
