@@ -1,6 +1,6 @@
 """A training step of 4 micro-batches over 4 steps of one such batch each, of multimodel_tiny.
 
-A balancing loss depends on the whole batch, so that the forward passes of all micro-batches but the last then run twice.
+A balancing loss depends on the whole batch: the forward passes of all micro-batches but the last then run twice.
 
     python benchmarks/accumulation.py [--tiny]
 """
