@@ -1,6 +1,7 @@
 """Makes the pictures of the README: the demo model's page, and the terminal in the middle of a run's training.
 
     python examples/make_pictures.py demo/run
+    python examples/make_pictures.py --experiments=docs/results/microworld/index.html     # learning curves
 
 Needs Chromium, its driver and selenium (`pip install ".[dev]"`). The terminal shows the run's scalars.jsonl."""
 
@@ -21,13 +22,18 @@ _PATIENCE = 60  # seconds that the page may take
 
 
 def main() -> None:
-    """Makes both pictures."""
+    """Makes the pictures of a run, or that of experiments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the folder of a run on microworld")
+    parser.add_argument("run", type=Path, nargs="?", help="the folder of a run on microworld")
+    parser.add_argument("--experiments", type=Path, help="the page that t2t-experiments wrote")
     parser.add_argument("--sentence", default=SENTENCE, help="the sentence that is typed into the page")
     parser.add_argument("--step", type=int, default=2000, help="the step at which the terminal is shown")
     flags = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
+    if flags.experiments:
+        photograph_curves(flags.experiments, FOLDER / "experiments.png")
+    if flags.run is None:
+        return
     draw_terminal(flags.run, flags.step, FOLDER / "training.svg")
     photograph_page(flags.sentence, FOLDER / "page.png")
 
@@ -52,16 +58,12 @@ def draw_terminal(run: Path, step: int, path: Path) -> None:
 
 def photograph_page(sentence: str, path: Path) -> None:
     """Starts `t2t-server --demo`, asks a sentence on its page, and keeps a picture of the answers."""
-    from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
     command = [sys.executable, "-m", "t2t_lite.bin.server", "--demo", "--port=0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options)
+    driver = open_browser()
     try:
         driver.set_window_size(1000, 1150)
         driver.get(_address(server))
@@ -75,6 +77,29 @@ def photograph_page(sentence: str, path: Path) -> None:
         driver.quit()
         server.terminate()
         server.wait()
+
+
+def photograph_curves(page: Path, path: Path) -> None:
+    """Keeps a picture of the learning curves on a page of experiments."""
+    from selenium.webdriver.common.by import By
+
+    driver = open_browser()
+    try:
+        driver.set_window_size(1200, 2000)
+        driver.get(page.resolve().as_uri())
+        driver.find_element(By.ID, "learning-curves").screenshot(str(path))
+    finally:
+        driver.quit()
+
+
+def open_browser() -> Any:
+    """Starts Chromium without a window."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    return webdriver.Chrome(options=options)
 
 
 def _address(server: Any) -> str:
