@@ -14,11 +14,13 @@ from tensorflow.python.eager.polymorphic_function import concrete_function
 
 from t2t_lite.data import lengths
 from t2t_lite.data.batch_shards import blank_batch
-from t2t_lite.hparams.sets import multimodel_base
+from t2t_lite.hparams import HParams
+from t2t_lite.hparams.sets import multimodel_base, multimodel_single
 from t2t_lite.hparams.transformers import UNREAD
 from t2t_lite.models.multi_model import MultiModel
 from t2t_lite.models.transformer import Transformer
 from t2t_lite.problems import Audio, Image, Label, Text
+from t2t_lite.training.memory_check import available_memory
 from t2t_lite.training.memory_estimate import (
     BatchShape,
     Trained,
@@ -171,9 +173,32 @@ def test_real_processes_need_what_is_estimated(case, more):
     hparams = f"{small},experts_per_position=2,image_width=16,categorical_width=384{more}"
     if "num_experts=64" in more:
         hparams = hparams.replace(",num_experts=8", "", 1)
+    check_measured(case | {"hparams": hparams})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.skipif(available_memory() < 12e9, reason="needs 12 GB of memory")
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"kind": "image", "examples": 20, "boundary": 1, "size": 224},
+        {"kind": "caption", "examples": 20, "boundary": 64, "size": 224},
+        {"kind": "text", "examples": 16, "boundary": 128},
+        {"kind": "audio", "examples": 12, "boundary": 128},
+    ],
+    ids=lambda case: case["kind"],
+)
+def test_multimodel_single_needs_what_is_estimated(case):
+    """The figures of docs/gpus.md; a minute each on two cores."""
+    assert multimodel_single() == HParams().replace(num_experts=60)
+    check_measured(case | {"hparams": "num_experts=60"})
+
+
+def check_measured(case):
     here = Path(__file__)
     environment = os.environ | {"PYTHONPATH": str(here.parents[2]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, str(here.with_name("measure_memory.py")), json.dumps(case | {"hparams": hparams})]
+    command = [sys.executable, str(here.with_name("measure_memory.py")), json.dumps(case)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
