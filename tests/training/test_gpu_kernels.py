@@ -7,6 +7,8 @@ import tensorflow as tf
 from checks import SMALL, batch_of, five_problems
 from tensorflow.python.framework import kernels, op_def_registry
 
+from t2t_lite.decoding.beam_search import BeamDecoder
+from t2t_lite.decoding.greedy_search import GreedyDecoder
 from t2t_lite.hparams.transformers import UNREAD
 from t2t_lite.layers.noise import step_seed
 from t2t_lite.models.multi_model import MultiModel
@@ -84,6 +86,17 @@ def test_every_operation_of_a_step_has_a_gpu_kernel(precision):
 def test_every_operation_of_a_transformer_with_masked_sounds_has_a_gpu_kernel():
     masks = {"audio_time_masks": 1, "audio_time_mask_frames": 3}
     check_kernels(graph_of("float32", Transformer, **UNREAD, audio_form="spectrogram", **masks))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("make", [GreedyDecoder, functools.partial(BeamDecoder, beam_size=2)])
+def test_every_operation_of_decoding_has_a_gpu_kernel(make, precision):
+    hparams = SMALL.replace(precision=precision, encoder_blocks=1, decoder_blocks=1)
+    decoder, batch = make(MultiModel(hparams, five_problems(), {"words": 30})), {"inputs": tf.constant([[2, 3, 1]])}
+    decoder("translate", batch, 3)
+    (search,) = decoder._searches.values()
+    check_kernels(search.get_concrete_function().graph.as_graph_def())
 
 
 def check_kernels(graph):
