@@ -203,6 +203,7 @@ def losses(hparams: HParams, sizes: Sizes, device: str) -> list[float]:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     try:
         with tf.device(device):
+            keras.utils.set_random_seed(0)  # for equal weights
             (step, model), found = build(hparams, sizes, Devices()), []
             for number in range(LOSS_STEPS):
                 name = list(sizes.problems())[number % 3]
