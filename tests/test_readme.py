@@ -8,7 +8,7 @@ import pytest
 from absl.flags import FlagValues
 
 from t2t_lite import registry
-from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, exporter, inspect, server, trainer
+from t2t_lite.bin import avg_all, bleu, datagen, decoder, eval, experiments, exporter, inspect, server, trainer
 from t2t_lite.problems.problem import get_problem
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf8")
@@ -22,6 +22,7 @@ COMMANDS = {
     "t2t-avg-all": avg_all,
     "t2t-bleu": bleu,
     "t2t-server": server,
+    "t2t-experiments": experiments,
 }
 
 
