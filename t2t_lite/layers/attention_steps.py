@@ -59,8 +59,8 @@ def attend_to_past(
     attention: MultiHeadAttention, x: tf.Tensor, state: dict[str, Any], position: tf.Tensor
 ) -> tuple[tf.Tensor, dict[str, Any]]:
     """Causal self-attention of one position: (B K, D), state -> (B K, D), the state with this position."""
-    batch, heads, beams, length, size = *tf.unstack(tf.shape(state["keys"])[:2]), *state["keys"].shape[2:]
-    length = tf.shape(state["keys"])[3]
+    batch, heads, _, length, _ = tf.unstack(tf.shape(state["keys"]))
+    beams, size = _beams(state), attention.head_size
     places = tf.range(batch * heads * beams) * length + position  # of this position, in the order B, H, K
     following = dict(state)
     memory: list[tf.Tensor] = []
