@@ -158,7 +158,8 @@ class Experiments:
                 events = in_processes(missing, self.finish, self.run_folder, self.processes, usr_dirs)
                 with contextlib.closing(events):
                     for name, ended in events:
-                        self._print_end(name) if ended else self._print_start(name)
+                        report = self._print_end if ended else self._print_start
+                        report(name)
             else:
                 for name in missing:
                     self._print_start(name)

@@ -90,7 +90,7 @@ class BaseBody(Layer):
         raise NotImplementedError
 
     def step(self, x: tf.Tensor, state: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
-        """Decodes one position, at a cost that does not depend on the position.
+        """Decodes one position. Beyond attention to the past, its cost does not depend on the position.
 
         Args:
           x: (B, D), the embedding of the command at the first position, of the previous output at later ones.

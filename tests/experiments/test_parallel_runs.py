@@ -128,4 +128,5 @@ def test_two_at_a_time_equal_one_after_the_other(tmp_path, session_problems):
         scores.append([each["scores"]["with_test"]["loss"] for each in results["runs"]])
     assert scores[0] == pytest.approx(scores[1], rel=1e-4)
     assert "[2/2] joint-seed1: finished after" in done.stderr
-    assert "microworld" not in (tmp_path / "2" / "runs" / "joint-seed0" / LOG).read_text()
+    log = (tmp_path / "2" / "runs" / "joint-seed0" / LOG).read_text()
+    assert "per sequence" in log and "per sequence" not in done.stdout + done.stderr  # the table of scores
