@@ -33,7 +33,7 @@ from t2t_lite.runs.run import Run
 from t2t_lite.serving import model_card
 from t2t_lite.serving.signatures import Signatures
 from t2t_lite.serving.tokenizer import Tokenizer
-from t2t_lite.serving.weights import StoredWeight
+from t2t_lite.serving.weights import DequantizedWeights, StoredWeight
 
 DESCRIPTION = "export.json"
 
@@ -87,7 +87,8 @@ def export_run(
         print(f"{weights} weights, on {eval_steps} batches of each problem's dev split:")
         comparison = _compare(model, stored, datasets, run.hparams, eval_steps, decode_hparams)
         print(comparison)
-    signatures = Signatures(model, stored, root.tokenizers, decode_hparams)
+    root.dequantized = DequantizedWeights(stored)
+    signatures = Signatures(model, root.dequantized, root.tokenizers, decode_hparams)
     description = {
         "name": run.model_name,
         "step": step,

@@ -18,7 +18,7 @@ from t2t_lite.modalities.modality import Embedded
 from t2t_lite.problems.features import Inputs, Label, Text, input_features
 from t2t_lite.serving.preprocessing import read_inputs
 from t2t_lite.serving.tokenizer import Tokenizer
-from t2t_lite.serving.weights import StoredWeight
+from t2t_lite.serving.weights import DequantizedWeights
 
 _TOP_CLASSES = 5  # answers of a problem whose targets are classes
 
@@ -31,7 +31,7 @@ class Signatures:
 
     Args:
       model: the model; its own weights are not used.
-      weights: {id of a weight of the model: its stored form}, for the parts that the problems need.
+      weights: those of the parts that the problems need.
       tokenizers: {vocabulary's name: tokenizer}.
       decode_hparams: of the search.
     """
@@ -39,7 +39,7 @@ class Signatures:
     def __init__(
         self,
         model: Any,
-        weights: Mapping[int, StoredWeight],
+        weights: DequantizedWeights,
         tokenizers: Mapping[str, Tokenizer],
         decode_hparams: DecodeHParams,
     ):
@@ -83,7 +83,7 @@ class Signatures:
 
         if key not in self._shared:
             self._shared[key] = tf.function(call, reduce_retracing=True)
-        return self._shared[key]([self._weights[id(weight)].value() for weight in weights], *arguments)
+        return self._shared[key](self._weights.read(map(id, weights)), *arguments)
 
     def _encode(self, name: str, batch: dict[str, tf.Tensor]) -> Embedded:
         inputs = self._model.problems[name].inputs
@@ -94,7 +94,7 @@ class Signatures:
 
     def _command(self, name: str, batch_size: tf.Tensor) -> tf.Tensor:
         commands = self._model.commands
-        with keras.StatelessScope([(commands, self._weights[id(commands)].value())]):
+        with keras.StatelessScope([(commands, *self._weights.read([id(commands)]))]):
             return self._model.command(name, batch_size)
 
     def _search(self, name: str, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import gc
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.serving.export import check_replaceable, write_export
 from t2t_lite.serving.model import ExportedModel
 from t2t_lite.serving.tokenizer import Tokenizer
-from t2t_lite.serving.weights import StoredWeight
+from t2t_lite.serving.weights import DequantizedWeights, StoredWeight
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
@@ -446,6 +447,39 @@ class TestWeights:
         assert stored.size == 30 * 20 * 2
         np.testing.assert_allclose(stored.value(), weight.numpy(), rtol=2**-8)
         assert not np.array_equal(stored.value(), weight.numpy())
+
+    @pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+    def test_are_dequantized_when_an_export_is_loaded(self, kind, tmp_path):
+        import keras
+
+        values = {"map": (6, 4), "scale": (4,), "gate": (4, 3)}
+        rng = np.random.default_rng(0)
+        weights = [keras.Variable(rng.normal(size=shape), dtype="float32", name=name) for name, shape in values.items()]
+        module = tf.Module()
+        module.stored = [StoredWeight(weight, kind) for weight in weights]
+        module.dequantized = DequantizedWeights(dict(enumerate(module.stored)))
+        module.first = tf.function(lambda: module.dequantized.read([0])[0], input_signature=[])
+        module.all = tf.function(
+            lambda: dict(zip(values, module.dequantized.read(range(3)), strict=True)), input_signature=[]
+        )
+        expected = [weight.value().numpy() for weight in module.stored]
+        tf.saved_model.save(module, str(tmp_path), signatures=module.all)
+
+        # As TensorFlow Serving loads it.
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            graph = tf.compat.v1.saved_model.load(session, ["serve"], str(tmp_path))
+            outputs = graph.signature_def["serving_default"].outputs
+            found = session.run([outputs[name].name for name in values])
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+        dropped, kept = tf.saved_model.load(str(tmp_path)), tf.saved_model.load(str(tmp_path))
+        np.testing.assert_array_equal(dropped.first(), expected[0])
+        del dropped
+        gc.collect()
+        found = kept.all()
+        for name, other in zip(values, expected, strict=True):
+            np.testing.assert_array_equal(found[name], other)
 
 
 def test_the_tokenizer_equals_the_vocabulary(session_data):
