@@ -112,14 +112,14 @@ registry.suites.register(
 registry.suites.register(
     Suite(
         tasks={
-            "real_recordings": Task("Speech to text", "speech", 3, 0.40),
+            "real_recordings": Task("Speech to text", "speech", 2, 0.40),
             "real_openmoji": Task("Picture to class", "image", 3, 0.20),
-            "real_stamps": Task("Picture to caption", "caption", 2, 0.30),
+            "real_stamps": Task("Picture to caption", "caption", 1, 0.30),
             "real_linkgrammar": Task("Sentence to tree", "parsing", 2, 0.40),
-            "real_ende": Task("English to German", "ende", 1.5, 0.30),
-            "real_deen": Task("German to English", "deen", 1.5, 0.30),
-            "real_enfr": Task("English to French", "enfr", 1.5, 0.30),
-            "real_fren": Task("French to English", "fren", 1.5, 0.30),
+            "real_ende": Task("English to German", "ende", 2, 0.30),
+            "real_deen": Task("German to English", "deen", 2, 0.30),
+            "real_enfr": Task("English to French", "enfr", 2, 0.30),
+            "real_fren": Task("French to English", "fren", 2, 0.30),
         },
         small="real_stamps",
         foreign="real_recordings",
