@@ -140,11 +140,16 @@ class Model(keras.Model):
         ) -> tuple[tf.Tensor, tf.Tensor]:
             return self.body.decode(targets, encoded, valid, command, target_valid)
 
+        def decode_sums(*arguments: tf.Tensor) -> tf.Tensor:
+            return self.body.decode(*arguments)[1]
+
         decode_signature = [sequence, sequence, valid, command, valid]
         self._encode = tf.function(encode, input_signature=[sequence, valid])
         self._decode = tf.function(decode, input_signature=decode_signature)
         self._encode_noisy = tf.function(self.body.encode, input_signature=[sequence, valid, noise])
         self._decode_noisy = tf.function(self.body.decode, input_signature=[*decode_signature, noise])
+        # What comes after the experts is not in this function's graph.
+        self._decode_sums_noisy = tf.function(decode_sums, input_signature=[*decode_signature, noise])
         self._trace_net = lambda name, method, signature: tf.function(
             getattr(self.nets[name], method), input_signature=signature
         )
@@ -157,6 +162,7 @@ class Model(keras.Model):
         self._decode = replica_function(first._decode, handles)
         self._encode_noisy = replica_function(first._encode_noisy, handles)
         self._decode_noisy = replica_function(first._decode_noisy, handles)
+        self._decode_sums_noisy = replica_function(first._decode_sums_noisy, handles)
         self._trace_net = lambda *net: replica_function(first._net_function(*net), handles)
         self._traced = {}
 
@@ -254,14 +260,26 @@ class Model(keras.Model):
             # A class label is not decoded step by step: its net reads the encoded input.
             logits = self._call_net(net.name, "classify", *encoded)
         else:
-            embedded = self._call_net(net.name, "embed_targets", targets)
-            command = self.command(problem, tf.shape(targets)[0])
-            arguments = [embedded, encoded.x, encoded.valid, command, weights > 0]
+            arguments = self._decode_arguments(problem, batch, encoded)
             decoded, sums = self._decode(*arguments) if noise is None else self._decode_noisy(*arguments, noise)
             expert_sums.append(sums)
             logits = self._call_net(net.name, "logits", decoded)
         smoothing = self.hparams.label_smoothing if noise is not None else 0.0
         return Scores(logits, cross_entropy(logits, targets, smoothing) * weights, weights, tf.stack(expert_sums))
+
+    def expert_sums(self, problem: str, batch: Mapping[str, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:
+        """The `expert_sums` of `score` (layers, 3, E), without computing what comes after the experts."""
+        encoded, sums = self.encode(problem, batch, noise)
+        if isinstance(self.net(self.problems[problem].targets), Categorical):
+            return sums[None]
+        return tf.stack([sums, self._decode_sums_noisy(*self._decode_arguments(problem, batch, encoded), noise)])
+
+    def _decode_arguments(self, problem: str, batch: Mapping[str, tf.Tensor], encoded: Embedded) -> list[tf.Tensor]:
+        """The body's arguments for decoding known targets: their embeddings, the encoded input, the command, masks."""
+        targets = batch["targets"]
+        embedded = self._call_net(self.net(self.problems[problem].targets).name, "embed_targets", targets)
+        command = self.command(problem, tf.shape(targets)[0])
+        return [embedded, encoded.x, encoded.valid, command, self.target_weights(problem, batch) > 0]
 
     def target_weights(self, problem: str, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Each target's weight in the loss, 0 at padding and 1 otherwise: (B, T), or (B,) for class labels."""

@@ -179,17 +179,24 @@ class TrainStep:
         loss_gradient = scale * self._hparams.loss_weight(problem) / tokens
 
         def forward(local: int, part: int) -> _Forward:
-            shard = (self.devices.first + local) * parts + part
             with self._one_thread_traces("forward", problem, local):
-                return self._forward(self._models[local], problem, batch, step, shard)
+                shard, noise = self._shard(batch, step, local * parts + part)
+                return _forward(self._models[local], problem, shard, noise)
+
+        def expert_sums(local: int, part: int) -> tf.Tensor:
+            model = self._models[local]
+            if not hasattr(model, "expert_sums"):  # a user's own model
+                return forward(local, part).expert_sums
+            with self._one_thread_traces("expert sums", problem, local):
+                return model.expert_sums(problem, *self._shard(batch, step, local * parts + part))
 
         def forward_all(local: int) -> tuple[_Forward, tf.Tensor]:
             """Returns the forward pass of the last shard, and the sums of the experts over all shards.
 
             The gradient of the balancing losses depends on the sums over all shards and replicas. The last forward pass
-            is kept until they are known; those of the other shards run twice.
+            is kept until they are known; those of the other shards run twice, first as far as the experts.
             """
-            others = [forward(local, part).expert_sums for part in range(parts - 1)]
+            others = [expert_sums(local, part) for part in range(parts - 1)]
             last = forward(local, parts - 1)
             return last, tf.add_n([*others, last.expert_sums])
 
@@ -229,21 +236,12 @@ class TrainStep:
             yield
         self._traced.add((work, problem, local))
 
-    def _forward(self, model: Any, problem: str, batch: Batch, step: int, number: int) -> _Forward:
-        """Runs the forward pass over shard `number` of the batch."""
+    def _shard(self, batch: Batch, step: int, local: int) -> tuple[Batch, tf.Tensor]:
+        """Returns a shard of the batch, and the seed (2,) of its noise; local: its number on this worker."""
+        number = self.devices.first * self._hparams.accumulate_steps + local
         with tf.device("CPU:0"):  # so that a GPU is sent its shard alone
             shard = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
-            noise = step_seed(self._hparams.seed, step, number)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([variable.value for variable in model.trainable_variables])
-            scores = model.score(problem, shard, noise)
-            loss = tf.reduce_sum(scores.loss)
-        log_perplexity = loss
-        if self._hparams.label_smoothing:
-            log_perplexity = tf.reduce_sum(cross_entropy(scores.logits, shard["targets"]) * scores.weights)
-        right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == shard["targets"]
-        right = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights)
-        return _Forward(tape, loss, log_perplexity, right, scores.expert_sums)
+            return shard, step_seed(self._hparams.seed, step, number)
 
     def _skip(self, problem: str, batch: Batch, step: int, what: str) -> None:
         """Records a skipped step, for a "loss" or a "gradient"; raises DivergedError after max_bad_steps in a row."""
@@ -258,6 +256,20 @@ class TrainStep:
                 "Check these, or lower learning_rate in another --output_dir, with --warm_start_from"
             )
         self.log(f"{reason}; step skipped, {int(self._loss_scale.skipped)} in all")
+
+
+def _forward(model: Any, problem: str, shard: Batch, noise: tf.Tensor) -> _Forward:
+    """Runs the forward pass over a shard."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variable.value for variable in model.trainable_variables])
+        scores = model.score(problem, shard, noise)
+        loss = tf.reduce_sum(scores.loss)
+    log_perplexity = loss
+    if model.hparams.label_smoothing:
+        log_perplexity = tf.reduce_sum(cross_entropy(scores.logits, shard["targets"]) * scores.weights)
+    right = tf.argmax(scores.logits, axis=-1, output_type=tf.int32) == shard["targets"]
+    right = tf.reduce_sum(tf.cast(right, tf.float32) * scores.weights)
+    return _Forward(tape, loss, log_perplexity, right, scores.expert_sums)
 
 
 def _backward(

@@ -55,6 +55,14 @@ def test_translation_equals_numpy(model):
     close(balancing_loss(scores.expert_sums), balance + decoder_balance, 1e-3)
 
 
+@pytest.mark.parametrize("name", ["translate", "classes"])
+def test_expert_sums_are_those_of_the_scores(model, name):
+    batch = batch_of(model.problems[name])
+    found = model.expert_sums(name, batch, NOISE)
+    assert found.shape[0] == (1 if name == "classes" else 2)
+    close(found, model.score(name, batch, NOISE).expert_sums)
+
+
 def test_classes_equal_numpy(model):
     batch = batch_of(model.problems["classes"])
     scores = model.score("classes", batch)

@@ -249,16 +249,22 @@ def test_blank_examples_count_for_nothing():
 def test_every_shard_draws_its_own_noise_and_the_first_draws_that_of_an_unsplit_batch():
     with eagerly():
         step, model, _ = problem_step("classes", accumulate_steps=3)
-        score, seen = model.score, []
+        seen = []
 
-        def recorded(name, batch, noise):
-            seen.append(tuple(noise.numpy().tolist()))
-            return score(name, batch, noise)
+        def record(method):
+            def recorded(name, batch, noise):
+                seen.append((method.__name__, *noise.numpy().tolist()))
+                return method(name, batch, noise)
 
-        model.score = recorded
+            return recorded
+
+        model.score, model.expert_sums = record(model.score), record(model.expert_sums)
         step("classes", batch_of(model.problems["classes"]), 7)
-        assert seen[0] == (SMALL.seed, 7)
-        assert len(set(seen)) == 3 and seen[3:] == [seen[1], seen[0]]  # the last forward pass is kept
+        first, second, last = (noise for _, *noise in seen[:3])
+        assert first == [SMALL.seed, 7] and first != second != last != first
+        # The last forward pass is kept for its backward pass.
+        assert [name for name, *_ in seen] == ["expert_sums", "expert_sums", "score", "score", "score"]
+        assert [noise for _, *noise in seen[3:]] == [second, first]
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
