@@ -1,7 +1,7 @@
 """A training step of 4 micro-batches over 4 steps of one such batch each, of multimodel_tiny.
 
-A balancing loss depends on the whole batch: the forward passes of all micro-batches but the last then run twice, first as
-far as the experts.
+A balancing loss depends on the whole batch: the forward passes of all micro-batches but the last then run twice, first
+as far as the experts.
 
     python benchmarks/accumulation.py [--tiny]
 """
