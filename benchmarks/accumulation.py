@@ -8,6 +8,7 @@ as far as the experts.
 
 from collections.abc import Callable, Iterator
 
+import for_training  # noqa: F401
 from measure import Result, Row, main, readable, timed, wider
 from networks import copy_model, make_train_step, random_batch, small_hparams
 

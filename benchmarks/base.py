@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import for_training  # noqa: F401
 from measure import Result, Row, add_flags, matrix_speed, readable, report, timed
 from networks import make_train_step, random_batch, small_hparams, vocab_sizes
 

@@ -8,6 +8,7 @@ The kernel is the ConvBlock's last one: 15 taps, dilation 8. Lengths are None in
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import for_training  # noqa: F401
 import numpy as np
 import tensorflow as tf
 from measure import Result, main, timed, versus

@@ -10,6 +10,7 @@ of a copy.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import for_training  # noqa: F401
 import numpy as np
 import tensorflow as tf
 from measure import Result, Timing, main, timed, versus

@@ -7,6 +7,7 @@ Sums over the problems, one step each, on random batches of equal shapes.
 
 from collections.abc import Callable, Iterator, Mapping
 
+import for_training  # noqa: F401
 from measure import Result, main, timed, versus
 from networks import make_train_step, microworld_problems, random_batch, small_hparams, vocab_sizes
 

@@ -5,6 +5,7 @@ python benchmarks/optimizers.py [--tiny]
 
 from collections.abc import Callable, Iterator, Sequence
 
+import for_training  # noqa: F401
 import keras
 import numpy as np
 import tensorflow as tf

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import for_training  # noqa: F401
 from measure import Result, Timing, add_flags, report, versus
 
 REPLICAS = (1, 2)

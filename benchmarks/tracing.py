@@ -7,6 +7,7 @@ The first problem's step traces the body; a further problem should trace only it
 
 from collections.abc import Iterator
 
+import for_training  # noqa: F401
 from measure import Result, Timing, main, seconds, versus
 from networks import five_model, five_problems, make_train_step, random_batch, small_hparams
 

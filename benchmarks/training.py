@@ -9,6 +9,7 @@ counted from the equations: three times the forward pass, of the experts those t
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import for_training  # noqa: F401
 from measure import LeftOut, Result, Row, main, matrix_speed, readable, timed, wider
 from measure import product as matrix_product
 from networks import copy_model, deep_hparams, make_train_step, random_batch, small_hparams

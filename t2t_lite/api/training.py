@@ -104,7 +104,7 @@ def train(
     if generate_data:
         _generate(names, data_dir, tmp_dir, num_workers, usr_dirs)
     data_dir = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
-    start_tensorflow()
+    start_tensorflow(training=True)
     from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
@@ -151,7 +151,7 @@ def dry_run(
     names = list_names(problem)
     problems, hparams = resolve_training(names, model=model, **settings)
     folder = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
-    start_tensorflow()
+    start_tensorflow(training=True)
     from t2t_lite.training.dry_run import dry_run
 
     dry_run(names=names, problems=problems, hparams=hparams, model=model, data_dir=folder, train_steps=train_steps)
