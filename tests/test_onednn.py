@@ -43,12 +43,10 @@ def test_not_after_tensorflow_is_imported(enabled):
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 alone")
-def test_training_computes_with_it_and_decoding_as_tensorflow_chooses():
-    code = (
-        "import sys; from t2t_lite.api.arguments import start_tensorflow; start_tensorflow(training=eval(sys.argv[1]));"
-        f"import os; print(os.environ.get('{VARIABLE}'))"
-    )
+@pytest.mark.parametrize(("command", "expected"), [("trainer", "1"), ("experiments", "1"), ("decoder", "None")])
+def test_commands_that_train_compute_with_it(command, expected):
+    code = f"import os; from t2t_lite.bin import {command}; {command}.main(['--help'])"
+    code += f"; print(os.environ.get('{VARIABLE}'))"
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
-    for training, expected in ((True, "1"), (False, "None")):
-        run = [sys.executable, "-c", code, str(training)]
-        assert subprocess.check_output(run, env=environment, text=True).strip() == expected
+    out = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert out.splitlines()[-1] == expected

@@ -10,18 +10,15 @@ import numpy as np
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
 from t2t_lite.hparams.fields import convert_fields
-from t2t_lite.onednn import use_onednn
 from t2t_lite.quiet import import_tensorflow
 
 Names = str | Sequence[str]
 Folder = str | Path
 
 
-def start_tensorflow(*, training: bool = False) -> None:
-    """Imports TensorFlow quietly, as the backend of Keras; training: chooses what is fastest for that."""
+def start_tensorflow() -> None:
+    """Imports TensorFlow quietly, as the backend of Keras."""
     os.environ["KERAS_BACKEND"] = "tensorflow"  # before the first import of Keras, which reads it
-    if training:
-        use_onednn()
     import_tensorflow()
 
 

@@ -11,6 +11,7 @@ from t2t_lite.api.trained_run import TrainedRun
 from t2t_lite.errors import FlagError, UserError, did_you_mean
 from t2t_lite.hparams import HParams, gin_config
 from t2t_lite.hparams.sets import model_of_set
+from t2t_lite.onednn import use_onednn
 from t2t_lite.problems import Problem
 from t2t_lite.problems.problem import get_problems
 
@@ -86,6 +87,7 @@ def train(
     from t2t_lite.training.early_stopping import EvaluationTracker
     from t2t_lite.training.stop_signals import StopSignals
 
+    use_onednn()  # before the user's own files import TensorFlow
     registry.import_usr_dirs(list_names(usr_dirs))
     for name, steps in (("train_steps", train_steps), ("eval_steps", plan.get("eval_steps", 1))):
         if not 1 <= steps <= MAX_STEPS:
@@ -104,7 +106,7 @@ def train(
     if generate_data:
         _generate(names, data_dir, tmp_dir, num_workers, usr_dirs)
     data_dir = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
-    start_tensorflow(training=True)
+    start_tensorflow()
     from t2t_lite.runs.memory import explain_out_of_memory, smaller_batch
     from t2t_lite.training.devices import open_devices
     from t2t_lite.training.graph_rewriting import no_graph_rewriting_on_cpu
@@ -151,7 +153,7 @@ def dry_run(
     names = list_names(problem)
     problems, hparams = resolve_training(names, model=model, **settings)
     folder = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
-    start_tensorflow(training=True)
+    start_tensorflow()
     from t2t_lite.training.dry_run import dry_run
 
     dry_run(names=names, problems=problems, hparams=hparams, model=model, data_dir=folder, train_steps=train_steps)

@@ -22,6 +22,7 @@ from t2t_lite.errors import did_you_mean
 from t2t_lite.experiments.plan import METHODS, Plan
 from t2t_lite.experiments.runner import PAGE, Experiments, write_page
 from t2t_lite.experiments.suite import TABLES
+from t2t_lite.onednn import use_onednn
 
 
 def define(flags: FlagValues) -> None:
@@ -116,6 +117,7 @@ def _path(text: str) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    use_onednn()  # before the user's own files import TensorFlow
     return command.run("t2t-experiments", __doc__, define, body, argv)
 
 

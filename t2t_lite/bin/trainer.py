@@ -16,6 +16,7 @@ from absl.flags import FlagValues
 
 from t2t_lite import api, registry
 from t2t_lite.bin import command
+from t2t_lite.onednn import use_onednn
 
 _PASSED_ON = (  # flags that are arguments of `api.train` under the same names
     *("output_dir", "eval_problems", "keep_best", "early_stop_metric", "early_stop_patience", "warm_start_from"),
@@ -99,6 +100,7 @@ def _gin_files(flags: FlagValues) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    use_onednn()  # before the user's own files import TensorFlow
     return command.run("t2t-trainer", __doc__, define, body, argv)
 
 
