@@ -9,8 +9,6 @@ import tensorflow as tf
 # Always float32: they are small, and errors in them change the expert or the task that is chosen.
 _FULL_PRECISION = ("gate", "noise_scale", "commands", "places")
 
-_ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"  # TensorFlow's name of a resource that ends with its handle
-
 
 class StoredWeight(tf.Module):
     """A weight stored in a given type.
@@ -48,6 +46,8 @@ class StoredWeight(tf.Module):
 class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
     """Stored weights in float32. A SavedModel does not store these values, but computes them once, when it is loaded.
 
+    They cannot be read in the process that exports, so that it needs no memory for them.
+
     They are one list in one variable: a variable for each, with the functions that a resource needs, makes loading the
     eight problems of a small model take half as long again.
 
@@ -59,9 +59,11 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
         super().__init__()
         self._places = {key: i for i, key in enumerate(weights)}
         self._weights = list(weights.values())
-        contents = b"".join(variable.numpy().tobytes() for weight in self._weights for variable in weight.variables)
-        self._name = f"dequantized_{hashlib.sha256(contents).hexdigest()}"
-        self._initialize()
+        contents = hashlib.sha256()
+        for weight in self._weights:
+            for variable in weight.variables:
+                contents.update(variable.numpy().tobytes())
+        self._name = f"dequantized_{contents.hexdigest()}"
 
     def read(self, keys: Iterable[int]) -> list[tf.Tensor]:
         """Returns the weights of some keys, float32."""
@@ -78,8 +80,7 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
     # The two methods that TrackableResource calls. Loaded exports of equal weights share the variable by its name.
     # There is no _destroy_resource, since it would be called when the first of them is dropped.
     def _create_resource(self) -> tf.Tensor:
-        name = _ANONYMOUS if tf.executing_eagerly() else self._name
-        return tf.raw_ops.VarHandleOp(dtype=tf.variant, shape=[], shared_name=name)
+        return tf.raw_ops.VarHandleOp(dtype=tf.variant, shape=[], shared_name=self._name)
 
     def _initialize(self) -> None:
         values = tf.raw_ops.TensorListReserve(

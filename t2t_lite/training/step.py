@@ -180,7 +180,7 @@ class TrainStep:
 
         def forward(local: int, part: int) -> _Forward:
             with self._one_thread_traces("forward", problem, local):
-                shard, noise = self._shard(batch, step, local * parts + part)
+                shard, noise = self._shard(batch, step, local, part)
                 return _forward(self._models[local], problem, shard, noise)
 
         def expert_sums(local: int, part: int) -> tf.Tensor:
@@ -188,7 +188,7 @@ class TrainStep:
             if not hasattr(model, "expert_sums"):  # a user's own model
                 return forward(local, part).expert_sums
             with self._one_thread_traces("expert sums", problem, local):
-                return model.expert_sums(problem, *self._shard(batch, step, local * parts + part))
+                return model.expert_sums(problem, *self._shard(batch, step, local, part))
 
         def forward_all(local: int) -> tuple[_Forward, tf.Tensor]:
             """Returns the forward pass of the last shard, and the sums of the experts over all shards.
@@ -236,9 +236,9 @@ class TrainStep:
             yield
         self._traced.add((work, problem, local))
 
-    def _shard(self, batch: Batch, step: int, local: int) -> tuple[Batch, tf.Tensor]:
-        """Returns a shard of the batch, and the seed (2,) of its noise; local: its number on this worker."""
-        number = self.devices.first * self._hparams.accumulate_steps + local
+    def _shard(self, batch: Batch, step: int, local: int, part: int) -> tuple[Batch, tf.Tensor]:
+        """Returns micro-batch `part` of a local replica, and the seed (2,) of its noise."""
+        number = (self.devices.first + local) * self._hparams.accumulate_steps + part
         with tf.device("CPU:0"):  # so that a GPU is sent its shard alone
             shard = shard_batch(batch, number, self.devices.replicas * self._hparams.accumulate_steps)
             return shard, step_seed(self._hparams.seed, step, number)
