@@ -1,6 +1,5 @@
 """Quantized weights of an export: stored as float32, bfloat16 or int8, computed with as float32."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -59,11 +58,6 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
         super().__init__()
         self._places = {key: i for i, key in enumerate(weights)}
         self._weights = list(weights.values())
-        contents = hashlib.sha256()
-        for weight in self._weights:
-            for variable in weight.variables:
-                contents.update(variable.numpy().tobytes())
-        self._name = f"dequantized_{contents.hexdigest()}"
 
     def read(self, keys: Iterable[int]) -> list[tf.Tensor]:
         """Returns the weights of some keys, float32."""
@@ -77,10 +71,12 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
         )
         return tf.ensure_shape(value, shape)
 
-    # The two methods that TrackableResource calls. Loaded exports of equal weights share the variable by its name.
-    # There is no _destroy_resource, since it would be called when the first of them is dropped.
+    # The methods that TrackableResource calls. Each loaded export has its own variable: loading makes the name unique.
     def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.VarHandleOp(dtype=tf.variant, shape=[], shared_name=self._name)
+        return tf.raw_ops.VarHandleOp(dtype=tf.variant, shape=[], shared_name="dequantized")
+
+    def _destroy_resource(self) -> None:
+        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
     def _initialize(self) -> None:
         values = tf.raw_ops.TensorListReserve(

@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import gc
 import io
 import json
 import os
@@ -474,9 +473,11 @@ class TestWeights:
             np.testing.assert_array_equal(one, other)
 
         dropped, kept = tf.saved_model.load(str(tmp_path)), tf.saved_model.load(str(tmp_path))
-        np.testing.assert_array_equal(dropped.first(), expected[0])
-        del dropped
-        gc.collect()
+        first = dropped.first
+        np.testing.assert_array_equal(first(), expected[0])
+        dropped.dequantized._destroy_resource()  # as when `dropped` is dropped
+        with pytest.raises(tf.errors.FailedPreconditionError):
+            first()
         found = kept.all()
         for name, other in zip(values, expected, strict=True):
             np.testing.assert_array_equal(found[name], other)
