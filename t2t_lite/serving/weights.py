@@ -58,6 +58,7 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
         super().__init__()
         self._places = {key: i for i, key in enumerate(weights)}
         self._weights = list(weights.values())
+        _ = self.resource_handle  # made here: made first inside a function, it would belong to that one
 
     def read(self, keys: Iterable[int]) -> list[tf.Tensor]:
         """Returns the weights of some keys, float32."""
