@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from t2t_lite import api, registry
+from t2t_lite.api.arguments import start_tensorflow
 from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
 from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
@@ -266,6 +267,7 @@ class Experiments:
 
     def finish(self, name: str) -> None:
         """Trains and scores a run, or what of that is missing; records what became of it."""
+        start_tensorflow()
         run, folder, base = self.plan.runs[name], self.run_folder(name), self._base_hparams()
         outcome = Outcome.load(folder)
         start, before = time.monotonic(), outcome.seconds

@@ -313,6 +313,22 @@ def test_help_does_without_tensorflow():
     assert done.stdout.startswith("t2t-experiments: ") and "--transfer_targets=" in done.stdout
 
 
+def test_a_run_begins_without_the_log_lines_of_tensorflow(tmp_path):
+    code = (
+        "import sys\nfrom t2t_lite import api\nfrom t2t_lite.bin import experiments\n"
+        "from t2t_lite.errors import DivergedError\nfrom t2t_lite.experiments.runner import Experiments\n"
+        "def train(*args, **options):\n    raise DivergedError('the loss is NaN')\n"
+        "api.train, Experiments._has_data = train, lambda self, name: True\n"
+        "sys.exit(experiments.main(sys.argv[1:]))"
+    )
+    flags = ["--suite=microworld", f"--output_dir={tmp_path}/E", "--only=joint_vs_alone", "--seeds=1"]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "joint-seed0: diverged: the loss is NaN" in done.stderr
+    assert "oneDNN" not in done.stderr
+
+
 def test_transformers_get_the_suites_hparams(fake, tmp_path, capsys):
     assert run(tmp_path / "E", "--only=models", "--seeds=1", "--hparams=hidden_size=32") == 0
     assert [name for name, _ in fake] == ["joint-seed0", "transformer_parameters-seed0", "transformer_flops-seed0"]
