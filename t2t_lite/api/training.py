@@ -93,13 +93,12 @@ def train(
         if not 1 <= steps <= MAX_STEPS:
             raise FlagError(f"--{name}={steps}: expected 1 to {MAX_STEPS:,}")
     names = list_names(problem)
-    problems, resolved = resolve_training(names, hparams_set, hparams, gin_files, gin_params, model)
-    if freeze:
-        resolved = resolved.replace(freeze=",".join(list_names(freeze)))
+    problems, resolved = resolve_training(names, hparams_set, hparams, gin_files, gin_params, model, freeze)
     evaluated = tuple(get_problems(list_names(eval_problems))) or tuple(problems)
     for name in evaluated:
         if name not in problems:
             raise FlagError(f"--eval_problems: '{name}' is not trained here{did_you_mean(name, problems)}")
+    _check_plan(plan)
     if bool(early_stop_metric) != bool(early_stop_patience):
         raise FlagError("--early_stop_metric and --early_stop_patience belong together")
     tracker = EvaluationTracker(evaluated, keep_best, early_stop_metric or "", early_stop_patience or 1)
@@ -114,9 +113,6 @@ def train(
 
     plan = _PLAN | plan
     plan["save_every"] = plan.get("save_every") or plan["eval_every"]
-    if unknown := plan.keys() - set(Plan.__dataclass_fields__):
-        name = sorted(unknown)[0]
-        raise UserError(f"train: no argument '{name}'{did_you_mean(name, Plan.__dataclass_fields__)}")
     start = Path(os.path.expanduser(warm_start_from)) if warm_start_from else None
     made = Plan(train_steps=train_steps, eval_problems=evaluated, warm_start_from=start, **plan)
     output_dir = Path(os.path.expanduser(output_dir))
@@ -139,7 +135,14 @@ def train(
 
 
 def dry_run(
-    problem: Names, data_dir: Folder, *, train_steps: int | None = None, model: str = "multi_model", **settings: Any
+    problem: Names,
+    data_dir: Folder,
+    *,
+    train_steps: int | None = None,
+    model: str = "multi_model",
+    freeze: Names = (),
+    usr_dirs: Names = (),
+    **settings: Any,
 ) -> None:
     """Prints parameters, FLOPs, memory and the mixture of a training, as `t2t-trainer --dry_run`.
 
@@ -148,10 +151,13 @@ def dry_run(
       data_dir: the folder that datagen wrote.
       train_steps: the step to train to.
       model: the registered model.
+      freeze: parts of the model, and problems, that stay as they are.
+      usr_dirs: folders of your own problems, modalities, models and sets.
       **settings: hparams_set, hparams, gin_files, gin_params, as for `train`.
     """
+    registry.import_usr_dirs(list_names(usr_dirs))
     names = list_names(problem)
-    problems, hparams = resolve_training(names, model=model, **settings)
+    problems, hparams = resolve_training(names, model=model, freeze=freeze, **settings)
     folder = existing_folder(data_dir, "data_dir", "t2t-datagen makes it")
     start_tensorflow()
     from t2t_lite.training.dry_run import dry_run
@@ -166,6 +172,7 @@ def resolve_training(
     gin_files: Sequence[str] = (),
     gin_params: Sequence[str] = (),
     model: str = "multi_model",
+    freeze: Names = (),
 ) -> tuple[dict[str, Problem], HParams]:
     """Returns the problems and the hparams of a training.
 
@@ -179,6 +186,8 @@ def resolve_training(
     if own not in ("", model):
         raise UserError(f"--hparams_set={hparams_set} is for --model={own}, not for {model}")
     resolved.check_names("loss_weights", problems)
+    if freeze:
+        resolved = resolved.replace(freeze=",".join(list_names(freeze)))
     return problems, resolved
 
 
@@ -205,6 +214,16 @@ def resolve_hparams(
     if isinstance(hparams, str):
         return gin_config.resolve(start, gin_files, gin_params, hparams)
     return gin_config.resolve(start, gin_files, gin_params, "").replace(**hparams)
+
+
+def _check_plan(plan: Mapping[str, Any]) -> None:
+    known = [*_PLAN, "save_every"]
+    for name, value in plan.items():
+        if name not in known:
+            raise UserError(f"train: no argument '{name}'{did_you_mean(name, known)}")
+        lowest = 0 if name == "save_minutes" else 1
+        if isinstance(value, int) and value < lowest and not isinstance(value, bool):
+            raise FlagError(f"--{name}={value}: expected at least {lowest}")
 
 
 def _generate(

@@ -86,7 +86,7 @@ def body(flags: FlagValues) -> None:
         "gin_params": flags.gin_param,
     }
     if flags.dry_run:
-        api.dry_run(**shared)
+        api.dry_run(**shared, freeze=flags.freeze)
         return
     profile_steps = command.number_pair(flags, "profile_steps")
     chosen = {name: flags[name].value for name in _PASSED_ON}

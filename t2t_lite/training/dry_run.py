@@ -13,6 +13,7 @@ from t2t_lite.monitoring.training_display import format_table
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Audio, Feature, Image, Text, parts
 from t2t_lite.runs.memory import smaller_model
+from t2t_lite.training.freeze import freeze
 from t2t_lite.training.memory_estimate import (
     GPU_SIZES,
     BatchShape,
@@ -60,15 +61,20 @@ def dry_run(
     declared = {name: dataset.problem for name, dataset in datasets.items()}
     with shapes_only():
         net = registry.models.get(model)(hparams, declared, sizes)
+    frozen = freeze([net], problems, hparams.freeze)
     parts = count_parameters(net)
     print("parameters")
     for part, count in parts.items():
         print(f"  {part:32} {count:>15,}")
     print(f"  {'all':32} {sum(parts.values()):>15,}")
+    if frozen.parts:
+        print(f"  {frozen}")
     print("\nforward FLOPs per position (a product and a sum are two), without attention scores, image and audio nets")
     for part, count in flops_per_position(net, hparams).items():
         print(f"  {part:32} {count:>15,}")
     print("\nFLOPs of a training step with the longest batch, padding and all nets included")
+    mixture = TrainingMixture(names, datasets, hparams).without(frozen.problems)
+    datasets = {name: datasets[name] for name in mixture.rows}
     for name, dataset in datasets.items():
         shape = shapes(dataset.problem, hparams, dataset.split("train").positions)[-1]
         print(f"  {name:32} {step_flops(net, name, shape):>19,}")
@@ -77,7 +83,7 @@ def dry_run(
     print("\nGPUs that hold it, by the GB they are sold with")
     print("\n".join(fitting_changes(net, hparams, datasets)))
     print("\nmixture")
-    print(TrainingMixture(names, datasets, hparams).table(train_steps))
+    print(mixture.table(train_steps))
 
 
 def count_parameters(model: Any) -> dict[str, int]:
@@ -240,22 +246,22 @@ def _gib(size: int) -> str:
 
 def persistent_bytes(model: Any, hparams: HParams) -> dict[str, int]:
     """Returns the bytes of what a replica holds from the first step to the last: weights and optimizer state."""
-    weights = {"weights": weight_bytes(model)}
+    weights, trained = {"weights": _BYTES * _size(model)}, gradient_bytes(model)
     if hparams.optimizer == "adafactor":
         moments = sum(prod(shape) for v in model.trainable_variables for shape in second_shapes(v.shape))
         parts = {"optimizer (rows and columns)": _BYTES * moments}
     else:
-        parts = {"optimizer (two moments)": 2 * weight_bytes(model)}
-    return weights | parts | ({"moving average": weight_bytes(model)} if hparams.average_decay else {})
+        parts = {"optimizer (two moments)": 2 * trained}
+    return weights | parts | ({"moving average": trained} if hparams.average_decay else {})
 
 
-def weight_bytes(layer: Any) -> int:
-    """Returns the bytes of a layer's trainable weights."""
-    return _BYTES * _size(layer)
+def gradient_bytes(layer: Any) -> int:
+    """Returns the bytes of the gradients of a layer's weights, without frozen ones."""
+    return _BYTES * sum(prod(variable.shape) for variable in layer.trainable_variables)
 
 
 def _size(layer: Any) -> int:
-    return sum(prod(variable.shape) for variable in layer.trainable_variables)
+    return sum(prod(variable.shape) for variable in layer.weights)
 
 
 def _size_of_experts(part: Any) -> int:

@@ -1,19 +1,29 @@
 """Freezing (`--freeze`): parts of the model and problems that training leaves as they are."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.problems import Problem
 from t2t_lite.problems.features import Text
 from t2t_lite.problems.problem import get_problems
-from t2t_lite.progress import print_status
 
 _COMMANDS = "commands"  # the part that has a row for each command; a step changes the row of its own problem alone
 
 
-def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -> set[str]:
-    """Makes the weights of frozen parts not trainable, and returns the problems that are not to be trained.
+class Frozen(NamedTuple):
+    """What training leaves as it is."""
+
+    parts: list[str]  # parts of the model
+    problems: set[str]  # problems that no step trains
+
+    def __str__(self) -> str:
+        not_trained = f"; not trained: {', '.join(sorted(self.problems))}" if self.problems else ""
+        return f"frozen: {', '.join(self.parts)}{not_trained}"
+
+
+def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -> Frozen:
+    """Makes the weights of frozen parts not trainable, and returns what is frozen.
 
     A frozen problem keeps its answers: all parts that it uses are frozen, and no step trains it.
 
@@ -29,7 +39,7 @@ def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -
     """
     items = [name.strip() for name in names.split(",") if name.strip()]
     if not items:
-        return set()
+        return Frozen([], set())
     parts = models[0].parts() if hasattr(models[0], "parts") else {}
     known = [*(part.removeprefix("body.") for part in parts), *problems]
     frozen, kept = set(), set[str]()
@@ -54,9 +64,7 @@ def freeze(models: Sequence[Any], problems: Mapping[str, Problem], names: str) -
             raise UserError(f"--freeze={names}: nothing is left to train for problem '{name}'")
     if not trained:
         raise UserError(f"--freeze={names}: no problem is left to train")
-    lasting = f"; not trained: {', '.join(sorted(kept))}" if kept else ""
-    print_status(f"frozen: {', '.join(part for part in parts if part in frozen)}{lasting}")
-    return kept
+    return Frozen([part for part in parts if part in frozen], kept)
 
 
 def _trained(name: str, problems: Mapping[str, Problem]) -> set[str]:

@@ -19,7 +19,8 @@ from t2t_lite.progress import format_bytes
 from t2t_lite.runs.memory import smaller_model
 from t2t_lite.runs.run import Run
 from t2t_lite.training.devices import Devices
-from t2t_lite.training.dry_run import persistent_bytes, weight_bytes
+from t2t_lite.training.dry_run import gradient_bytes, persistent_bytes
+from t2t_lite.training.freeze import freeze
 from t2t_lite.training.shapes_only import shapes_only
 
 # Files that hold the memory limit of a container (cgroup v2 and v1).
@@ -43,9 +44,10 @@ def check_memory(run: Run, devices: Devices) -> None:
         raise
     except Exception:  # a user's model may need its variables' values, which are missing here
         return
+    freeze([model], run.problems(), run.hparams.freeze)
     needed = persistent_bytes(model, run.hparams)
-    if hasattr(model, "body"):  # every problem trains all of it
-        needed["gradients"] = weight_bytes(model.body)
+    if hasattr(model, "body"):  # every problem trains all of it that is not frozen
+        needed["gradients"] = gradient_bytes(model.body)
     needed = {part: len(devices.local) * size for part, size in needed.items()}
     available = available_memory()
     if sum(needed.values()) > available:

@@ -352,18 +352,18 @@ class Trained(NamedTuple):
     """A problem, and the sizes of what its steps train."""
 
     problem: Problem
-    elements: int  # of the weights that it uses
+    elements: int  # of the weights that its steps change
     first: int  # of those among them whose gradients come first: of mixer, decoder and the targets' net
-    cast: int  # of those among them that are cast to the compute type as a whole
+    cast: int  # of the weights that it uses and that are cast to the compute type as a whole
     vocab_size: int  # V of a text as loaded
     body: str = "multi_model"  # the kind of the model's body
 
     @classmethod
     def of(cls, model: Any, name: str) -> "Trained":
-        """Counts the weights that a problem uses in a model, whose variables may lack memory."""
+        """Counts the weights of a problem in a model, whose variables may lack memory."""
         problem = model.problems[name]
         parts, targets = model.parts(name), model.net(problem.targets)
-        sizes = {part: sum(prod(v.shape) for v in variables) for part, variables in parts.items()}
+        sizes = {part: sum(prod(v.shape) for v in variables if v.trainable) for part, variables in parts.items()}
         nets = {model.net(feature).name for feature in parts_of(problem.inputs)}
         later = {model.body.encoder.name, "places", *nets} - {targets.name}
         first = sum(size for part, size in sizes.items() if part not in later)

@@ -1,8 +1,9 @@
 """The rates of the mixture, and the table of examples, rates, epochs and batch sizes that follow from them."""
 
+import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from t2t_lite import registry
@@ -74,6 +75,15 @@ class TrainingMixture:
     def rates(self) -> dict[str, float]:
         """{problem: fraction of steps}, summing to 1."""
         return {name: row.rate for name, row in self.rows.items()}
+
+    def without(self, frozen: Collection[str]) -> "TrainingMixture":
+        """Returns the mixture of the other problems, whose rates sum to 1 again."""
+        if not frozen:
+            return self
+        rates = _scaled({name: rate for name, rate in self.rates.items() if name not in frozen})
+        rest = copy.copy(self)
+        rest.rows = {name: replace(self.rows[name], rate=rate) for name, rate in rates.items()}
+        return rest
 
     def table(self, train_steps: int | None = None) -> str:
         """Returns a text with a row for each problem: examples, rate, epochs in `train_steps`, tokens per batch."""

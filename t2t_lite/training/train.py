@@ -1,8 +1,8 @@
-"""The training loop: one page that reads from top to bottom."""
+"""The training loop: restores the last checkpoint, then trains, evaluates and saves."""
 
 import contextlib
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,14 +98,16 @@ def train(
     mixture = TrainingMixture(names, datasets, hparams)
     run = Run.create(output_dir, hparams, model, datasets, mixture.rates, gin_config.operative_config(hparams))
     devices.check_same("flags, hparams or data", _checksum(run, datasets, plan))
-    mixture.save(output_dir, last)
 
     check_memory(run, devices)
     models = devices.build_replicas(run.build_model)
     if plan.warm_start_from and devices.is_chief and not finished_steps(output_dir):
         print_status(warm_start(models[0], run, plan.warm_start_from))
-    kept = freeze(models, problems, hparams.freeze)
-    rates = _rates_without(kept, mixture.rates)
+    frozen = freeze(models, problems, hparams.freeze)
+    if frozen.parts:
+        print_status(str(frozen))
+    mixture = mixture.without(frozen.problems)
+    mixture.save(output_dir, last)
     with explain_out_of_memory("the optimizer's state", f"set optimizer=adafactor, or {smaller_model(hparams)}"):
         optimizers = devices.run(lambda i: make_optimizer(hparams, models[i].trainable_variables))
     net, optimizer = models[0], optimizers[0]
@@ -119,9 +121,9 @@ def train(
         print_status(f"step {start} is reached already; {run.how_to_train_on(start)}")
         return
 
-    sampler = make_sampler(hparams, rates)
+    sampler = make_sampler(hparams, mixture.rates)
     sampler.restore(state.get("draw", {}))
-    loaders = {name: _training_loader(datasets[name], hparams, devices) for name in rates}
+    loaders = {name: _training_loader(datasets[name], hparams, devices) for name in mixture.rates}
     evaluated = {name: datasets[name] for name in plan.eval_problems}
     samples = SampleOutputs(net, evaluated, hparams)
     decoders = [samples.decoder, *map(GreedyDecoder, models[1:])] if plan.eval_decoded else [None] * len(models)
@@ -159,9 +161,9 @@ def train(
         if devices.replicas > 1:
             monitor.message(devices.describe())
         if start:
-            monitor.message(f"going on from step {start}")
+            monitor.message(f"resuming from step {start}")
         monitor.message("building graphs and testing memory with the largest batches of each problem")
-        for dataset in _with_different_batches([datasets[name] for name in rates], hparams):
+        for dataset in _with_different_batches([datasets[name] for name in mixture.rates], hparams):
             train_step.try_largest_batch(dataset)
         stop.defer()
         for step in range(start, last + 1):
@@ -218,14 +220,6 @@ def train(
     devices.barrier()
     if not stop.requested:
         _check_skipped(train_step.unscalable_skips, step - start, step)
-
-
-def _rates_without(kept: Collection[str], rates: Mapping[str, float]) -> dict[str, float]:
-    """Returns the rates of the problems that are trained, which sum to 1."""
-    if not kept:
-        return dict(rates)
-    trained = {name: rate for name, rate in rates.items() if name not in kept}
-    return {name: rate / sum(trained.values()) for name, rate in trained.items()}
 
 
 def _check_skipped(skipped: int, steps: int, step: int) -> None:

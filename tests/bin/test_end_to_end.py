@@ -115,7 +115,7 @@ def test_a_resumed_run_equals_one_never_stopped(run_dir, call, tmp_path, capsys)
         path.unlink()
     flags = ["--problem=session", "--hparams_set=session_tiny", "--hparams=seed=2", "--train_steps=6"]
     call(trainer, stopped, *flags, "--eval_steps=1")
-    assert "going on from step 3" in capsys.readouterr().err
+    assert "resuming from step 3" in capsys.readouterr().err
     expected, found = stored_tensors(run_dir, 6), stored_tensors(stopped, 6)
     assert expected.keys() == found.keys()
     assert len(found) > 300  # weights and both moments

@@ -55,7 +55,7 @@ def test_train_resume_evaluate_average_and_warm_start(session_data, tmp_path, mo
     train = [*shared, "--hparams_set=session_tiny", "--eval_steps=1", "--save_every=1", "--hparams=average_decay=0.9"]
     assert trainer.main([*train, f"--output_dir={odd}", "--train_steps=2", "--profile_steps=2,2"]) == 0
     assert trainer.main([*train, f"--output_dir={odd}", "--train_steps=3"]) == 0
-    assert "going on from step 2" in capsys.readouterr().err
+    assert "resuming from step 2" in capsys.readouterr().err
     assert evaluator.main([*shared, f"--output_dir={odd}", "--eval_steps=1"]) == 0
     assert avg_all.main([f"--output_dir={odd}", "--n=2"]) == 0
     assert evaluator.main([*shared, f"--output_dir={odd}/averaged", "--eval_steps=1"]) == 0

@@ -1,5 +1,6 @@
 """--freeze: named parts do not change, and a new problem leaves the answers of frozen ones as they were, to the bit."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,7 +53,7 @@ def trainable(model):
 def test_parts_and_problems(names, left, kept, monkeypatch):
     monkeypatch.setattr("t2t_lite.training.freeze.get_problems", lambda names: {name: None for name in names})
     models = [fake_model(), fake_model()]
-    assert freeze(models, PROBLEMS, names) == kept
+    assert freeze(models, PROBLEMS, names).problems == kept
     assert [trainable(model) for model in models] == [left, left]
 
 
@@ -82,10 +83,28 @@ def test_the_command_of_a_frozen_problem_does_not_change(monkeypatch):
     model = fake_model()
     parts = model.parts
     model.parts = lambda name="": parts("" if name == "again" else name)
-    assert freeze([model], same, "words") == {"words"}
+    assert freeze([model], same, "words").problems == {"words"}
     assert trainable(model) == {"image"}
     with pytest.raises(UserError, match="the command 'copy' belongs to a frozen problem and to one that is trained"):
         freeze([fake_model()], PROBLEMS | same, "words")
+
+
+def test_a_dry_run_counts_what_is_trained(session_data, session_problems, capsys):
+    def gibibytes(flags):
+        names = {"hparams_set": "session_tiny", "hparams": {"filter_size": 2**20}, **flags}
+        t2t_lite.api.dry_run("session_reverse,session_pictures", session_data, **names)
+        lines = capsys.readouterr().out.splitlines()
+        peak = next(line.split() for line in lines if line.split()[:1] == ["session_reverse"] and "GiB" in line)
+        return [float(peak[place]) for place in (3, 5)], lines  # weights with the optimizer's state, gradients
+
+    (all_weights, all_gradients), _ = gibibytes({})
+    (weights, gradients), lines = gibibytes({"freeze": ["session_pictures", "decoder"]})
+    assert weights < 0.6 * all_weights and gradients < 0.1
+    assert all_gradients > 0.2
+    assert any(line.strip().startswith("frozen: ") and line.endswith("not trained: session_pictures") for line in lines)
+    assert [line.split()[2] for line in lines if line.startswith("session_reverse") and "%" in line] == ["100.0%"]
+    with pytest.raises(UserError, match="--freeze: no part or problem 'decodr'"):
+        gibibytes({"freeze": "decodr"})
 
 
 @pytest.mark.slow
@@ -111,6 +130,8 @@ def test_a_new_problem_leaves_the_answers_of_the_old_ones(session_data, session_
     for path, value in _weights(runs[0]).items():
         if path != "commands":
             np.testing.assert_array_equal(weights[path], value, err_msg=path)
+    mixture = json.loads((tmp_path / "new" / "mixture.json").read_text())["problems"]
+    assert {name: row["rate"] for name, row in mixture.items()} == pytest.approx({"session_tones": 1.0})
     lines = (tmp_path / "new" / "scalars.jsonl").read_text()
     assert '"session_tones"' in lines and '"train", "problem": "session_reverse"' not in lines
     assert trainer.main([*flags[:-1], "--train_steps=9"]) == 1

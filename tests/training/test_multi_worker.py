@@ -130,7 +130,7 @@ def test_a_killed_worker_ends_the_others_and_the_run_goes_on_when_started_again(
     ports = free_ports()
     again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
     assert [status for status, _ in again] == [0, 0], again
-    assert f"going on from step {step}" in again[0][1]
+    assert f"resuming from step {step}" in again[0][1]
 
 
 @pytest.mark.parametrize("signalled", [0, 1])
@@ -149,7 +149,7 @@ def test_a_signal_to_one_worker_saves_and_stops_both(start, tmp_path, signalled)
     ports = free_ports()
     again = finish(start(run, step + 5, ports, 0), start(run, step + 5, ports, 1))
     assert [status for status, _ in again] == [0, 0], again
-    assert f"going on from step {step}" in again[0][1]
+    assert f"resuming from step {step}" in again[0][1]
 
 
 def test_workers_with_different_hparams_are_an_error(start, tmp_path):

@@ -174,7 +174,7 @@ def test_a_signal_saves_and_names_the_command_to_resume(unbroken, flags, tmp_pat
     assert shlex.split(typed) == command
     done = subprocess.run(shlex.split(typed), stderr=subprocess.PIPE, text=True)
     assert done.returncode == 0
-    assert f"going on from step {step}" in done.stderr
+    assert f"resuming from step {step}" in done.stderr
     assert_same(unbroken, tmp_path / "a run", 24)
 
 
@@ -233,7 +233,7 @@ class TestDamage:
         assert message in capsys.readouterr().err
         assert trainer.main([*flags, f"--output_dir={damaged}"]) == 0
         output = capsys.readouterr().err
-        assert message in output and "going on from step 22" in output
+        assert message in output and "resuming from step 22" in output
         assert_same(unbroken, damaged, 24)
 
 
@@ -269,5 +269,5 @@ def test_a_run_resumes_with_other_flags(unbroken, flags, session_problems, tmp_p
     stop = ["--early_stop_metric=loss", "--early_stop_patience=1", "--profile_steps=2,3"]
     memory = ["--hparams=dropout=0.1,seed=4,accumulate_steps=2,max_bad_steps=3"]
     assert trainer.main([*flags, f"--output_dir={tmp_path}/run", *others, *stop, *memory]) == 0
-    assert "going on from step 24" in capsys.readouterr().err
+    assert "resuming from step 24" in capsys.readouterr().err
     assert finished_steps(tmp_path / "run") == {25}

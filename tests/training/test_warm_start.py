@@ -166,4 +166,4 @@ def test_only_a_new_run_is_warm_started(old, session_data, session_problems, tmp
     # The second call resumes from the run's own checkpoint.
     assert trainer.main([*flags, "--train_steps=2"]) == 0
     message = capsys.readouterr().err
-    assert "going on from step 1" in message and "weights of" not in message
+    assert "resuming from step 1" in message and "weights of" not in message
