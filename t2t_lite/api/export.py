@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import t2t_lite
 from t2t_lite.api.arguments import Folder, Names, existing_folder, input_places, list_names, start_tensorflow
 from t2t_lite.decoding.answer import Answer
@@ -96,9 +98,10 @@ class Export:
                 rows.append({key: _file_bytes(feature, read[key]) for key, feature in features.items()})
             except ValueError as e:  # a text that is no UTF-8
                 raise UserError(f"{place}: {e}") from e
+        places = list(inputs)
         for start in range(0, len(rows), _BATCH):
-            batch = {key: [row[key] for row in rows[start : start + _BATCH]] for key in features}
-            results = self._model.predict(problem, batch)
+            part = slice(start, start + _BATCH)
+            results = self._predict(problem, places[part], rows[part])
             columns = (results[key] for key in ("outputs", "scores", "cut", "too_long"))
             for texts, scores, cut, too_long in zip(*columns, strict=True):
                 row = [
@@ -107,6 +110,23 @@ class Export:
                 ]
                 answers.append(row[0]._replace(alternatives=tuple(row[1:]), input_cut=bool(too_long)))
         return answers
+
+    def _predict(self, problem: str, places: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Any:
+        """Answers a batch.
+
+        Raises:
+          UserError: TensorFlow cannot decode a file that Pillow could read; the text names its place.
+        """
+        from t2t_lite.serving.limits import RequestError
+
+        try:
+            return self._model.predict(problem, {key: [row[key] for row in rows] for key in rows[0]})
+        except RequestError as e:
+            if len(rows) == 1:
+                raise UserError(f"{places[0]}: {e}" if places[0] else str(e)) from e
+            for place, row in zip(places, rows, strict=True):  # one of them fails alone too
+                self._predict(problem, [place], [row])
+            raise
 
     def answerer(self, problem: str, batch_size: int = _BATCH) -> tuple[Any, Problem]:
         """Returns what t2t-decoder uses: a stand-in for a run's decoder, and for the problem.
@@ -128,7 +148,11 @@ class Export:
           examples: score the first so many of the split; None for all.
 
         Returns:
-          {"step": N, "teacher_forced": [], "problems": {name: {metric: value}}}.
+          {"step": N, "teacher_forced": [], "problems": {name: {metric: value}}}. Examples with the same inputs are one
+          input with several references where they are so in `TrainedRun.evaluate`.
+
+        Raises:
+          UserError: there are no data, or no examples in the split; or a metric is unknown.
         """
         from t2t_lite.data.raw_pairs import stored_pairs
         from t2t_lite.data.reading import Dataset
@@ -141,10 +165,18 @@ class Export:
         scores: dict[str, Any] = {}
         for name in names:
             dataset = Dataset.open(folder, name)
-            inputs, references = zip(*stored_pairs(dataset, folder, split, examples), strict=True)
+            metrics.check(dataset.problem)
+            pairs: list[tuple[Any, Any]] = list(stored_pairs(dataset, folder, split, examples))
+            if not pairs:
+                raise UserError(f"problem '{name}': no examples of the split '{split}' to score")
+            scores[name] = {"examples": len(pairs)}
+            if dataset.problem.metrics and metrics.has_several_references(dataset.problem):
+                pairs = _with_all_references(pairs)
+                if len(pairs) != scores[name]["examples"]:
+                    scores[name]["answers"] = len(pairs)
+            inputs, references = zip(*pairs, strict=True)
             answers = self.answer(name, inputs)
             texts = [answer.text for answer in answers]
-            scores[name] = {"examples": len(texts)}
             if isinstance(dataset.problem.targets, Label):
                 right = [text == reference for text, reference in zip(texts, references, strict=True)]
                 scores[name]["accuracy"] = sum(right) / len(right)
@@ -183,6 +215,16 @@ class ExportAnswerer:
     def answer(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Answer]:
         """Yields the answers in the order of the inputs, {place: input}."""
         yield from self._export._answer(name, inputs)
+
+
+def _with_all_references(pairs: Sequence[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
+    """Returns each input once, with the references of all pairs that have it."""
+    found: dict[Any, tuple[Any, list[str]]] = {}
+    for value, reference in pairs:
+        parts = value if isinstance(value, tuple) else (value,)
+        key = tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in parts)
+        found.setdefault(key, (value, []))[1].append(reference)
+    return list(found.values())
 
 
 def _file_bytes(feature: Feature, read: Any) -> bytes:

@@ -23,11 +23,13 @@ from t2t_lite.api.arguments import (
 )
 from t2t_lite.decoding.answer import Answer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
-from t2t_lite.errors import UserError
+from t2t_lite.errors import UserError, did_you_mean
 from t2t_lite.hparams import HParams
 from t2t_lite.problems.features import Image, Text
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.progress import print_status
+
+WEIGHT_TYPES = ("float32", "bfloat16", "int8")  # in which an export stores weights
 
 if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
@@ -68,9 +70,8 @@ class Inside:
 
     input_pieces: list[str]  # S; all "" for a picture or a sound
     output_pieces: list[str]  # T, the end token last; empty for a class
-    attention: (
-        np.ndarray
-    )  # (T, S): of each output piece to the encoded input, mean over layers and heads; rows sum to 1
+    # (T, S): of each output piece to the encoded input, mean over layers and heads; rows sum to 1
+    attention: np.ndarray
     grid: tuple[int, ...]  # rows and columns of a picture's S positions; () for other inputs
     experts: dict[str, np.ndarray]  # {"encoder": (E,), "decoder": (E,)}: how many positions each expert served
 
@@ -229,7 +230,8 @@ class TrainedRun:
         else:
             if len(names) != 1:
                 raise UserError(f"problem: one problem at a time for given inputs and targets, not {len(names)}")
-            datasets = {names[0]: self._pairs(names[0], inputs or (), targets or ())}
+            given = (() if values is None else values for values in (inputs, targets))
+            datasets = {names[0]: self._pairs(names[0], *given)}
         for dataset in datasets.values():
             metrics.check(dataset.problem)
         net, decoder, limit = self._loaded[0], self._decoder(settings), settings.max_length
@@ -249,6 +251,7 @@ class TrainedRun:
         """Evaluates each checkpoint once, the oldest first, and appends its scores to eval_curve.jsonl in the folder.
 
         Checkpoints whose scores are in the file, with the same problems, split and settings, are not evaluated again.
+        This run's own weights and step stay as they are.
 
         Args:
           problem, data_dir, split, eval_steps, search: as for `evaluate`.
@@ -263,13 +266,14 @@ class TrainedRun:
         names = list(get_problems(list_names(problem))) or self.problems
         settings = {"split": split, "eval_steps": eval_steps, "search": search_settings(search).changing_answers()}
         curve = EvaluationCurve(self.folder / "eval_curve.jsonl", settings)
+        evaluated, net = TrainedRun(self.folder, data_dir=self._data_dir), None
         yielded = False
         while True:
             steps = finished_steps(self.folder)
             if not steps and watch_seconds is None:
                 raise UserError(f"--output_dir: no checkpoint in {self.folder}; train first, or wait for the first one")
             for step in sorted(step for step in steps if not curve.scores.get(step, {}).keys() >= set(names)):
-                net = self._loaded[0] if "_loaded" in vars(self) else self._run.build_model()
+                net = net or self._run.build_model()
                 try:
                     Checkpoints(self.folder, net).restore_weights(step)
                 except UserError as e:  # damaged, or removed in the meantime to keep only the last ones
@@ -277,8 +281,8 @@ class TrainedRun:
                         raise
                     print_status(f"checkpoint {step} was removed before it was evaluated: {e}")
                     continue
-                self.__dict__["_loaded"] = net, step
-                scores = self.evaluate(names, data_dir, split=split, eval_steps=eval_steps, **search)
+                evaluated.__dict__["_loaded"] = net, step
+                scores = evaluated.evaluate(names, data_dir, split=split, eval_steps=eval_steps, **search)
                 curve.add(step, scores["problems"])
                 yield curve
                 yielded = True
@@ -313,7 +317,7 @@ class TrainedRun:
         import tensorflow as tf
 
         net, _ = self._loaded
-        if isinstance(net.problems[problem].inputs, tuple):
+        if isinstance(self.dataset(problem).problem.inputs, tuple):
             raise UserError(f"problem '{problem}': look_inside shows problems with one input")
         text = self.answer(problem, [value])[0].text if output is None else output
         pairs = self._pairs(problem, [value], [text])
@@ -345,9 +349,15 @@ class TrainedRun:
           problem: problems and mixtures.
           data_dir: the folder that datagen wrote, to evaluate quantized weights.
           **options: weights ("float32", "bfloat16" or "int8"), eval_steps, and settings of the search.
+
+        Raises:
+          UserError: a problem was not trained, a value is wrong, or the folder holds something else.
         """
         from t2t_lite.serving.export import export_run
 
+        weights = options.get("weights", "float32")
+        if weights not in WEIGHT_TYPES:
+            raise UserError(f"weights: unknown type '{weights}'{did_you_mean(str(weights), WEIGHT_TYPES)}")
         own = {key: options.pop(key) for key in ("weights", "eval_steps") if key in options}
         export_run(
             list(get_problems(list_names(problem))) or self.problems,
@@ -355,7 +365,7 @@ class TrainedRun:
             Path(os.path.expanduser(export_dir)),
             data_dir=existing_folder(data_dir, "data_dir", "t2t-datagen makes it") if data_dir else self._data_dir,
             decode_hparams=search_settings(options),
-            checkpoint=self._checkpoint,
+            checkpoint=str(self.step) if "_loaded" in vars(self) else self._checkpoint,
             **own,
         )
 
@@ -364,12 +374,14 @@ class TrainedRun:
         from t2t_lite.data.raw_pairs import RawPairs
         from t2t_lite.decoding.inputs import read_input
 
-        dataset = self.dataset(problem)
-        if len(inputs) != len(targets):
-            raise UserError(f"{len(inputs):,} inputs and {len(targets):,} targets: they must belong together")
-        if not inputs:
+        dataset, placed = self.dataset(problem), input_places(inputs)
+        if isinstance(targets, str):
+            raise UserError("targets: expected a list of texts or classes, got one; put it into [ ]")
+        if len(placed) != len(targets):
+            raise UserError(f"{len(placed):,} inputs and {len(targets):,} targets: they must belong together")
+        if not placed:
             raise UserError("inputs: none given")
-        values = [read_input(dataset.problem, value, place) for place, value in input_places(inputs).items()]
+        values = [read_input(dataset.problem, value, place) for place, value in placed.items()]
         return RawPairs(dataset, list(zip(values, targets, strict=True)))
 
 

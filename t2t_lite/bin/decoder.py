@@ -21,6 +21,7 @@ from t2t_lite.bin import command
 from t2t_lite.data.text_file import read_lines
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.errors import UserError
+from t2t_lite.output_file import OutputFile
 from t2t_lite.problems.problem import get_problems
 
 
@@ -61,22 +62,14 @@ def body(flags: FlagValues) -> None:
         raise command.FlagError(f"--problem: one problem at a time, not {len(problems)}, except with --show")
     if flags.brackets and flags.show:
         raise command.FlagError("--brackets: not with --show, whose references are in linear form")
-    piped = flags.decode_from_file == "-"
-    if piped and flags.decode_to_file is not None:
-        raise command.FlagError("--decode_to_file: with --decode_from_file=- answers go to standard output")
-    from_file = flags.decode_from_file is not None and not piped
-    if from_file:
-        command.require(flags, "decode_to_file")
+    from_file = _reads_file(flags)
     if flags.show:
         command.require(flags, "data_dir")
     data_dir = command.existing_folder(flags, "data_dir", "t2t-datagen makes it") if flags.data_dir else None
     output_dir = command.existing_folder(flags, "output_dir", "t2t-trainer makes it")
     decode_hparams = DecodeHParams.parse(flags.decode_hparams)
     if from_file:
-        source = command.existing_file(flags, "decode_from_file")
-        target = command.output_file(flags, "decode_to_file")
-        if target.plain and target.plain.exists() and target.plain.samefile(source):
-            raise UserError(f"--decode_to_file: '{target.path}' is the file that --decode_from_file reads")
+        source, target = _files(flags)
     if flags.score_file is not None:
         _score(flags, problems[0].name, output_dir, data_dir)
         return
@@ -88,7 +81,7 @@ def body(flags: FlagValues) -> None:
         decode.show_examples(answerer, problems, count=flags.show)
     elif flags.decode_interactive:
         interactive.decode_interactive(answerer, problems[0], return_scores=flags.return_scores)
-    elif piped:
+    elif not from_file:
         interactive.decode_pipe(answerer, problems[0], return_scores=flags.return_scores)
     else:
         files.decode_file(answerer, problems[0], source=source, target=target, return_scores=flags.return_scores)
@@ -101,13 +94,12 @@ def _answer_with_export(flags: FlagValues) -> None:
         raise command.FlagError(f"--problem: one problem at a time, not {len(flags.problem)}")
     if flags.demo and flags.export_dir:
         raise command.FlagError("give one of --demo, --export_dir")
-    for name in ("output_dir", "show", "score_file", "brackets", "decode_hparams"):
-        if flags[name].value:
+    for name in ("output_dir", "data_dir", "checkpoint", "show", "score_file", "brackets", "decode_hparams"):
+        if flags[name].value not in (flags[name].default, None, ""):
             raise command.FlagError(f"--{name}: not with an export, which holds a model and its search alone")
-    from_file = flags.decode_from_file is not None and flags.decode_from_file != "-"
+    from_file = _reads_file(flags)
     if from_file:
-        command.require(flags, "decode_to_file")
-        source, target = command.existing_file(flags, "decode_from_file"), command.output_file(flags, "decode_to_file")
+        source, target = _files(flags)
     folder = api.demo_dir() if flags.demo else flags.export_dir
     answerer, problem = api.load_export(folder).answerer(flags.problem[0])
     from t2t_lite.decoding import files, interactive
@@ -118,6 +110,24 @@ def _answer_with_export(flags: FlagValues) -> None:
         interactive.decode_interactive(answerer, problem, return_scores=flags.return_scores)
     else:
         interactive.decode_pipe(answerer, problem, return_scores=flags.return_scores)
+
+
+def _reads_file(flags: FlagValues) -> bool:
+    """Returns whether --decode_from_file names a file, not standard input, and checks that --decode_to_file fits."""
+    if flags.decode_from_file not in (None, "-"):
+        command.require(flags, "decode_to_file")
+        return True
+    if flags.decode_to_file is not None and flags.score_file is None:
+        raise command.FlagError("--decode_to_file: only with a file of inputs; other answers go to standard output")
+    return False
+
+
+def _files(flags: FlagValues) -> tuple[Path, OutputFile]:
+    """Returns the file of inputs, and where the answers go."""
+    source, target = command.existing_file(flags, "decode_from_file"), command.output_file(flags, "decode_to_file")
+    if target.plain and target.plain.exists() and target.plain.samefile(source):
+        raise UserError(f"--decode_to_file: '{target.path}' is the file that --decode_from_file reads")
+    return source, target
 
 
 def _score(flags: FlagValues, name: str, output_dir: Path, data_dir: Path | None) -> None:

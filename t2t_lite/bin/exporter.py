@@ -13,11 +13,10 @@ from absl import flags as absl_flags
 from absl.flags import FlagValues
 
 from t2t_lite import api
+from t2t_lite.api.trained_run import WEIGHT_TYPES
 from t2t_lite.bin import command
 from t2t_lite.decoding.decode_hparams import DecodeHParams
 from t2t_lite.problems.problem import get_problems
-
-_WEIGHT_TYPES = ["float32", "bfloat16", "int8"]
 
 
 def define(flags: FlagValues) -> None:
@@ -29,7 +28,7 @@ def define(flags: FlagValues) -> None:
     string("decode_hparams", "", f'Decode hparams, such as "beam_size=4". Known: {known}.', flag_values=flags)
     string("checkpoint", "latest", "The checkpoint to export: latest, best or a step.", flag_values=flags)
     how = "Type in which weights are stored: float32, bfloat16 or int8. Computation is in float32."
-    absl_flags.DEFINE_enum("weights", "float32", _WEIGHT_TYPES, how, flag_values=flags)
+    absl_flags.DEFINE_enum("weights", "float32", WEIGHT_TYPES, how, flag_values=flags)
     steps = "Batches of each problem's dev split on which quantized weights are evaluated, if --data_dir is given."
     absl_flags.DEFINE_integer("eval_steps", 5, steps, 1, flag_values=flags)
 

@@ -19,6 +19,6 @@ def warnings_of(answer: Answer) -> list[str]:
     warnings = {
         "reached the length limit": not all(each.finished for each in answers),
         "empty": not all(each.text.strip() for each in answers),
-        "of an input that was too long and cut": answer.input_cut,
+        "to an input that was too long and cut": answer.input_cut,
     }
     return [text for text, applies in warnings.items() if applies]

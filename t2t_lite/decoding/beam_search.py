@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs, open_rows, search_and_leave
+from t2t_lite.decoding.search import END, NEG_INF, Decoded, Decoder, SearchInputs, open_rows, search_with_compaction
 
 
 class _Beams(NamedTuple):
@@ -23,7 +23,7 @@ class _Search(NamedTuple):
     x: tf.Tensor  # (R K, D): the embedding of each open hypothesis' last token
     open: _Beams  # without an end token, ranked by log-probability
     closed: _Beams  # with an end token, ranked by log-probability / length penalty
-    done: tf.Tensor  # (R,): the search for this input is over; it leaves with the next that are
+    done: tf.Tensor  # (R,): the search for this input is over; the next compaction removes it
     state: Any  # of Body.step, (R K, ...)
 
 
@@ -67,27 +67,27 @@ class BeamDecoder(Decoder):
         def is_over(loop: _Search) -> tf.Tensor:
             return (loop.position >= limit) | tf.reduce_all(loop.done)
 
-        last = search_and_leave(
+        last = search_with_compaction(
             is_over,
             lambda loop: self._extend(net, limit, loop),
-            self._leave,
+            self._compact,
             first,
             {"open": first.open, "closed": first.closed},
         )
         return self._answers(last)
 
-    def _leave(self, loop: _Search, left: dict[str, _Beams]) -> tuple[_Search, dict[str, _Beams]]:
-        """Writes the hypotheses of all inputs into `left`, and leaves only the inputs whose search goes on."""
+    def _compact(self, loop: _Search, results: dict[str, _Beams]) -> tuple[_Search, dict[str, _Beams]]:
+        """Writes the hypotheses of all inputs into `results`, and leaves only the inputs whose search goes on."""
         places = loop.inputs[:, None]
         now = {"open": loop.open, "closed": loop.closed}
-        left = tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, places, new), left, now)
+        results = tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, places, new), results, now)
         kept = open_rows(loop.done)
         rows = tf.reshape(kept[:, None] * self.beam_size + tf.range(self.beam_size), [-1])
         inputs, opened, closed, done = tf.nest.map_structure(
             lambda values: tf.gather(values, kept), (loop.inputs, loop.open, loop.closed, loop.done)
         )
         state = self.model.body.select_inputs(loop.state, kept, self.beam_size)
-        return _Search(loop.position, inputs, tf.gather(loop.x, rows), opened, closed, done, state), left
+        return _Search(loop.position, inputs, tf.gather(loop.x, rows), opened, closed, done, state), results
 
     def _extend(self, net: Any, limit: tf.Tensor, loop: _Search) -> _Search:
         """Extends all open hypotheses by one token."""

@@ -66,7 +66,7 @@ def _print_answer(answerer: "Answerer", name: str, typed: str, return_scores: bo
     for each in (answer, *answer.alternatives):
         print(format_line(each._replace(alternatives=()), return_scores), flush=True)
     for warning in warnings_of(answer):
-        print(f"note: {warning}", file=sys.stderr, flush=True)
+        print(f"note: answer {warning}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from t2t_lite.data.vocabulary import END, PAD
 from t2t_lite.modalities.image import unit_range
 
-PAD, END = 0, 1  # the ids of padding and of the end token in every vocabulary
 NEG_INF = -1e30  # the log-probability of an impossible token or hypothesis
 
 
@@ -93,7 +93,7 @@ class _LeftToRight(NamedTuple):
     position: tf.Tensor  # ()
     rows: tf.Tensor  # (R,): the numbers of the open rows
     x: tf.Tensor  # (R, D): the embedding of each one's last token
-    done: tf.Tensor  # (R,): it has ended; it leaves with the next that do
+    done: tf.Tensor  # (R,): it has ended; the next compaction removes it
     ids: tf.Tensor  # (R, L)
     scores: tf.Tensor  # (R,)
     state: Any  # of Body.step, (R, ...)
@@ -128,10 +128,10 @@ def search_left_to_right(
             state,
         )
 
-    def leave(loop: _LeftToRight, left: tuple[tf.Tensor, ...]) -> tuple[_LeftToRight, tuple[tf.Tensor, ...]]:
+    def compact(loop: _LeftToRight, results: tuple[tf.Tensor, ...]) -> tuple[_LeftToRight, tuple[tf.Tensor, ...]]:
         ids, scores = (
             tf.tensor_scatter_nd_update(of_all, loop.rows[:, None], of_open)
-            for of_all, of_open in zip(left, (loop.ids, loop.scores), strict=True)
+            for of_all, of_open in zip(results, (loop.ids, loop.scores), strict=True)
         )
         kept = open_rows(loop.done)
         rows, x, done, own_ids, own_scores = (tf.gather(values, kept) for values in loop[1:-1])
@@ -147,29 +147,29 @@ def search_left_to_right(
         tf.zeros([batch]),
         body.initial_state(inputs.encoded, inputs.valid, limit),
     )
-    ids, scores = search_and_leave(is_over, extend, leave, first, (first.ids, first.scores))
+    ids, scores = search_with_compaction(is_over, extend, compact, first, (first.ids, first.scores))
     used = tf.reduce_max(tf.reduce_sum(tf.cast(ids != PAD, tf.int32), axis=1))
     return Decoded(ids[:, :used], scores, tf.reduce_any(ids == END, axis=1))
 
 
-def search_and_leave(
+def search_with_compaction(
     is_over: Callable[[Any], tf.Tensor],
     extend: Callable[[Any], Any],
-    leave: Callable[[Any, Any], tuple[Any, Any]],
+    compact: Callable[[Any, Any], tuple[Any, Any]],
     first: Any,
-    left: Any,
+    results: Any,
 ) -> Any:
-    """Runs a search whose inputs leave the batch when more than half of them are done.
+    """Runs a search, and removes the inputs that are done from the batch whenever they are more than half of it.
 
-    So a long answer does not wait for short ones, and the work of leaving is done a few times only.
+    So inputs that are done cost little further computation, and the batch is compacted a few times only.
 
     Args:
       is_over: maps the loop variables, a named tuple with `done`, to whether all is done.
       extend: maps the loop variables to those after the next position.
-      leave: maps the loop variables and `left` to the loop variables without the inputs that are done, and to `left`
-        with all that is known now.
+      compact: maps the loop variables and `results` to the loop variables without the inputs that are done, and to
+        `results` with all that is known now.
       first: the loop variables before the first position.
-      left: the results of all inputs, of any value.
+      results: arrays for the results of all inputs; all their values are overwritten.
 
     Returns:
       The results of all inputs.
@@ -180,11 +180,11 @@ def search_and_leave(
         done = kind(*loop).done
         return ~is_over(kind(*loop)) & (2 * tf.math.count_nonzero(done, dtype=tf.int32) <= tf.size(done))
 
-    def go_on(loop: Any, left: Any) -> tuple[Any, Any]:
+    def go_on(loop: Any, results: Any) -> tuple[Any, Any]:
         loop = tf.while_loop(is_worth_it, lambda *loop: tuple(extend(kind(*loop))), tuple(loop))
-        return leave(kind(*loop), left)
+        return compact(kind(*loop), results)
 
-    return tf.while_loop(lambda loop, left: ~is_over(loop), go_on, (first, left))[1]
+    return tf.while_loop(lambda loop, results: ~is_over(loop), go_on, (first, results))[1]
 
 
 def open_rows(done: tf.Tensor) -> tf.Tensor:

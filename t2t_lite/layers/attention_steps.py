@@ -1,9 +1,9 @@
 """Runs attention for one target position after the other, as decoding does.
 
-Keys and values are kept in the order in which products read them. With several beams those of an input lie side by
-side: a hypothesis does not take the keys of its past along when beams are reordered, but remembers in which beam each
-of its positions was stored, and attends to the positions of all beams under a mask. Copying all keys at each position
-took a sixth of the time of beam search.
+Keys and values are kept as (B, H, K, L, D / H), which tf.matmul reads without a transpose. With several beams those of
+an input lie side by side: a hypothesis does not take the keys of its past along when beams are reordered, but remembers
+in which beam each of its positions was stored, and attends to the positions of all beams under a mask. Copying all keys
+at each position took a sixth of the time of beam search.
 
 Shapes: B inputs, K beams of each, S source positions, L target positions that there is room for, D hidden, H heads.
 """

@@ -5,8 +5,8 @@ blocks at once before the first one runs, and the inputs of all blocks are store
 then takes half as many operations as with a window for each convolution (benchmarks/decoding.py).
 
 A convolution of dilation d reads, at position p, only inputs of positions p - d, p - 2 d, ... Its past inputs are kept
-in d windows that take turns. A window is a ring: an input replaces the oldest one in place, and the kernel is rotated
-instead of the window.
+in d ring buffers, used in turn: an input replaces the oldest one in place, and the kernel is rotated instead of the
+buffer.
 
 Shapes: B batch, D hidden, N blocks, h kernel height, C = N D.
 """

@@ -102,8 +102,8 @@ class MixtureOfExperts(Layer):
     def step(self, x: tf.Tensor) -> tf.Tensor:
         """The output of `call` for one position of each example, as decoding needs it: (B, D) -> (B, D)."""
         rows = tf.shape(x)[0]
-        few = (self.num_experts <= rows * self.k) & (rows <= self._rows_for_all)
-        return tf.cond(few, lambda: self._run_all(x), lambda: self(x[:, None])[0][:, 0])
+        run_all = (self.num_experts <= rows * self.k) & (rows <= self._rows_for_all)
+        return tf.cond(run_all, lambda: self._run_all(x), lambda: self(x[:, None])[0][:, 0])
 
     @property
     def _rows_for_all(self) -> int:

@@ -44,7 +44,7 @@ def grouped_feed_forward(rows: tf.Tensor, expand: tf.Tensor, contract: tf.Tensor
         return tuple(ended[1:])
 
     def row_array(size: int) -> tf.TensorArray:
-        """One element for each active expert, (its rows, size), and an empty one: nothing at all cannot be joined."""
+        """One element for each active expert, (its rows, size), and an empty one: `concat` fails without any."""
         array = tf.TensorArray(rows.dtype, tf.size(active) + 1, infer_shape=False, element_shape=[None, size])
         return array.write(tf.size(active), tf.zeros([0, size], rows.dtype))
 

@@ -3,7 +3,8 @@
 `tf.tensor_scatter_nd_update` and `tf.where` copy the whole tensor to change one row: at D = 512 and 32 sentences that
 was a sixth of a position's time. These operations change their input instead, so two rules hold. The tensor comes from
 `empty_buffer` or from an operation that made it anew; `tf.zeros` will not do, because TensorFlow merges equal ones.
-And whoever reads the old contents does so before: what is written depends on what was read.
+Every read of the old contents must run before the write: TensorFlow orders the two only if the written rows are
+computed from what was read.
 """
 
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The base class of this project's Keras layers, and calls that layers of equal form trace only once."""
+"""The base class of this project's Keras layers, and calls that layers with equal settings trace only once."""
 
 import functools
 import threading
@@ -16,7 +16,7 @@ Computation = Callable[[Any, Mapping[str, tf.Tensor], Sequence[tf.Tensor]], Any]
 class Layer(keras.layers.Layer):
     """A Keras layer whose constructor makes all its weights.
 
-    Keras traces a layer that is not built once more, only to build it: a third of the time before the first step.
+    Otherwise Keras traces it a second time just to build it, which takes a third of the time before the first step.
     """
 
     def __init__(self, **kwargs: Any):
@@ -25,30 +25,33 @@ class Layer(keras.layers.Layer):
 
 
 def call_shared(
-    computation: Computation, form: Hashable, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]
+    computation: Computation, settings: Hashable, tensors: Mapping[str, tf.Tensor], weights: Sequence[tf.Tensor]
 ) -> Any:
-    """Returns computation(form, tensors, weights), traced once for all layers of equal form and sizes.
+    """Returns computation(settings, tensors, weights), traced once for all layers of equal settings and sizes.
 
     A deep model has dozens of equal layers. Tracing each would take most of the time before the first step.
 
     Args:
       computation: a function at the top level of a module; its results depend on its arguments alone.
-      form: the settings of the layer.
+      settings: those of the layer.
       tensors: named inputs. The first two dimensions of those of rank 2 and more (batch, length) are traced as None.
       weights: the values of the layer's weights.
     """
     inputs = tuple((name, tf.TensorSpec(_any_length(x.shape), x.dtype)) for name, x in tensors.items())
     with _tracing:  # replicas trace their models in threads
-        function = _traced(computation, form, inputs, tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights))
+        function = _traced(computation, settings, inputs, tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights))
     return function(dict(tensors), list(weights))
 
 
 @functools.lru_cache(maxsize=256)
 def _traced(
-    computation: Computation, form: Hashable, inputs: tuple[tuple[str, tf.TensorSpec], ...], weights: tuple[Any, ...]
+    computation: Computation,
+    settings: Hashable,
+    inputs: tuple[tuple[str, tf.TensorSpec], ...],
+    weights: tuple[Any, ...],
 ) -> Any:
     return tf.function(
-        lambda tensors, weights: computation(form, tensors, weights),
+        lambda tensors, weights: computation(settings, tensors, weights),
         autograph=False,
         input_signature=[dict(inputs), list(weights)],
     )

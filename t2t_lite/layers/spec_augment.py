@@ -27,7 +27,9 @@ class SpecMasks(NamedTuple):
 
 
 def mask_spectrogram(x: tf.Tensor, length: tf.Tensor, numbers: tf.Tensor, masks: SpecMasks) -> tf.Tensor:
-    """Replaces the masked frames and mel bands of each example by its mean, as of a spectrogram of mean 0 by 0.
+    """Replaces the masked frames and mel bands of each example by its mean.
+
+    (The paper masks with 0 a spectrogram whose mean is 0.)
 
     A mask's width is uniform in 0 to its largest size, its start uniform among those where it fits.
 

@@ -95,9 +95,13 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[st
         yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in row)} |"
 
 
+def _joined(kinds: str | Sequence[str]) -> str:
+    return kinds if isinstance(kinds, str) else " and ".join(kinds)
+
+
 def _problems(described: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     rows = [
-        (f"`{name}`", f"{about['inputs']} to {about['outputs']}", about["description"])
+        (f"`{name}`", f"{_joined(about['inputs'])} to {about['outputs']}", about["description"])
         for name, about in described.items()
     ]
     yield from _table(["problem", "kind", "what it does"], rows)
@@ -198,7 +202,7 @@ def _use(description: Mapping[str, Any], export_dir: Path) -> Iterator[str]:
 
 def _limits(problems: Mapping[str, Problem], description: Mapping[str, Any]) -> Iterator[str]:
     for name, problem in problems.items():
-        yield f"- `{name}`: {'; '.join([*_input_limits(problem), *_target_limits(problem)])}."
+        yield f"- `{name}`: {'; '.join([*_input_limits(problem), *_target_limits(problem, description)])}."
     yield _GENERAL_LIMITS
     if any(type(problem).__module__.startswith(_MICROWORLD) for problem in problems.values()):
         yield _MICROWORLD_LIMITS
@@ -214,13 +218,14 @@ def _input_limits(problem: Problem) -> Iterator[str]:
             yield f"sounds of at most {feature.max_seconds:g} s, converted to {feature.sample_rate} Hz"
 
 
-def _target_limits(problem: Problem) -> Iterator[str]:
+def _target_limits(problem: Problem, description: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(problem.targets, Label):
         names = problem.targets.classes
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         yield f"one of {len(names)} classes: {', '.join(names[:8])}{more}"
     elif isinstance(problem.targets, Text):
-        yield f"answers of at most {problem.targets.max_length} tokens"
+        most = description.get("search", {}).get("max_length") or problem.targets.max_length
+        yield f"answers of at most {most} tokens"
 
 
 def _training(hparams: HParams) -> Iterator[str]:

@@ -56,13 +56,14 @@ def serve(export_dir: Path, address: Address, limits: Limits, plan: BatchPlan) -
             limit_concurrency=_MAX_CONNECTIONS,
             timeout_graceful_shutdown=int(2 * limits.answer_seconds) + 5,  # receiving a body and answering it
         )
-        # uvicorn shuts down gracefully at the first signal, then raises it again; these handlers ignore it.
+        server = _Uvicorn(config)
+        # For signals before uvicorn starts and installs its own handlers. It shuts down gracefully at the first signal,
+        # then raises it again for these handlers, which change nothing any more.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
         listening.listen(_BACKLOG)
         host, port = listening.getsockname()[:2]
         _print(f"http://{f'[{host}]' if ':' in host else host}:{port}/ is ready; Ctrl-C stops it")
-        server = _Uvicorn(config)
         server.run(sockets=[listening])
     if count := app.cut_off + server.unsent:
         raise UserError(f"stopped; {count} accepted {'request was' if count == 1 else 'requests were'} cut off")

@@ -48,7 +48,7 @@ class DequantizedWeights(tf.saved_model.experimental.TrackableResource):
     They cannot be read in the process that exports, so that it needs no memory for them.
 
     They are one list in one variable: a variable for each, with the functions that a resource needs, makes loading the
-    eight problems of a small model take half as long again.
+    eight problems of a small model take 1.5 times as long.
 
     Args:
       weights: {id of a weight of the model: its stored form}.

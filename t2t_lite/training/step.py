@@ -93,7 +93,7 @@ class TrainStep:
           tokens (the number of targets) and skipped (1 if the step was skipped, else 0). If it was not skipped, also
           loss (nats per target), log_perplexity (the loss without label smoothing), accuracy, balance (the balancing
           losses) and gradient_norm (before clipping); with experts, also expert_load ({layer: the number of positions
-          that each expert served (E,)}) and expert_dropped/LAYER (the fraction of assignments over capacity).
+          that each expert served (E,)}).
 
         Raises:
           UserError: memory does not suffice, another worker has ended, or max_bad_steps steps in a row were skipped.
@@ -115,7 +115,7 @@ class TrainStep:
         with explain_out_of_memory(f"the update of a step of problem '{problem}'", smaller_model(self._hparams)):
             # All that the host reads of a step, in one transfer.
             norm, *sums = self.devices.run(update, rows)[0].numpy().tolist()
-        loss, log_perplexity, right = (x / tokens for x in sums[:3])
+        loss, log_perplexity, accuracy = (x / tokens for x in sums[:3])
         self.expert_sums = np.reshape(np.array(sums[3:], np.float32), rows[0][-1].shape)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             self._skip(problem, batch, step, "gradient" if np.isfinite(loss) else "loss")
@@ -124,7 +124,7 @@ class TrainStep:
         figures: dict[str, Any] = {
             "loss": loss,
             "log_perplexity": log_perplexity,
-            "accuracy": right,
+            "accuracy": accuracy,
             "balance": float(balancing_loss(self.expert_sums)),
             "gradient_norm": norm,
             "tokens": tokens,
@@ -133,10 +133,6 @@ class TrainStep:
         if self._hparams.use_experts:  # a problem with classes as targets uses the encoder's experts alone
             layers = dict(zip(("encoder", "decoder"), self.expert_sums, strict=False))
             figures["expert_load"] = {layer: served for layer, (_, _, served) in layers.items()}
-            for layer, (importance, _, served) in layers.items():
-                positions = round(float(importance.sum()))  # the gates of a position sum to 1
-                assigned = self._hparams.experts_per_position * positions
-                figures[f"expert_dropped/{layer}"] = 1.0 - float(served.sum()) / max(assigned, 1)
         return figures
 
     def try_largest_batch(self, dataset: Dataset) -> None:
@@ -179,7 +175,7 @@ class TrainStep:
         loss_gradient = scale * self._hparams.loss_weight(problem) / tokens
 
         def forward(local: int, part: int) -> _Forward:
-            with self._one_thread_traces("forward", problem, local):
+            with self._serialize_first_call("forward", problem, local):
                 shard, noise = self._shard(batch, step, local, part)
                 return _forward(self._models[local], problem, shard, noise)
 
@@ -187,7 +183,7 @@ class TrainStep:
             model = self._models[local]
             if not hasattr(model, "expert_sums"):  # a user's own model
                 return forward(local, part).expert_sums
-            with self._one_thread_traces("expert sums", problem, local):
+            with self._serialize_first_call("expert sums", problem, local):
                 return model.expert_sums(problem, *self._shard(batch, step, local, part))
 
         def forward_all(local: int) -> tuple[_Forward, tf.Tensor]:
@@ -206,7 +202,7 @@ class TrainStep:
             total: list[tf.Tensor | None] = []
             for part in reversed(range(parts)):
                 done, last = last or forward(local, part), None
-                with self._one_thread_traces("backward", problem, local):
+                with self._serialize_first_call("backward", problem, local):
                     row = _backward(done, weights, loss_gradient, sums_gradient)
                 total = [x if x is None else x + y for x, y in zip(total, row, strict=True)] if total else row
             return total
@@ -227,8 +223,8 @@ class TrainStep:
         return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals]
 
     @contextlib.contextmanager
-    def _one_thread_traces(self, work: str, problem: str, local: int) -> Iterator[None]:
-        """Lets one replica at a time do what it does for the first time, because layers of equal form share traces."""
+    def _serialize_first_call(self, work: str, problem: str, local: int) -> Iterator[None]:
+        """Holds a lock during the first call of each, which traces: layers with equal settings share their traces."""
         if (work, problem, local) in self._traced:
             yield
             return
@@ -249,10 +245,11 @@ class TrainStep:
         in_row, limit = int(self._loss_scale.in_row), self._hparams.max_bad_steps
         reason = f"problem '{problem}', step {step + 1}: the {what} is not finite"
         if in_row >= limit:
-            examples = ", ".join(map(str, batch["index"].numpy()[:_SHOWN_EXAMPLES])) if "index" in batch else "unknown"
+            index = batch["index"].numpy().tolist() if "index" in batch else ["unknown"]
+            examples = ", ".join(map(str, index[:_SHOWN_EXAMPLES])) + (", ..." if len(index) > _SHOWN_EXAMPLES else "")
             raise DivergedError(
                 f"{reason}, as at all of the last {limit} steps (max_bad_steps); the batch has {_shapes(batch)}, "
-                f"examples {examples}{', ...' if examples.count(',') >= 19 else ''} of the training split. "
+                f"examples {examples} of the training split. "
                 "Check these, or lower learning_rate in another --output_dir, with --warm_start_from"
             )
         self.log(f"{reason}; step skipped, {int(self._loss_scale.skipped)} in all")

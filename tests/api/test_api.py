@@ -2,20 +2,27 @@
 
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
-from checks import eagerly, random_run
+from checks import eagerly, problem, random_run
 from PIL import Image as PilImage
 
 import t2t_lite
 from t2t_lite.bin import decoder
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
+from t2t_lite.decoding.answer import Answer
 from t2t_lite.decoding.decode_hparams import DecodeHParams
+from t2t_lite.problems import Image, Text
+from t2t_lite.runs.checkpoints import Checkpoints
+from t2t_lite.serving.limits import RequestError
 
 pytestmark = pytest.mark.usefixtures("session_problems")
 
@@ -147,6 +154,56 @@ class TestExport:
         assert scores["session_reverse"] == {"examples": 8, "wer": 1.0 + 1 / 3, "answers_cut": 0, "answers_empty": 0}
         assert scores["session_pictures"] == {"examples": 8, "accuracy": 1.0}
 
+    def test_scores_a_picture_once_against_all_its_references(self, export, session_data, monkeypatch):
+        captions, asked = problem("captions", Image(), Text("words"), "describe"), []
+        captions.metrics = ("bleu",)
+        pairs = [(b"a", "a red ball on the left"), (b"b", "no"), (b"a", "the left ball there is red")]
+        monkeypatch.setattr(Dataset, "open", lambda folder, name: SimpleNamespace(problem=captions))
+        monkeypatch.setattr("t2t_lite.data.raw_pairs.stored_pairs", lambda *_: iter(pairs))
+
+        def answer(name, inputs):
+            asked.extend(inputs)
+            return [Answer({b"a": pairs[2][1], b"b": "no"}[value], 0.0, True) for value in inputs]
+
+        monkeypatch.setattr(export, "answer", answer)
+        scores = export.evaluate("session_pictures", session_data)["problems"]["session_pictures"]
+        assert asked == [b"a", b"b"]
+        assert (scores["examples"], scores["answers"], scores["bleu"]) == (3, 2, pytest.approx(100))
+        pairs.clear()
+        with pytest.raises(t2t_lite.UserError, match="session_pictures': no examples of the split 'dev' to score"):
+            export.evaluate("session_pictures", session_data)
+
+    def test_names_a_file_that_only_tensorflow_cannot_read(self, export, monkeypatch):
+        predict, files = export._model.predict, []
+        for colour in ("red", "green", "blue"):
+            PilImage.new("RGB", (8, 8), colour).save(content := io.BytesIO(), "PNG")
+            files.append(content.getvalue())
+
+        def refuse(name, batch):
+            if files[1] in batch["inputs"]:
+                raise RequestError(422, "the picture is damaged")
+            return predict(name, batch)
+
+        monkeypatch.setattr(export._model, "predict", refuse)
+        with pytest.raises(t2t_lite.UserError, match=r"^inputs\[1\]: the picture is damaged$"):
+            export.answer("microworld_image", files)
+        assert len(export.answer("microworld_image", files[2:])) == 1
+
+
+@pytest.mark.filterwarnings("ignore:Even though the")  # tf.data is traced nevertheless
+def test_the_checkpoints_are_evaluated_beside_the_one_that_is_open(run_dir, run, session_data, tmp_path, monkeypatch):
+    shutil.copytree(run_dir, tmp_path / "run")
+    opened, exported = t2t_lite.open_run(tmp_path / "run"), []
+    before = opened.model.weights[0].numpy()
+    Checkpoints(tmp_path / "run", run.model).save(9)
+    *_, curve = opened.evaluate_checkpoints("session_pictures", session_data, eval_steps=1)
+    assert sorted(curve.scores) == [7, 9]
+    assert opened.step == 7
+    np.testing.assert_array_equal(opened.model.weights[0], before)
+    monkeypatch.setattr("t2t_lite.serving.export.export_run", lambda *_, **options: exported.append(options))
+    opened.export(tmp_path / "export")
+    assert exported[0]["checkpoint"] == "7"
+
 
 def test_the_scores_of_given_answers_make_the_loss(run, session_data):
     inputs, targets = ["a b c", "d", "a " * 9], ["c b a", "d d d d", ""]
@@ -232,6 +289,13 @@ class TestMistakes:
             (lambda run: run.answer("session_tones", [np.zeros([2, 2])]), r"inputs\[0\]: expected a mono waveform"),
             (lambda run: run.score("session_reverse", ["a"], []), "1 inputs and 0 targets"),
             (lambda run: run.score("session_pictures", [np.zeros([8, 8], np.uint8)], ["green"]), "no class 'green'"),
+            (lambda run: run.score("session_reverse", ["a", "b"], "xy"), "targets: expected a list"),
+            (lambda run: run.look_inside("session_revers", "a"), "'session_revers' was not trained in"),
+            (lambda run: run.export("e", weights="int16"), "weights: unknown type 'int16'; did you mean 'int8'"),
+            (
+                lambda run: run.evaluate("session_pictures", inputs=np.zeros([2, 8, 8, 3]), targets=["red", "red"]),
+                "inputs: expected a list of inputs, got ndarray",
+            ),
             (lambda run: run.evaluate(), "data_dir: required"),
             (lambda run: run.evaluate("session_reverse,session_tones", inputs=["a"], targets=["a"]), "one problem at"),
             (lambda run: t2t_lite.open_run("no/such"), "--output_dir: no folder"),
@@ -275,6 +339,8 @@ def test_the_arguments_of_train(session_data, tmp_path, monkeypatch):
     assert calls[1]["plan"].eval_problems == ("session_tones",)
     with pytest.raises(t2t_lite.UserError, match="train: no argument 'eval_ever'; did you mean 'eval_every'"):
         t2t_lite.train("session_reverse", session_data, tmp_path, eval_ever=3, **settings)
+    with pytest.raises(t2t_lite.UserError, match="--eval_every=0: expected at least 1"):
+        t2t_lite.train("session_reverse", "no/data", tmp_path, eval_every=0, generate_data=True, **settings)
 
 
 def test_missing_data_are_generated(session_problems, tmp_path, monkeypatch, capsys):

@@ -210,7 +210,7 @@ class TestDecoder:
         errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
         notes = [line for line in captured.err.splitlines() if line not in errors]
         assert len(errors) == 1 and "none.wav: cannot be read" in errors[0]
-        assert notes == ["note: reached the length limit"] * 3
+        assert notes == ["note: answer reached the length limit"] * 3
 
     def test_shows_examples_beside_their_references(self, run_dir, call, problems, capsys):
         call(decoder, run_dir, "--problem=session", "--show=2", "--decode_hparams=max_length=3")
@@ -241,7 +241,7 @@ class TestDecoder:
             lines = [line.split("\t") for line in (tmp_path / "out").read_text().split("\n")[:-1]]
             assert [len(line) for line in lines] == [4] * 3
             assert all(float(line[1]) < 0 and float(line[3]) < 0 for line in lines)
-            assert "1 of an input that was too long and cut" in capsys.readouterr().out
+            assert "1 to an input that was too long and cut" in capsys.readouterr().out
             found.append(lines)
         assert found[0] != found[1]
 

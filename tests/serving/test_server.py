@@ -24,6 +24,7 @@ from t2t_lite.serving.batching import BatchPlan
 from t2t_lite.serving.input_checks import check_input
 from t2t_lite.serving.limits import Limits, RequestError
 from t2t_lite.serving.model import ExportedModel
+from t2t_lite.serving.server import Address, serve
 
 SLOW = "slow 20000"  # computing it takes more than a second
 
@@ -398,6 +399,27 @@ def test_an_answer_that_takes_too_long_is_504_and_later_ones_are_200(model):
         assert (status, answer["error"]) == (504, "no answer within 0.4 seconds")
         while _metrics(port)["t2t_queue_rows"] or predict(port, "microworld_ende", "a")[0] != 200:
             time.sleep(0.1)
+
+
+def test_a_signal_right_after_the_ready_line_stops_it(fake_export, monkeypatch):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+    lines = []
+
+    def told(line):
+        lines.append(line)
+        if "is ready" in line:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("t2t_lite.serving.server._print", told)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it goes on"))
+    signal.alarm(60)
+    try:
+        serve(fake_export, Address(port=0), Limits(), BatchPlan(threads=1))
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert lines[-1] == "stopped; every accepted request was answered"
 
 
 def test_a_failure_of_the_model_is_500_without_details(model, monkeypatch):
