@@ -78,9 +78,9 @@ class BeamDecoder(Decoder):
 
     def _compact(self, loop: _Search, results: dict[str, _Beams]) -> tuple[_Search, dict[str, _Beams]]:
         """Writes the hypotheses of all inputs into `results`, and leaves only the inputs whose search goes on."""
-        places = loop.inputs[:, None]
+        indices = loop.inputs[:, None]
         now = {"open": loop.open, "closed": loop.closed}
-        results = tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, places, new), results, now)
+        results = tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, indices, new), results, now)
         kept = open_rows(loop.done)
         rows = tf.reshape(kept[:, None] * self.beam_size + tf.range(self.beam_size), [-1])
         inputs, opened, closed, done = tf.nest.map_structure(

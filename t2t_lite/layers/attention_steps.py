@@ -61,14 +61,14 @@ def attend_to_past(
     """Causal self-attention of one position: (B K, D), state -> (B K, D), the state with this position."""
     batch, heads, _, length, _ = tf.unstack(tf.shape(state["keys"]))
     beams, size = _beams(state), attention.head_size
-    places = tf.range(batch * heads * beams) * length + position  # of this position, in the order B, H, K
+    indices = tf.range(batch * heads * beams) * length + position  # of this position, in the order B, H, K
     following = dict(state)
     memory: list[tf.Tensor] = []
     for name, weight in (("keys", attention.key), ("values", attention.value)):
         rows = tf.reshape(_heads_of_beams(attention, x, weight, beams), [-1, size])
-        written = write_rows(tf.reshape(state[name], [-1, size]), places, rows)
+        written = write_rows(tf.reshape(state[name], [-1, size]), indices, rows)
         following[name] = tf.ensure_shape(tf.reshape(written, tf.shape(state[name])), state[name].shape)
-        # Answers are mostly shorter than there is room for: copying the past costs less than attending to all places.
+        # Answers are mostly shorter than there is room for: copying the past costs less than attending to all indices.
         past = tf.reshape(written, [batch * heads * beams, length, size])[:, : position + 1]
         memory.append(tf.reshape(past, [batch, heads, beams * (position + 1), size]))
     allowed = tf.ones([], tf.bool)

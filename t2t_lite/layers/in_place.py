@@ -15,11 +15,11 @@ def empty_buffer(shape: list[tf.Tensor | int], dtype: tf.DType) -> tf.Tensor:
     return tf.raw_ops.Empty(shape=tf.stack(shape), dtype=dtype, init=True)
 
 
-def write_rows(buffer: tf.Tensor, places: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """Writes rows (N, ...) at places (N,) of the buffer's first axis; returns the buffer, which must not be used again.
+def write_rows(buffer: tf.Tensor, indices: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Writes rows (N, ...) at the indices (N,) of the first axis; returns the buffer, which must not be used again.
 
     The gradient is not defined.
     """
-    written = tf.raw_ops.InplaceUpdate(x=buffer, i=places, v=rows)
+    written = tf.raw_ops.InplaceUpdate(x=buffer, i=indices, v=rows)
     written.set_shape(buffer.shape)
     return written

@@ -101,10 +101,10 @@ def _orientation(tiff: tf.Tensor) -> tf.Tensor:
     """The orientation that EXIF data state, 1 to 8; 1 (upright) if they state none. The same as exif.py finds."""
     data = tf.pad(tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32), [[0, 4]])
 
-    def read(places: tf.Tensor, count: int) -> tf.Tensor:
+    def read(indices: tf.Tensor, count: int) -> tf.Tensor:
         """The numbers in `count` bytes at offsets (N,); bytes behind the end are 0."""
-        places = tf.minimum(places, tf.size(data) - 4)
-        bytes_ = tf.gather(data, places[:, None] + tf.range(count))
+        indices = tf.minimum(indices, tf.size(data) - 4)
+        bytes_ = tf.gather(data, indices[:, None] + tf.range(count))
         powers = 256 ** tf.range(count)
         return tf.reduce_sum(bytes_ * tf.where(data[0] == ord("I"), powers, powers[::-1]), axis=1)
 

@@ -84,15 +84,15 @@ class Model(keras.Model):
             shape=(max(len(self.command_names), 1), hparams.hidden_size),
             initializer=keras.initializers.RandomNormal(stddev=1.0),
         )
-        # Only with a problem of several inputs, so that other models have the weights that they always had.
-        places = max(len(input_features(problem.inputs)) for problem in self.problems.values())
+        # Segment embeddings: one for each of a problem's several inputs. Other models have none, as ever.
+        segments = max(len(input_features(problem.inputs)) for problem in self.problems.values())
         self.places = (
             self.add_weight(
                 name="places",
-                shape=(places, hparams.hidden_size),
+                shape=(segments, hparams.hidden_size),
                 initializer=keras.initializers.RandomNormal(stddev=0.1),
             )
-            if places > 1
+            if segments > 1
             else None
         )
         self.built = True

@@ -25,7 +25,8 @@ CARD = "MODEL_CARD.md"
 BEGIN = "<!-- t2t_lite: generated part, replaced at each export; write your own text above or below it -->"
 END = "<!-- t2t_lite: end of the generated part -->"
 _MICROWORLD = "t2t_lite.problems.microworld"
-_STORED = "Weights are stored as {}; compared on some batches of the dev split:"
+_STORED = "Weights are stored as {}; computation is in float32."
+_COMPARED = "Compared with float32 on some batches of the dev split:"
 _EVALUATED = """From the last evaluation, of step {}, on the dev split. Loss is in nats per target; loss and
 accuracies are teacher-forced, other scores are of decoded answers. During training evaluations take some batches,
 `t2t-eval` takes all."""
@@ -62,7 +63,8 @@ def model_card(
         [f"# {description['name']}, step {step}", "", *_problems(description["problems"])],
         ["## Data", "", *_data(run, problems, data_dir)],
         ["## Figures", "", *_figures(run.folder, problems, step)],
-        [_STORED.format(description["weights"]), "", "```", comparison, "```"] if comparison else [],
+        [_STORED.format(description["weights"])] if description["weights"] != "float32" else [],
+        [_COMPARED, "", "```", comparison, "```"] if comparison else [],
         ["## Use", "", *_use(description, export_dir)],
         ["## Limits", "", *_limits(problems, description)],
         ["## Training", "", *_training(run.hparams)],

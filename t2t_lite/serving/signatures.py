@@ -89,7 +89,7 @@ class Signatures:
         inputs = self._model.problems[name].inputs
         layers = [*(self._model.net(feature) for feature in input_features(inputs).values()), self._model.body.encoder]
         if isinstance(inputs, tuple):
-            layers.append(_Places("places", [self._model.places]))
+            layers.append(_SegmentEmbeddings("places", [self._model.places]))
         return self._call("encode", layers, lambda batch: self._model.encode(name, batch)[0], batch)
 
     def _command(self, name: str, batch_size: tf.Tensor) -> tf.Tensor:
@@ -168,15 +168,15 @@ class Signatures:
             for key, feature in features.items()
             if isinstance(feature, Text)
         }
-        if len(features) - len(pieces) > 1:  # which positions are whose is not known here
+        if len(features) - len(pieces) > 1:  # the boundary between two inputs that are not text is not known here
             return tf.fill(batch_and_source, "")
         rest = batch_and_source[1] - sum(tf.shape(each)[1] for each in pieces.values())
         blank = tf.fill([batch_and_source[0], rest], "")
         return tf.concat([pieces.get(key, blank) for key in features], axis=1)
 
 
-class _Places(NamedTuple):
-    """The embeddings of the places of several inputs, in the form of a layer."""
+class _SegmentEmbeddings(NamedTuple):
+    """The segment embeddings of several inputs, with the attributes of a layer."""
 
     name: str
     weights: list[Any]

@@ -13,7 +13,7 @@ class StoredWeight(tf.Module):
     """A weight stored in a given type.
 
     int8 is symmetric, with a scale for each output channel, whose largest value becomes 127. Weights of one axis, such
-    as the scales of norms, stay float32, and so do the experts' gates, the commands and the places.
+    as the scales of norms, stay float32, and so do the experts' gates, the commands and segment embeddings.
 
     Args:
       weight: a Keras variable.

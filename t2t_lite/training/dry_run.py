@@ -91,7 +91,7 @@ def count_parameters(model: Any) -> dict[str, int]:
     parts = {f"modality net {name}": _size(net) for name, net in model.nets.items()}
     parts["command tokens"] = prod(model.commands.shape)
     if (places := getattr(model, "places", None)) is not None:
-        parts["places of inputs"] = prod(places.shape)
+        parts["segment embeddings"] = prod(places.shape)
     body_parts = (model.body.encoder, *model.body.decoder_parts)
     for part in body_parts:
         parts[_short_name(part)] = _size(part) - _size_of_experts(part)

@@ -219,8 +219,8 @@ class TrainStep:
         rows = self.devices.run(backward, kept, sums_gradients)
         present = [i for i, x in enumerate(rows[0]) if x is not None]
         totals = self.devices.all_reduce([[row[i] for i in present] for row in rows])
-        places = {i: place for place, i in enumerate(present)}
-        return [[row[places[i]] if i in places else None for i in range(len(rows[0]))] for row in totals]
+        indices = {i: index for index, i in enumerate(present)}
+        return [[row[indices[i]] if i in indices else None for i in range(len(rows[0]))] for row in totals]
 
     @contextlib.contextmanager
     def _serialize_first_call(self, work: str, problem: str, local: int) -> Iterator[None]:

@@ -9,7 +9,7 @@ from t2t_lite.problems import Audio, Image, Label, Text
 from t2t_lite.problems.corpora_images import ImageMnist
 from t2t_lite.problems.problem import get_problem
 from t2t_lite.runs.run import Run
-from t2t_lite.serving.model_card import BEGIN, END, _use, licence, merge, model_card
+from t2t_lite.serving.model_card import BEGIN, END, _problems, _use, licence, merge, model_card
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def card(tmp_path):
         "step": 6,
         "weights": "int8",
         "problems": described,
-        "search": {"beam_size": 4},
+        "search": {"beam_size": 4, "max_length": 7},
     }
     del problems["speech"]
     return lambda comparison="": model_card(run, problems, description, tmp_path / "export", None, comparison)
@@ -63,9 +63,11 @@ def test_it_says_what_matters(card):
         "| problem | loss | accuracy | bleu |",
         "| `pictures` | 1.5 | 0.5 |  |",
         "| `microworld_ende` | 1.25 |  | 31.5 |",
+        "Weights are stored as int8; computation is in float32.",
         "loss  1.0  1.1",
         'export = t2t_lite.load_export("export")',
-        "The search is fixed: beam_size=4.",
+        "The search is fixed: beam_size=4, max_length=7.",
+        "- `microworld_ende`: texts of at most 128 tokens, longer ones are cut; answers of at most 7 tokens.",
         "- `pictures`: pictures are seen at 9 x 8 pixels; one of 2 classes: cat, dog.",
         "hidden_size = 16",
         "seed = 7",
@@ -117,3 +119,5 @@ def test_a_run_keeps_what_the_card_needs(session_data, session_problems, tmp_pat
 def test_the_example_of_several_inputs_is_a_tuple(tmp_path):
     description = {"problems": {"asked": {"inputs": ["image", "text"]}}}
     assert 'export.answer("asked", [("picture.png", "A sentence.")])[0].text' in list(_use(description, tmp_path))
+    described = {"asked": {"inputs": ["image", "text"], "outputs": "text", "description": "Answers."}}
+    assert "| `asked` | image and text to text | Answers. |" in list(_problems(described))
