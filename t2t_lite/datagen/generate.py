@@ -231,6 +231,8 @@ def _is_complete(problem: Problem, data_dir: Path, held_out: float, wants_test: 
     if isinstance(problem, TableFiles) and problem.differs(manifest.declaration):
         print_status(f"{problem.name}: generating again: --columns has changed")
         return False
-    ShardStore(data_dir, problem.name).discard()  # a kill after the manifest was written leaves a progress file
+    # A kill after the manifest was written leaves a progress file. Without the lock another process may be writing it.
+    with contextlib.suppress(UserError), lock_folder(data_dir):
+        ShardStore(data_dir, problem.name).discard()
     print_status(f"{problem.name}: already generated (delete {path} to generate it again)")
     return True

@@ -207,6 +207,15 @@ class TestKilled:
         assert not files_of(tmp_path)
         generate(["tiny_reverse"], tmp_path, tmp_path, num_workers=1)
 
+    def test_a_complete_problem_keeps_the_shards_that_another_process_writes(self, copy):
+        shard = copy / "tiny_reverse-test-00000-of-00001.incomplete"
+        shard.write_bytes(b"half")
+        with disk.lock_folder(copy):
+            generate(["tiny_reverse"], copy, copy, num_workers=1)
+            assert shard.exists()
+        generate(["tiny_reverse"], copy, copy, num_workers=1)
+        assert not shard.exists()
+
 
 class TestMaxBad:
     @pytest.fixture
