@@ -74,9 +74,9 @@ class Job:
                 print_status(f"{problem.name}: --held_out is not used: there is a dev split")
             else:
                 problem.held_out = held_out
-        problem.resolve(self.raw_dir)
         if test_split and "test" not in problem.splits and problem.needs_source and problem.has_test(self.raw_dir):
             problem.splits = (*problem.splits, "test")
+        problem.resolve(self.raw_dir)
         self.resolved = problem.declaration()
 
     @property

@@ -212,6 +212,7 @@ class TableFiles(Problem):
         files = "; ".join(
             f"{split} from {printable(paths[0].name)}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
             for split, paths in tables.items()
+            if split in self.splits
         )
         flag = ",".join(f"{key}:{column.name}:{column.kind}" for key, column in self.columns.items())
         guessed = f"; to change it: --columns={flag}" if any(column.type for column in self.columns.values()) else ""

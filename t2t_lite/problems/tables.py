@@ -21,7 +21,8 @@ Row = tuple[str, dict[str, Any]]
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
 LAYOUT = f"expected train.* and dev.* (or validation.*, test.*), with one of {', '.join(SUFFIXES)}"
-_SPLIT_NAMES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "val", "test")}
+# "test" serves as dev if there is no other.
+_SPLIT_NAMES = {"train": ("train", "training"), "dev": ("dev", "validation", "valid", "val", "test"), "test": ("test",)}
 _STATE_FILES = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}  # Hugging Face's own
 SOUND_SUFFIXES = frozenset(
     (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".sph", ".wav", ".wv1")
@@ -31,7 +32,7 @@ _NAMED_ROWS = 20  # rows whose columns are listed, for tables without a header
 
 
 def find_tables(folder: Path) -> dict[str, list[Path]]:
-    """Returns {split: its files in order} for "train" and, if there is one, "dev".
+    """Returns {split: its files in order} for "train" and, if there are any, "dev" and "test" beside dev.
 
     A split is a file (`train.csv`, `train-00000-of-00002.parquet`, `NAME-train.arrow`) or a folder of files. If no name
     tells a split, and all files are one table, they are the training split.
@@ -47,6 +48,8 @@ def find_tables(folder: Path) -> dict[str, list[Path]]:
             if files := _split_files(folder, name):
                 tables[split] = files
                 break
+    if tables.get("test") == tables.get("dev"):
+        tables.pop("test", None)
     if "train" not in tables:
         files = [path for path in _table_files(folder) if not any(path in table for table in tables.values())]
         stems = {re.sub(r"\d+", "0", path.name) for path in files}

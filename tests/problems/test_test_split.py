@@ -73,6 +73,24 @@ def test_of_own_files_it_is_stored_if_asked_for(reviews, tmp_path, capsys):
     assert reviews("--test_split") == ["train", "dev"]
 
 
+@pytest.mark.parametrize("names", [("dev", "test"), ("validation", "test"), ("test",)])
+def test_of_tables_it_is_stored_beside_another_that_serves_as_dev(names, tmp_path, capsys):
+    raw = tmp_path / "raw" / "mine"
+    raw.mkdir(parents=True)
+    for split in ("train", *names):
+        (raw / f"{split}.csv").write_text(f"text,label\ngood {split},good\nbad {split},bad\n")
+    shared = [f"--data_dir={tmp_path}/data", f"--tmp_dir={tmp_path}/raw", "--num_workers=1"]
+
+    def generate(*flags):
+        assert datagen.main(["--problem=table_files.mine", *shared, *flags]) == 0
+        splits = Manifest.load(tmp_path / "data", "table_files.mine").splits
+        return list(splits), "test from test.csv" in capsys.readouterr().err
+
+    assert generate() == (["train", "dev"], False)
+    stored = len(names) == 2
+    assert generate("--test_split") == (["train", "dev", *["test"] * stored], stored)
+
+
 def test_a_run_goes_on_after_its_data_got_a_test_split(reviews, tmp_path):
     hparams = multimodel_tiny().replace(hidden_size=16, filter_size=8, num_heads=2, num_experts=2)
     name = "class_files.reviews"
