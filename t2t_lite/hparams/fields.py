@@ -15,17 +15,18 @@ def parse_fields(config: type, text: str, where: str) -> dict[str, Any]:
 
     Args:
       config: a dataclass whose fields are of type int, float, bool or str and have defaults.
-      text: the fields; if a name comes twice, the last one counts. A part without a field's name, such as `b:2`,
-        continues the value before it: `"loss_weights=a:1,b:2,seed=3"`.
+      text: the fields; if a name comes twice, the last one counts. A part without `=` continues the text before it:
+        `"loss_weights=a:1,b:2,freeze=encoder,image,seed=3"`.
       where: the flag or file that messages name.
 
     Raises:
       UserError: a name is unknown (the nearest is suggested), a value is wrong, or a part is not `name=value`.
     """
+    numbers = {field.name for field in dataclasses.fields(config) if not isinstance(field.default, str)}
     values: dict[str, Any] = {}
     name = ""
     for part in filter(None, (p.strip() for p in text.split(","))):
-        if "=" not in part and ":" in part and name:
+        if "=" not in part and name and name not in numbers:
             values[name] += f",{part}"
             continue
         name, equals, value = (p.strip() for p in part.partition("="))

@@ -18,6 +18,11 @@ def test_override_converts_by_type():
 
 
 def test_override_accepts_values_with_commas():
+    assert override(HParams(), "freeze=encoder, image,seed=2") == HParams(freeze="encoder,image", seed=2)
+    with pytest.raises(UserError, match="no hparam 'freez'; did you mean 'freeze'"):
+        override(HParams(), "freez=encoder,image")
+    with pytest.raises(UserError, match="'image' is not of the form name=value"):
+        override(HParams(), "seed=1,image")
     hparams = override(HParams(), "seed=1, loss_weights=a:2, b.c:0.5,dropout=0.1")
     assert (hparams.seed, hparams.loss_weights, hparams.dropout) == (1, "a:2,b.c:0.5", 0.1)
     assert [hparams.loss_weight(name) for name in ("a", "b.c", "d")] == [2.0, 0.5, 1.0]
