@@ -49,7 +49,8 @@ class Manifest:
       declaration: the same with what datagen found in the raw files (languages, classes); training uses it.
       splits: the records of each split.
       vocabularies: {name: checksum}.
-      source: where the examples came from: the problem's "class", its "description", the folder "raw_dir".
+      source: where the examples came from: the problem's "class", its "description", the folder "raw_dir"; of
+        table_files also the checksum of "table_yaml".
       version: the version of t2t_lite that generated the records.
       format: the version of this format.
     """

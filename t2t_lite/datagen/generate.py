@@ -73,7 +73,7 @@ def generate(
     problems = [
         problem
         for problem in problems
-        if not _is_complete(problem, data_dir, held_out, test_split and _has_test(problem, raw_root))
+        if not _is_complete(problem, data_dir, raw_folder(problem, raw_root), held_out, test_split)
     ]
     if not problems:
         return
@@ -201,12 +201,7 @@ def _estimate_bytes(job: Job, first_pass: FirstPass) -> int:
     return (first_pass.count + others) * sum(map(len, part.records)) // max(1, len(part.records))
 
 
-def _has_test(problem: Problem, raw_root: Path) -> bool:
-    folder = raw_folder(problem, raw_root)
-    return problem.needs_source and folder.is_dir() and problem.has_test(folder)
-
-
-def _is_complete(problem: Problem, data_dir: Path, held_out: float, wants_test: bool) -> bool:
+def _is_complete(problem: Problem, data_dir: Path, raw_dir: Path, held_out: float, test_split: bool) -> bool:
     """Returns whether the problem, as now declared, is completely stored; prints why if it is generated again."""
     path = manifest_path(data_dir, problem.name)
     try:
@@ -225,12 +220,17 @@ def _is_complete(problem: Problem, data_dir: Path, held_out: float, wants_test: 
     if held_out and before and held_out != before:
         print_status(f"{problem.name}: generating again: --held_out was {100 * before:g}%")
         return False
-    if wants_test and "test" not in manifest.splits:
+    has_test = test_split and problem.needs_source and raw_dir.is_dir() and problem.has_test(raw_dir)
+    if has_test and "test" not in manifest.splits:
         print_status(f"{problem.name}: generating again: its test split is not stored yet")
         return False
-    if isinstance(problem, TableFiles) and problem.differs(manifest.declaration):
-        print_status(f"{problem.name}: generating again: --columns has changed")
-        return False
+    if isinstance(problem, TableFiles):
+        if problem.differs(manifest.declaration):
+            print_status(f"{problem.name}: generating again: --columns has changed")
+            return False
+        if problem.settings_differ(manifest.source.get("table_yaml"), raw_dir):  # version 0.1.0 stored none
+            print_status(f"{problem.name}: generating again: {raw_dir}/table.yaml has changed")
+            return False
     # A kill after the manifest was written leaves a progress file. Without the lock another process may be writing it.
     with contextlib.suppress(UserError), lock_folder(data_dir):
         ShardStore(data_dir, problem.name).discard()

@@ -21,6 +21,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.problems.features import Feature, Label, Text
 from t2t_lite.problems.held_out import count_items, split_items
 from t2t_lite.problems.problem import Problem
+from t2t_lite.problems.table_files import TableFiles
 from t2t_lite.progress import print_status
 
 
@@ -116,7 +117,8 @@ class Job:
         kind = type(self.problem)
         description = (kind.__doc__ or "").strip().split("\n")[0]
         raw_dir = str(self.raw_dir) if self.raw_dir.is_dir() else ""
-        return {"class": f"{kind.__module__}.{kind.__qualname__}", "description": description, "raw_dir": raw_dir}
+        source = {"class": f"{kind.__module__}.{kind.__qualname__}", "description": description, "raw_dir": raw_dir}
+        return source | ({"table_yaml": self.problem.settings_crc} if isinstance(self.problem, TableFiles) else {})
 
     @property
     def key(self) -> dict[str, Any]:

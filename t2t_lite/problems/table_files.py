@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+import json
 import os
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -50,6 +52,7 @@ class TableFiles(Problem):
     Attributes:
       requested: the columns as the user named them: {"inputs": {"column": ..., "kind": ...}, "targets": ...}.
       columns: the columns with their kinds, after `resolve` or `adopt`.
+      settings_crc: the checksum of what table.yaml says, after `resolve`; the manifest keeps it.
     """
 
     inputs: Feature = Text()
@@ -61,12 +64,14 @@ class TableFiles(Problem):
         super().__init__(name)
         self.requested: dict[str, dict[str, Any]] = {}
         self.columns: dict[str, Column] = {}
+        self.settings_crc = ""
 
     def resolve(self, raw_dir: Path) -> None:
         """Finds the tables and decides what their columns are."""
         if self.columns:  # known from a stored declaration
             return
         settings = _read_settings(raw_dir / _SETTINGS)
+        self.settings_crc = _checksum(settings)
         tables = self._tables(raw_dir)
         table = tables["train"][0]
         names = column_names(table)
@@ -100,6 +105,12 @@ class TableFiles(Problem):
             stored.get(key, {}).get("name") != named["column"]
             or ("kind" in named and stored[key]["kind"] != named["kind"])
             for key, named in self.requested.items()
+        )
+
+    def settings_differ(self, settings_crc: str | None, raw_dir: Path) -> bool:
+        """Whether table.yaml says something else than at a checksum; no, if that or the folder of tables is missing."""
+        return (
+            bool(settings_crc) and raw_dir.is_dir() and settings_crc != _checksum(_read_settings(raw_dir / _SETTINGS))
         )
 
     def is_source(self, name: str) -> bool:
@@ -258,6 +269,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
         elif not isinstance(value, str):
             raise UserError(f"{name}: {key}: expected text, got {value!r}")
     return settings
+
+
+def _checksum(settings: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(settings, sort_keys=True, default=str).encode()):08x}"
 
 
 def _column_settings(value: Any, where: str) -> dict[str, Any]:

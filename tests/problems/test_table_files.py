@@ -353,6 +353,28 @@ def test_from_flags_to_records_and_back_without_the_flags(tmp_path, capfd):
     assert records(tmp_path / "data", "table_files.mine", "train")[1][0]["targets"].isdigit()
 
 
+def test_a_changed_table_yaml_generates_again(tmp_path, capfd):
+    rows = [{"a": f"word {i}", "b": f"number {i}"} for i in range(20)]
+    raw = write(tmp_path / "raw" / "mine", train_jsonl=jsonl(rows), dev_jsonl=jsonl(rows), table_yaml="targets: a\n")
+    base = ["--problem=table_files.mine", f"--data_dir={tmp_path}/data", f"--tmp_dir={tmp_path}/raw"]
+
+    def generate():
+        status, error = command(capfd, *base)
+        first = records(tmp_path / "data", "table_files.mine", "train")[1][0]["targets"]
+        return status, "table.yaml has changed" in error, "already generated" in error, first
+
+    assert generate() == (0, False, False, "word 0")
+    write(raw, table_yaml="targets: b\n")
+    assert generate() == (0, True, False, "number 0")
+    write(raw, table_yaml="targets: b  # the number\n")
+    assert generate() == (0, False, True, "number 0")
+    manifest = Manifest.load(tmp_path / "data", "table_files.mine")
+    del manifest.source["table_yaml"]  # as in version 0.1.0
+    manifest.save(tmp_path / "data")
+    write(raw, table_yaml="targets: a\n")
+    assert generate() == (0, False, True, "number 0")
+
+
 def test_sounds_and_pictures_as_bytes_are_stored(tmp_path):
     members = {}
     for i in range(4):
