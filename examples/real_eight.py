@@ -23,6 +23,7 @@ sys.path.insert(0, str(HERE))
 from real_sources import baselines, help_texts, packages, parser_trees, pictures, recordings  # noqa: E402
 
 from t2t_lite import registry  # noqa: E402
+from t2t_lite.data.manifest import write_atomically  # noqa: E402
 from t2t_lite.errors import UserError, did_you_mean  # noqa: E402
 from t2t_lite.problems import trees  # noqa: E402
 
@@ -152,8 +153,9 @@ def _write_folder(
     part.mkdir(parents=True)
     counts, note = made.write(name, part)
     manifest[name] = {"packages": sources, "examples": counts, "note": note, "tools": tools}
+    # Before the folder has its name: a folder without an entry would be taken for one of other packages.
+    write_atomically(made.folder / MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
     part.rename(target)
-    (made.folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf8")
     print(f"{target}: {_counts(counts)}; {note} ({time.monotonic() - start:.0f} s)", flush=True)
 
 

@@ -318,6 +318,24 @@ def test_what_is_there_is_not_made_again(made, only_bin, capsys):
     assert capsys.readouterr().out.count("there already (") == 2
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_beside_the_renaming_of_a_folder(made, tmp_path, only_bin, monkeypatch, capsys, after):
+    program(only_bin, "rsvg-convert", RASTERIZER)
+    command = ["raw", f"--output={tmp_path / 'raw'}", "--only=stamps", *flags(made[0])]
+
+    def killed(path, target):
+        if after:
+            os.rename(path, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit, match="stopped; the same command goes on"):
+        patched.setattr(Path, "rename", killed)
+        real_eight.main(command)
+    real_eight.main(command)
+    assert ("there already (" in capsys.readouterr().out) == after
+    assert (tmp_path / "raw" / "stamps" / "train.tsv").exists()
+
+
 def test_a_folder_of_other_packages_is_not_mixed_in(made, tmp_path):
     folder, _ = made
     (tmp_path / "raw" / "stamps").mkdir(parents=True)
