@@ -11,7 +11,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.runs.checkpoints import Checkpoints, finished_steps
 from t2t_lite.runs.memory import explain_out_of_memory
 from t2t_lite.runs.replace_folder import check_not_inside, replace_folder
-from t2t_lite.runs.run import AVERAGED, Run
+from t2t_lite.runs.run import AVERAGED, DATA, Run
 
 _COPIED_FILES = ("hparams.json", "operative_config.gin", "run.json")
 
@@ -52,6 +52,8 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     with replace_folder(averaged_dir) as unfinished:
         for path in [*(output_dir / name for name in _COPIED_FILES), *output_dir.glob("vocab.*.model")]:
             shutil.copyfile(path, unfinished / path.name)
+        if (output_dir / DATA).exists():  # runs of version 0.1.0 have none
+            shutil.copyfile(output_dir / DATA, unfinished / DATA)
         (unfinished / AVERAGED).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
         Checkpoints(unfinished, model).save(steps[-1])
     return steps

@@ -151,7 +151,7 @@ def _figures(folder: Path, problems: Mapping[str, Problem], step: int) -> Iterat
         if name in problems and last.get(name, scores)["step"] <= scores["step"] <= step:
             last[name] = scores
     if not last:
-        yield "The run has no evaluation up to this step: run `t2t-eval`."
+        yield "The run has no evaluation up to this step: run `t2t-eval --checkpoint=all`."
         return
     yield _EVALUATED.format(", ".join(map(str, sorted({scores["step"] for scores in last.values()}))))
     yield ""

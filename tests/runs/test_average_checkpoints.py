@@ -213,7 +213,8 @@ class TestAvgAll:
         flags = ["--problem=session_pictures", "--eval_steps=1", f"--json_out={tmp_path}/scores.json"]
         assert call(evaluator, folder, *flags) == 0
         assert json.loads((tmp_path / "scores.json").read_text())["step"] == 6
-        assert (folder / "vocab.session.model").read_bytes() == (run_dir / "vocab.session.model").read_bytes()
+        for name in ("vocab.session.model", "data.json"):  # the model card of an export reads data.json
+            assert (folder / name).read_bytes() == (run_dir / name).read_bytes()
         assert call(decoder, folder, "--problem=session_pictures", "--show=1") == 0
         train = ["--problem=session_pictures", "--hparams_set=session_tiny", "--train_steps=9"]
         assert call(trainer, folder, *train) == 1
