@@ -34,7 +34,8 @@ class Registry:
     Args:
       kind: the kind as messages call it, such as "problem".
       title: the heading of a listing.
-      package: the package whose modules register the built-in items; it is imported at the first look-up.
+      package: the package whose modules register the built-in items, or one such module; it is imported at the first
+        look-up.
       slow_import: the package imports TensorFlow. `check` and `describe` then parse its source instead of importing
         it, so that a listing or the answer to a misspelled name takes no seconds.
     """
@@ -114,7 +115,7 @@ class Registry:
             return
         self._loaded = True
         package = importlib.import_module(self._package)
-        for module in pkgutil.walk_packages(package.__path__, self._package + "."):
+        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), self._package + "."):
             importlib.import_module(module.name)
 
 
@@ -124,7 +125,7 @@ hparams_sets = Registry("hparams set", "Hparams sets", "t2t_lite.hparams")
 metrics = Registry("metric", "Metrics of decoded texts", "t2t_lite.evaluation", slow_import=True)
 modalities = Registry("modality", "Modalities", "t2t_lite.modalities", slow_import=True)
 models = Registry("model", "Models", "t2t_lite.models", slow_import=True)
-suites = Registry("suite", "Suites of experiments", "t2t_lite.experiments")
+suites = Registry("suite", "Suites of experiments", "t2t_lite.experiments.suite")
 
 _REGISTRY_NAMES = {
     "metric": "metrics",

@@ -67,7 +67,7 @@ def body(flags: FlagValues) -> None:
     """Lists, estimates or trains."""
     if flags.registry_help:
         kinds = (registry.problems, registry.mixtures, registry.metrics, registry.modalities, registry.models)
-        command.print_registries(*kinds, registry.hparams_sets)
+        command.print_registries(*kinds, registry.hparams_sets, registry.suites)
         return
     command.require(
         flags, "problem", "hparams_set", "data_dir", *([] if flags.dry_run else ["output_dir", "train_steps"])

@@ -107,7 +107,7 @@ def test_a_command_runs_as_a_module():
 def test_registry_help_lists_all_kinds(usr):
     done = run("trainer", "--registry_help", usr[0])
     assert (done.returncode, done.stderr) == (0, "")
-    for kind in ("Problems:", "Mixtures:", "Modalities", "Models", "Hparams sets:"):
+    for kind in ("Problems:", "Mixtures:", "Modalities", "Models", "Hparams sets:", "Suites of experiments:"):
         assert kind in done.stdout
     assert re.search(r"usr_reverse +Words of the user, backwards\.", done.stdout)
     assert re.search(r"usr_both +Both\.", done.stdout)
