@@ -33,9 +33,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["t2t_lite", "t2t_lite.*"]),
-    package_data={
-        "t2t_lite": ["**/*.gin", "serving/page/*", "report/*.html", "report/*.css", "demo_model/*", "demo_model/*/*"]
-    },
+    package_data={"t2t_lite": ["serving/page/*", "report/*.html", "report/*.css", "demo_model/*", "demo_model/*/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "tensorflow==2.21.*",

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from microworld_words import english_words
 
 from t2t_lite.problems.features import Audio
-from t2t_lite.problems.microworld import english, grammar, lexicon
+from t2t_lite.problems.microworld import english, grammar
 from t2t_lite.problems.microworld.captions import caption
 from t2t_lite.problems.microworld.meaning import Clause, NounPhrase, PlacePhrase, Property, Sentence
 from t2t_lite.problems.microworld.scene import CLASSES, Scene, Thing, sample_scenes, split_of
@@ -256,7 +257,7 @@ def test_captions_follow_from_what_is_seen():
     for scene in itertools.islice(sample_scenes("train", "captions", (1, 2, 3)), 3000):
         text = caption(scene)
         assert 4 <= len(text.split()) <= 16
-        assert set(words(text)) <= set(lexicon.english_words())
+        assert set(words(text)) <= set(english_words())
         assert all(thing.colour in text and thing.shape in text for thing in scene.things)
         kinds = [(thing.class_name, thing.size) for thing in scene.things]
         assert seen.setdefault(text, sorted(kinds)) == sorted(kinds) or len(kinds) == 3
@@ -287,5 +288,5 @@ def test_spoken_sentences_are_short_plain_and_known():
     for sentence, seed in itertools.islice(speech.examples("train", RAW), 1000):
         assert re.fullmatch(r"[a-z]+( [a-z]+)*", sentence)
         assert len(sentence.split()) <= 11
-        assert set(sentence.split()) <= set(lexicon.english_words())
+        assert set(sentence.split()) <= set(english_words())
         assert isinstance(seed, int)

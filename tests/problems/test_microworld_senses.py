@@ -4,18 +4,11 @@ import random
 
 import numpy as np
 import pytest
+from microworld_words import english_words
 
 from t2t_lite.errors import UserError
 from t2t_lite.problems.microworld import phonemes, pictures, voice
 from t2t_lite.problems.microworld.scene import BACKGROUNDS, COLOURS, SHAPES, SIZES, Scene, Thing, sample_scene
-
-try:
-    from t2t_lite.problems.microworld.lexicon import english_words
-except ImportError:  # the renderers do not need it
-
-    def english_words():
-        return [*COLOURS, *SHAPES, *SIZES, "the", "a", "is", "left", "right", "of", "above", "below", "near", "what"]
-
 
 HOMOPHONES = [
     {"to", "too", "two"},
