@@ -163,7 +163,8 @@ def get_problem(name: str) -> Problem:
     takes_source = problem_class.needs_source and not problem_class.source
     if dot and not (takes_source and source.replace("-", "_").isidentifier()):
         raise UserError(
-            f"--problem: '{name}': '.SOURCE' must be a plain folder name and belongs to problems on your own files"
+            f"--problem: '{name}': '.SOURCE' is for problems on your own files: the name of a folder, of letters, "
+            "digits, - and _, not beginning with a digit"
         )
     return problem_class(name)
 

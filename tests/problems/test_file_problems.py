@@ -266,7 +266,9 @@ def test_several_sources_and_a_subclass_in_one_run(tmp_path, capsys):
         datasets = [Dataset.open(tmp_path / "data", name) for name in names]
         news, emails, cats, birds = (list(dataset.batches("dev", HParams())) for dataset in datasets)
         assert datagen.main(["--problem=birds.cats", *flags]) == 1
-        assert "'birds.cats': '.SOURCE' must be a plain folder name" in capsys.readouterr().err
+        assert "'birds.cats': '.SOURCE' is for problems on your own files" in capsys.readouterr().err
+        assert datagen.main(["--problem=image_folder.2024", *flags]) == 1
+        assert "of letters, digits, - and _, not beginning with a digit" in capsys.readouterr().err
     sys.modules.pop("own_birds")
     decode = datasets[0].vocabularies["subwords"].decode
     assert datasets[1].vocabularies["subwords"].checksum == datasets[0].vocabularies["subwords"].checksum
