@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from t2t_lite.api import Export, TrainedRun, load_export, open_run, train
     from t2t_lite.errors import UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["Export", "TrainedRun", "UserError", "datagen", "load_export", "open_run", "train"]
 
 
