@@ -141,7 +141,7 @@ _KINDS = {"flag": FLAGS, "hparam": HPARAMS, "decode hparam": DECODE_HPARAMS, "de
 
 
 def hint(kind: str, name: str) -> str:
-    """Returns `; tensor2tensor's NAME is ... here`, or "" if the name is not one of tensor2tensor's.
+    """Returns "; instead of tensor2tensor's NAME: ..." for a message, or "" if the name is not one of tensor2tensor's.
 
     Args:
       kind: "flag", "hparam", "decode hparam", "decorator", "class", or the kind of a registry.

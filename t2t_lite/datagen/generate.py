@@ -228,7 +228,7 @@ def _is_complete(problem: Problem, data_dir: Path, raw_dir: Path, held_out: floa
         if problem.differs(manifest.declaration):
             print_status(f"{problem.name}: generating again: --columns has changed")
             return False
-        if problem.settings_differ(manifest.source.get("table_yaml"), raw_dir):  # version 0.1.0 stored none
+        if problem.settings_differ(manifest.source.get("table_yaml"), raw_dir):  # version 0.1.0 stored no checksum
             print_status(f"{problem.name}: generating again: {raw_dir}/table.yaml has changed")
             return False
     # A kill after the manifest was written leaves a progress file. Without the lock another process may be writing it.

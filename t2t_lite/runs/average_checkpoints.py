@@ -52,7 +52,7 @@ def average_checkpoints(output_dir: Path, averaged_dir: Path, count: int | None 
     with replace_folder(averaged_dir) as unfinished:
         for path in [*(output_dir / name for name in _COPIED_FILES), *output_dir.glob("vocab.*.model")]:
             shutil.copyfile(path, unfinished / path.name)
-        if (output_dir / DATA).exists():  # runs of version 0.1.0 have none
+        if (output_dir / DATA).exists():  # runs of version 0.1.0 may have none
             shutil.copyfile(output_dir / DATA, unfinished / DATA)
         (unfinished / AVERAGED).write_text(json.dumps({"run": str(output_dir), "steps": steps}) + "\n", encoding="utf8")
         Checkpoints(unfinished, model).save(steps[-1])

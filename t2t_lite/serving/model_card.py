@@ -35,8 +35,8 @@ TensorFlow loads too, after `import tensorflow_text`; each problem is a signatur
 _GENERAL_LIMITS = """- It knows what its training data have; do not rely on its answers to other texts, pictures
   and sounds.
 - A score is a log-probability under the model, not a calibrated confidence."""
-_MICROWORLD_LIMITS = """- Microworld is a generated world of a few hundred words, simple shapes and one synthetic
-  voice: a demonstration."""
+_MICROWORLD_LIMITS = """- Microworld is a generated world of a few hundred words, simple shapes and six synthetic
+  voices: a demonstration."""
 _NOT_SHOWN = ("step", "split", "problem", "log_perplexity")
 
 
