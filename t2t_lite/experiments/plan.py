@@ -97,6 +97,16 @@ class Plan:
                             names = kept.setdefault(run.name, [])
                             names += [name for name in new if name not in names]
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for, as results.json keeps it."""
+        return {
+            "seeds": list(self.seeds),
+            "tables": list(self.tables),
+            "transfer_targets": list(self.targets),
+            "transfer_methods": list(self.methods),
+        }
+
     def joint(self, seed: int, problem: str = "") -> PlannedRun:
         """Returns the run of all problems together; with the small problem in the place of the task it replaces."""
         names = self.suite.with_all(problem or next(iter(self.suite.tasks)))

@@ -3,7 +3,7 @@
 import datetime
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,12 @@ JSON, MARKDOWN = "results.json", "results.md"
 
 
 def make_results(
-    name: str, plan: Plan, settings: Mapping[str, Any], outcomes: Mapping[str, Outcome], data_dir: str = "data"
+    name: str,
+    plan: Plan,
+    settings: Mapping[str, Any],
+    outcomes: Mapping[str, Outcome],
+    data_dir: str = "data",
+    asked: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Returns the contents of results.json; docs/experiments.md describes them.
 
@@ -32,8 +37,9 @@ def make_results(
       settings: the settings of all its runs, as suite.json keeps them.
       outcomes: {name of a run: what became of it}.
       data_dir: the folder of the data, relative to that of the suite where it lies below it.
+      asked: the runs of the plan that were asked for; all by default.
     """
-    made = make_tables(plan, outcomes)
+    made = make_tables(plan, outcomes, plan.runs if asked is None else asked)
     return {
         "format": FORMAT,
         "suite": name,
@@ -41,14 +47,7 @@ def make_results(
         "complete": all(run["status"] in (FINISHED, "diverged") for run in made["runs"]),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "seconds": round(sum(run["seconds"] for run in made["runs"]), 1),
-        "settings": {
-            **settings,
-            "seeds": list(plan.seeds),
-            "tables": list(plan.tables),
-            "transfer_targets": list(plan.targets),
-            "transfer_methods": list(plan.methods),
-            "split": SPLIT,
-        },
+        "settings": {**settings, **plan.request, "split": SPLIT},
         "spread_rule": RULE,
         "versions": _versions(),
         "machine": _machine(),

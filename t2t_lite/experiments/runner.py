@@ -176,27 +176,35 @@ class Experiments:
     def write_results(self) -> dict[str, Any]:
         """Writes results.json and results.md; returns the results.
 
-        Tables that an earlier call with another --only made are made again, so that none is lost.
+        Seeds, tables, targets and methods of earlier calls are kept, so that no result is lost.
         """
         settings = {key: value for key, value in self.settings.items() if key != "data_dir"}
-        plan = self._plan_with_earlier_tables()
+        plan, asked = self._plan_with_earlier_calls()
         outcomes = {name: Outcome.load(self.run_folder(name)) for name in plan.runs}
-        results = make_results(self.suite, plan, settings, outcomes, self._relative_data_dir)
+        results = make_results(self.suite, plan, settings, outcomes, self._relative_data_dir, asked)
         write_results(self.folder, results)
         return results
 
-    def _plan_with_earlier_tables(self) -> Plan:
-        """Returns the plan with the tables that results.json has, for the same seeds."""
+    def _plan_with_earlier_calls(self) -> tuple[Plan, set[str]]:
+        """Returns the union of the plan with what results.json has, and the names of the runs asked for so far.
+
+        The union may have more runs: after three seeds of one table and one seed of another it has three of both.
+        """
         plan = self.plan
         try:
-            before = json.loads((self.folder / JSON).read_text(encoding="utf8"))["settings"]
-            tables = [table for table in TABLES if table in (*plan.tables, *before["tables"])]
-            targets, methods = plan.targets, plan.methods
-            if "transfer" not in plan.tables:
-                targets, methods = before["transfer_targets"], before["transfer_methods"]
-            return Plan(plan.suite, plan.train_steps, plan.seeds, tables, targets, methods)
+            before = json.loads((self.folder / JSON).read_text(encoding="utf8"))
+            calls = [before["settings"], plan.request]
+            seeds = sorted({seed for call in calls for seed in call["seeds"]})
+            tables = [table for table in TABLES if any(table in call["tables"] for call in calls)]
+            transfers = [call for call in calls if "transfer" in call["tables"]] or [plan.request]
+            targets, methods = (
+                list(dict.fromkeys(each for call in transfers for each in call[key]))
+                for key in ("transfer_targets", "transfer_methods")
+            )
+            union = Plan(plan.suite, plan.train_steps, seeds, tables, targets, methods)
+            return union, {*plan.runs, *(run["name"] for run in before["runs"])}
         except (OSError, ValueError, KeyError, TypeError, UserError):
-            return plan
+            return plan, set(plan.runs)
 
     def write_page(self, results: Mapping[str, Any]) -> None:
         """Writes index.html, if this version has what writes it; looks into the joint run of the first seed.

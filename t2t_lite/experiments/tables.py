@@ -1,7 +1,7 @@
 """Makes the tables of a suite from the outcomes of its runs; docs/experiments.md describes the format."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from t2t_lite.experiments.outcome import FINISHED, Outcome
@@ -54,8 +54,8 @@ def format_value(value: float | None, kind: str) -> str:
     return templates.get(kind, "{:.1f}").format(value)
 
 
-def make_tables(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
-    """Returns {"problems", "runs", "tables", "transfer", "notes"} of the results."""
+def make_tables(plan: Plan, outcomes: Outcomes, asked: Collection[str]) -> dict[str, Any]:
+    """Returns {"problems", "runs", "tables", "transfer", "notes"} of the results; runs are those asked for."""
     builder = _Builder(plan, outcomes)
     makers: dict[str, Callable[[], dict[str, Any]]] = {
         "joint_vs_alone": builder.joint_vs_alone,
@@ -67,8 +67,8 @@ def make_tables(plan: Plan, outcomes: Outcomes) -> dict[str, Any]:
         "problems": {name: builder.problem(name) for name in plan.suite.problems},
         "tables": [make() for name, make in makers.items() if name in plan.tables],
         "transfer": [builder.transfer(method) for method in plan.methods] if "transfer" in plan.tables else [],
-        "runs": [builder.run(run) for run in plan.runs.values()],
-        "notes": list(builder.notes()),
+        "runs": [builder.run(run) for name, run in plan.runs.items() if name in asked],
+        "notes": list(builder.notes(asked)),
     }
 
 
@@ -242,12 +242,12 @@ class _Builder:
             "scores": outcome.scores,
         }
 
-    def notes(self) -> Iterable[str]:
-        """Yields a sentence for each run that is missing from the tables."""
+    def notes(self, asked: Collection[str]) -> Iterator[str]:
+        """Yields a sentence for each run asked for that is missing from the tables, and for each table with others."""
         for name, run in self._plan.runs.items():
             outcome = self._outcomes.get(name, Outcome())
             where = f"run {name} ({', '.join(self._plan.used_by[name])})"
-            if outcome.status == FINISHED:
+            if outcome.status == FINISHED or name not in asked:
                 continue
             if outcome.status == "diverged":
                 yield f"{where} diverged and is left out: {outcome.message}"
@@ -255,6 +255,13 @@ class _Builder:
                 yield f"{where} was cut short at step {outcome.step:,} of {run.train_steps:,} and is left out"
             else:
                 yield f"{where} is not trained yet"
+        for table in self._plan.tables:
+            runs = [run for name, run in self._plan.runs.items() if table in self._plan.used_by[name]]
+            others = [run for run in runs if run.name not in asked]
+            if others:
+                seeds = sorted({run.seed for run in others})
+                listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+                yield f"table {table}: no call has asked for {len(others)} of its {len(runs)} runs ({listed})"
 
     def _label(self, problem: str) -> str:
         return self._suite.task(problem).label

@@ -134,14 +134,34 @@ def test_what_is_missing_is_trained(fake, tmp_path, capsys):
     assert len(fake) == 2 + 6
     results = results_of(tmp_path / "E")
     assert [table["name"] for table in results["tables"]] == ["small_problem", "ablation"]
-    assert (
-        len(results["notes"]) == 2 and "alone-letters-seed1 (small_problem) is not trained yet" in results["notes"][0]
-    )
+    assert results["complete"] and len(results["runs"]) == 2 + 6
+    assert results["notes"] == ["table small_problem: no call has asked for 2 of its 4 runs (seed 1)"]
     assert run(tmp_path / "E", "--seeds=2", "--transfer_method=pair,leave_one_out") == 0
     results = results_of(tmp_path / "E")
     assert results["complete"] and not results["notes"] and len(results["transfer"]) == 2
     assert run(tmp_path / "E", "--seeds=2", "--only=ablation") == 0
     assert results_of(tmp_path / "E")["transfer"] == results["transfer"]
+
+
+def test_a_call_keeps_seeds_and_targets_of_earlier_calls(fake, tmp_path):
+    assert run(tmp_path / "E", "--only=small_problem,transfer", "--seeds=2", "--transfer_targets=all") == 0
+    before = results_of(tmp_path / "E")
+    assert run(tmp_path / "E", "--only=ablation,transfer", "--seeds=1") == 0
+    results = results_of(tmp_path / "E")
+    assert results["tables"][0] == before["tables"][0] and results["transfer"] == before["transfer"]
+    assert results["tables"][1]["rows"][0]["cells"][2]["values"] == [1.0, None]
+    assert results["complete"] and len(results["runs"]) == len(before["runs"]) + 3
+    assert results["notes"] == ["table ablation: no call has asked for 3 of its 6 runs (seed 1)"]
+
+
+def test_an_earlier_call_that_was_stopped_is_not_complete(fake, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Experiments, "_generate", lambda *_: (_ for _ in ()).throw(Stopped("stopped", 143)))
+        assert run(tmp_path / "E", "--only=small_problem", "--seeds=2") == 143
+    assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
+    results = results_of(tmp_path / "E")
+    assert not results["complete"] and len(results["notes"]) == 2
+    assert "run alone-letters-seed1 (small_problem) is not trained yet" in results["notes"][0]
 
 
 def test_a_kill_between_two_runs_keeps_the_first(fake, tmp_path, monkeypatch, capsys):

@@ -118,7 +118,7 @@ def test_runs_that_diverged_or_were_cut_short_are_named_and_left_out(results):
 
 def test_nothing_trained_yet():
     plan = sample_plan((0, 1), targets=())
-    tables = make_tables(plan, {})
+    tables = make_tables(plan, {}, plan.runs)
     assert {each["claim"]["verdict"] for each in tables["tables"]} == {"missing"}
     assert len(tables["notes"]) == len(plan.runs)
 
