@@ -19,7 +19,7 @@ from absl.flags import FlagValues
 from t2t_lite import registry
 from t2t_lite.bin import command
 from t2t_lite.errors import did_you_mean
-from t2t_lite.experiments.plan import METHODS, Plan
+from t2t_lite.experiments.plan import METHODS, MULTI_MODEL, OF_MULTI_MODEL, Plan
 from t2t_lite.experiments.runner import PAGE, Experiments, write_page
 from t2t_lite.experiments.suite import TABLES
 from t2t_lite.onednn import use_onednn
@@ -36,7 +36,7 @@ def define(flags: FlagValues) -> None:
     integer("train_steps", None, "Steps of joint training. Default: those of the suite.", 1, flag_values=flags)
     string("hparams_set", None, "The hparams to start from. Default: those of the suite.", flag_values=flags)
     string("hparams", "", 'Hparams to change, as "hidden_size=64,dropout=0.1".', flag_values=flags)
-    string("model", "multi_model", "The model to train.", flag_values=flags)
+    string("model", MULTI_MODEL, "The model to train.", flag_values=flags)
     string(
         "data_dir", None, "Folder of the data; missing ones are generated. Default: OUTPUT_DIR/data.", flag_values=flags
     )
@@ -73,7 +73,7 @@ def body(flags: FlagValues) -> None:
     suite = registry.suites.get(flags.suite)
     steps = flags.train_steps or suite.train_steps
     targets = suite.problems if flags.transfer_targets == ["all"] else flags.transfer_targets
-    tables = flags.only or [name for name in TABLES if name != "models" or flags.model == "multi_model"]
+    tables = flags.only or [name for name in TABLES if flags.model == MULTI_MODEL or name not in OF_MULTI_MODEL]
     plan = Plan(suite, steps, range(flags.seeds), tables, targets, flags.transfer_method)
     folder = _path(flags.output_dir)
     experiments = Experiments(

@@ -17,6 +17,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 # {variant of the joint run: the function of hparams/transformers.py that makes its hparams from the MultiModel's}
 TRANSFORMERS = {"transformer_parameters": "equal_parameters", "transformer_flops": "equal_flops"}
+MULTI_MODEL = "multi_model"
+OF_MULTI_MODEL = ("ablation", "models")  # tables that are only of that model
 _ABLATION_PART = 3  # an ablation trains train_steps / 3
 _RUN_SECONDS, _TRAINED_SECONDS, _SCORED_SECONDS = 18.0, 5.0, 9.0  # of a run, and for each problem, beside its steps
 

@@ -13,11 +13,12 @@ from typing import Any
 
 from t2t_lite import api, registry
 from t2t_lite.api.arguments import start_tensorflow
+from t2t_lite.api.training import resolve_training
 from t2t_lite.data.manifest import Manifest, manifest_path, write_atomically
 from t2t_lite.errors import DivergedError, FlagError, Stopped, UserError
 from t2t_lite.experiments.outcome import CUT_SHORT, DIVERGED, FINISHED, MISSING, Outcome
 from t2t_lite.experiments.parallel_runs import in_processes
-from t2t_lite.experiments.plan import TRANSFORMERS, Plan, PlannedRun
+from t2t_lite.experiments.plan import MULTI_MODEL, OF_MULTI_MODEL, TRANSFORMERS, Plan, PlannedRun
 from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_results
 from t2t_lite.experiments.suite import TABLES
 from t2t_lite.hparams import HParams, transformers
@@ -220,17 +221,21 @@ class Experiments:
         """Returns the hparams that all runs share.
 
         Raises:
-          FlagError: they leave the steps of each problem open.
+          UserError: a problem, a set, the model or a value is wrong, or they set what the suite sets.
         """
-        base = api.resolve_hparams(self.hparams_set, self.hparams)
+        problems, base = resolve_training(self.plan.suite.problems, self.hparams_set, self.hparams, model=self.model)
+        base.check_names("batch_multipliers", problems)
         if base.mixture != "rates" or base.mixture_unit != "steps" or base.mixture_rates:
             raise FlagError(
                 "--hparams: mixture, mixture_unit and mixture_rates are set by the suite, so that each problem has the "
                 "same number of steps jointly and alone"
             )
-        registry.models.check(self.model)
-        if "models" in self.plan.tables and self.model != "multi_model":
-            raise FlagError(f"--only=models compares the MultiModel with Transformers; leave out --model={self.model}")
+        if self.model != MULTI_MODEL:
+            for table in OF_MULTI_MODEL:
+                if table in self.plan.tables:
+                    raise FlagError(f"--only={table}: that table is of the MultiModel; leave out --model={self.model}")
+            start_tensorflow()
+            registry.models.get(self.model).check_unread(base)
         return base
 
     def _run_hparams(self, run: PlannedRun, base: HParams) -> HParams:

@@ -69,7 +69,7 @@ class Model(keras.Model):
         self, hparams: HParams, problems: Mapping[str, Problem], vocab_sizes: Mapping[str, int], **kwargs: Any
     ):
         super().__init__(**kwargs)
-        self._check_unread(hparams)
+        self.check_unread(hparams)
         self.hparams = hparams
         self.problems = dict(problems)
         self.nets: dict[str, Modality] = {}
@@ -102,10 +102,12 @@ class Model(keras.Model):
         """Returns the body, whose name is "body"; called once, when `hparams` are set."""
         raise NotImplementedError
 
-    def _check_unread(self, hparams: HParams) -> None:
-        changed = [f"{k}={getattr(hparams, k)}" for k, v in self.unread_hparams.items() if getattr(hparams, k) != v]
+    @classmethod
+    def check_unread(cls, hparams: HParams) -> None:
+        """Raises UserError if an hparam is set that the model does not read."""
+        changed = [f"{k}={getattr(hparams, k)}" for k, v in cls.unread_hparams.items() if getattr(hparams, k) != v]
         if changed:
-            name = registry.snake_case(type(self).__name__)
+            name = registry.snake_case(cls.__name__)
             raise UserError(
                 f"--model={name}: this model does not read the hparams {', '.join(changed)}; leave them out, and start "
                 f"from an hparams set of this model{_sets_of(name)}"

@@ -274,6 +274,18 @@ def test_the_page_is_written(fake, monkeypatch, tmp_path):
         ),
         (["--suite=two", "--output_dir=E", "--model=multi_modl"], 1, "unknown model 'multi_modl'; did you mean"),
         (
+            ["--suite=two", "--output_dir=E", "--hparams_set=transformer_tiny"],
+            1,
+            "--hparams_set=transformer_tiny is for --model=transformer, not for multi_model",
+        ),
+        (
+            ["--suite=two", "--output_dir=E", "--model=transformer"],
+            1,
+            "--model=transformer: this model does not read the hparams use_experts=True,",
+        ),
+        (["--suite=two", "--output_dir=E", "--hparams=loss_weights=letter:2"], 1, "did you mean 'letters'?"),
+        (["--suite=two", "--output_dir=E", "--hparams=batch_multipliers=letter:2"], 1, "did you mean 'letters'?"),
+        (
             ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny"],
             2,
             "--raw_dir is required: problem 'real_recordings' has no",
@@ -357,5 +369,14 @@ def test_transformers_get_the_suites_hparams(fake, tmp_path, capsys):
     blocks = [options["hparams"].encoder_blocks for _, options in fake]
     assert blocks[1] >= blocks[2] and not fake[1][1]["hparams"].use_experts
     assert "The MultiModel against Transformers" in (tmp_path / "E" / "results.md").read_text()
-    assert run(tmp_path / "other", "--only=models", "--model=transformer") == 2
-    assert "leave out --model=transformer" in capsys.readouterr().err
+
+
+def test_another_model_has_no_tables_of_the_multi_model(fake, tmp_path, capsys):
+    flags = ["--suite=two", f"--output_dir={tmp_path}/E", "--model=transformer", "--hparams_set=transformer_tiny"]
+    assert experiments.main([*flags, "--seeds=1"]) == 0
+    names = [table["name"] for table in results_of(tmp_path / "E")["tables"]]
+    assert names == ["joint_vs_alone", "small_problem"]
+    assert {options["model"] for _, options in fake} == {"transformer"}
+    for table in ("models", "ablation"):
+        assert experiments.main([*flags, f"--only={table}"]) == 2
+        assert f"--only={table}: that table is of the MultiModel; leave out --model=" in capsys.readouterr().err
