@@ -1,8 +1,8 @@
-"""Trains and compares the runs of a suite: joint against alone, a small problem, ablation, transfer.
+"""Trains and compares the runs of a suite: joint against alone, a small problem, ablation, models, transfer.
 
     t2t-experiments --suite=microworld --output_dir=E --plan
     t2t-experiments --suite=microworld --output_dir=E
-    t2t-experiments --suite=real_eight --output_dir=E --raw_dir=raw --seeds=1 --only=joint_vs_alone
+    t2t-experiments --suite=real_eight --output_dir=E --tmp_dir=raw --seeds=1 --only=joint_vs_alone
     t2t-experiments --report=run,other_run --output_dir=E
 
 Writes results.json, tables (results.md) and a page (index.html) of scores on the test split. The same command goes on
@@ -40,7 +40,6 @@ def define(flags: FlagValues) -> None:
     string(
         "data_dir", None, "Folder of the data; missing ones are generated. Default: OUTPUT_DIR/data.", flag_values=flags
     )
-    string("raw_dir", None, "Folder of the raw files of a suite on files.", flag_values=flags)
     targets = "Problems that table transfer is about, or all. Default: the suite's small problem."
     lists("transfer_targets", [], targets, flag_values=flags)
     methods = "pair: a target trained with one other problem; leave_one_out: all of them without one; or both."
@@ -57,7 +56,7 @@ def define(flags: FlagValues) -> None:
         1,
         flag_values=flags,
     )
-    command.define_shared(flags)
+    command.define_shared(flags, "tmp_dir")
 
 
 def body(flags: FlagValues) -> None:
@@ -90,8 +89,8 @@ def body(flags: FlagValues) -> None:
     if flags.plan:
         print(experiments.describe_plan())
         return
-    raw_dir = command.existing_folder(flags, "raw_dir", suite.raw_advice or "give it") if flags.raw_dir else None
-    results = experiments.run(raw_dir, flags.num_workers, flags.t2t_usr_dir)
+    tmp_dir = command.existing_folder(flags, "tmp_dir", suite.raw_advice or "give it") if flags.tmp_dir else None
+    results = experiments.run(tmp_dir, flags.num_workers, flags.t2t_usr_dir)
     for table in (*results["tables"], *results["transfer"]):
         print(f"{table['title']}: {table['claim']['sentence']}")
     for note in results["notes"]:

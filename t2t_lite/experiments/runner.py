@@ -87,7 +87,7 @@ class Experiments:
         path = self.folder / SETTINGS
         if not path.exists():
             others = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
-            others = [name for name in others if self.folder / name != self.data_dir]
+            others = [name for name in others if (self.folder / name).resolve() != self.data_dir.resolve()]
             if others:
                 raise UserError(
                     f"--output_dir: {self.folder} holds {others[0]} and no {SETTINGS}, so it is not the folder of a "
@@ -130,14 +130,14 @@ class Experiments:
 
     def run(
         self,
-        raw_dir: Path | None = None,
+        tmp_dir: Path | None = None,
         num_workers: int | None = None,
         usr_dirs: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Generates the data, trains and scores the runs that are missing, and writes the results.
 
         Args:
-          raw_dir: raw files of a suite on files.
+          tmp_dir: raw files of a suite on files.
           num_workers: processes that generate data.
           usr_dirs: the user's own folders.
 
@@ -153,7 +153,7 @@ class Experiments:
         write_atomically(self.folder / SETTINGS, (json.dumps(self.settings, indent=1) + "\n").encode("utf8"))
         print_status(self.describe_plan())
         try:
-            self._generate(raw_dir, num_workers, usr_dirs)
+            self._generate(tmp_dir, num_workers, usr_dirs)
             outcomes = self.outcomes()
             missing = [name for name in self.plan.runs if not self._is_done(name, outcomes[name])]
             if self.processes > 1:
@@ -208,7 +208,7 @@ class Experiments:
             return plan, set(plan.runs)
 
     def write_page(self, results: Mapping[str, Any]) -> None:
-        """Writes index.html, if this version has what writes it; looks into the joint run of the first seed.
+        """Writes index.html; looks into the joint run of the first seed.
 
         Without a joint run it looks into the first few others.
         """
@@ -249,7 +249,7 @@ class Experiments:
         warmup = min(base.warmup_steps, run.train_steps // _WARMUP_PART)
         return base.replace(**own, **run.hparams(), warmup_steps=warmup)
 
-    def _generate(self, raw_dir: Path | None, num_workers: int | None, usr_dirs: Sequence[str]) -> None:
+    def _generate(self, tmp_dir: Path | None, num_workers: int | None, usr_dirs: Sequence[str]) -> None:
         """Generates the data that are missing: those of the tasks together, then those of the small problem.
 
         Always of all tasks, because the vocabulary is built from the text of the problems that are generated together.
@@ -259,20 +259,20 @@ class Experiments:
         suite = self.plan.suite
         for names in (list(suite.tasks), [name for name in suite.problems if name not in suite.tasks]):
             missing = [name for name in names if not self._has_data(name)]
-            if missing and suite.raw_files and raw_dir is None:
+            if missing and suite.raw_files and tmp_dir is None and not (self.data_dir / "raw").is_dir():
                 raise FlagError(
-                    f"--raw_dir is required: problem '{missing[0]}' has no data with a {SPLIT} split in {self.data_dir}"
+                    f"--tmp_dir is required: problem '{missing[0]}' has no data with a {SPLIT} split in {self.data_dir}"
                     + (f"; {suite.raw_advice}" if suite.raw_advice else "")
                 )
             if missing:
                 datagen.datagen(
-                    missing, self.data_dir, raw_dir, num_workers=num_workers, usr_dirs=usr_dirs, test_split=True
+                    missing, self.data_dir, tmp_dir, num_workers=num_workers, usr_dirs=usr_dirs, test_split=True
                 )
             for name in missing:
                 if not self._has_data(name):
                     raise UserError(
                         f"problem '{name}' has no {SPLIT} split in {self.data_dir}: put its {SPLIT} files beside those "
-                        "of dev"
+                        f'of dev; a problem of your own declares `splits = ("train", "dev", "{SPLIT}")`'
                     )
 
     def _has_data(self, name: str) -> bool:

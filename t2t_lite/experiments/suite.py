@@ -1,5 +1,6 @@
 """A suite: the problems of the experiments, their share of the joint training, and their roles in the tables."""
 
+import math
 from dataclasses import dataclass
 
 from t2t_lite import registry
@@ -35,10 +36,13 @@ class Suite:
     replaces: str = ""  # the task whose place `small` takes when it is trained with all
     train_steps: int = 1200  # of the joint run
     hparams_set: str = "multimodel_tiny"  # if --hparams_set names none
-    raw_files: bool = False  # whether the problems read raw files (--raw_dir)
+    raw_files: bool = False  # whether the problems read raw files (--tmp_dir)
     raw_advice: str = ""  # how to make the raw files
 
     def __post_init__(self) -> None:
+        for name, task in self.tasks.items():
+            if not 0 < task.rate < math.inf:
+                raise ValueError(f"suite: the rate of '{name}' is {task.rate}; it must be a number above 0")
         roles = {"foreign": self.foreign, **{f"ablated[{i}]": name for i, name in enumerate(self.ablated)}}
         if self.small not in self.tasks:
             roles["replaces"] = self.replaces

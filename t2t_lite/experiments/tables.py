@@ -12,8 +12,7 @@ from t2t_lite.problems.features import Label
 from t2t_lite.problems.problem import get_problem
 
 METRIC = "log_perplexity"  # what comparisons are of
-# {metric of decoded answers: (its name, whether more is "better: higher" or "lower", its format)}, the first that a
-# problem has is shown.
+# {metric of decoded answers: (label, "higher" or "lower" is better, format)}
 FIGURES = {
     "bleu": ("BLEU", "higher", "number"),
     "accuracy_trees": ("whole trees", "higher", "percent"),

@@ -288,12 +288,12 @@ def test_the_page_is_written(fake, monkeypatch, tmp_path):
         (
             ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny"],
             2,
-            "--raw_dir is required: problem 'real_recordings' has no",
+            "--tmp_dir is required: problem 'real_recordings' has no",
         ),
         (
-            ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny", "--raw_dir=none"],
+            ["--suite=real_eight", "--output_dir=E", "--hparams_set=multimodel_tiny", "--tmp_dir=none"],
             1,
-            "--raw_dir: no folder 'none'; python examples/real_",
+            "--tmp_dir: no folder 'none'; python examples/real_",
         ),
         (["--report=nothing", "--output_dir=E"], 2, "--report: no run in 'nothing'; t2t-trainer makes it"),
     ],
@@ -305,7 +305,7 @@ def test_mistakes(suite, flags, status, message, capsys, tmp_path, monkeypatch):
     assert message in err and err.count("error:") == 1 and "Traceback" not in err
 
 
-def test_a_folder_of_something_else(fake, capsys, tmp_path):
+def test_a_folder_of_something_else(fake, capsys, tmp_path, monkeypatch):
     assert run(tmp_path / "E", "--only=small_problem", "--seeds=1") == 0
     assert run(tmp_path / "E", "--only=small_problem", "--train_steps=8") == 1
     assert "holds a suite with other settings: train_steps is 8, was 6. Give the same" in capsys.readouterr().err
@@ -313,6 +313,9 @@ def test_a_folder_of_something_else(fake, capsys, tmp_path):
     assert "suite is one, was two" in capsys.readouterr().err
     assert run(tmp_path / "E" / "runs" / "alone-letters-seed0") == 1
     assert "holds experiment.json and no suite.json, so it is not the folder of a suite" in capsys.readouterr().err
+    (tmp_path / "new" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert run("new", f"--data_dir={tmp_path}/new/data", "--plan") == 0
     (tmp_path / "suite.json").write_text("{")
     assert run(tmp_path) == 1
     assert "suite.json: not the settings of a suite (JSONDecodeError" in capsys.readouterr().err
@@ -332,6 +335,7 @@ def test_data_without_a_test_split(suite, session_data, monkeypatch, tmp_path, c
         assert experiments.main([f"--output_dir={tmp_path}/E", *flags]) == 1
     err = capsys.readouterr().err
     assert f"problem 'session_reverse' has no test split in {session_data}" in err
+    assert 'a problem of your own declares `splits = ("train", "dev", "test")`' in err
 
 
 def test_help_does_without_tensorflow():

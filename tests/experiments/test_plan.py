@@ -102,6 +102,12 @@ def test_a_suite_whose_roles_are_not_its_tasks():
         Suite({"a": Task("A", "text")}, small="c", foreign="a", ablated=(), __doc__="")
 
 
+@pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])
+def test_a_rate_that_is_not_above_0(rate):
+    with pytest.raises(ValueError, match=r"suite: the rate of 'a' is .*; it must be a number above 0"):
+        Suite({"a": Task("A", "text", rate)}, small="a", foreign="a", ablated=(), __doc__="")
+
+
 def test_transformers_are_trained_like_the_joint_run():
     plan = sample_plan((0, 1), tables=("models",))
     joint, first, second = [run for run in plan.runs.values() if run.seed == 1]
