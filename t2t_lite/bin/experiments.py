@@ -100,14 +100,15 @@ def body(flags: FlagValues) -> None:
 
 
 def _report(flags: FlagValues) -> None:
+    from t2t_lite.report.facts import check_folder
+
     command.require(flags, "output_dir")
     folders = [_path(folder) for folder in flags.report]
     for folder in folders:
-        if not (folder / "run.json").is_file():
-            raise command.FlagError(f"--report: no run in '{folder}'; t2t-trainer makes it")
+        check_folder(folder)
     output = _path(flags.output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    write_page(folders, output / PAGE)
+    write_page(folders, output / PAGE, data_dir=_path(flags.data_dir) if flags.data_dir else None)
 
 
 def _path(text: str) -> Path:

@@ -138,7 +138,10 @@ def _machine() -> dict[str, Any]:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf8").splitlines()
         processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass  # macOS has no such file, ARM no such line
+    try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, StopIteration):
+    except (AttributeError, OSError, ValueError):
         memory = 0
     return {"processor": processor, "cores": os.cpu_count() or 1, "memory_bytes": memory, "system": platform.system()}

@@ -359,11 +359,13 @@ class Experiments:
         return seconds * self._speed(outcomes) / self.processes
 
 
-def write_page(folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None) -> None:
+def write_page(
+    folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None, data_dir: Path | None = None
+) -> None:
     """Writes the page of some runs."""
     from t2t_lite.report import write_report
 
-    write_report(list(folders), path, results)
+    write_report(list(folders), path, results, data_dir=data_dir)
     print_status(f"{path} is written")
 
 

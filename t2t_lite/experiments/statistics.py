@@ -11,7 +11,7 @@ RULE = (
 )
 # Quantile 0.975 of Student's t by degrees of freedom, from 1.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-_T_NORMAL = 1.96
+_NORMAL = 1.959964  # the same of the normal distribution
 
 
 def mean(values: Sequence[float]) -> float:
@@ -36,8 +36,15 @@ def margin(first: Sequence[float], second: Sequence[float]) -> float | None:
     if freedom < 1 or not first or not second:
         return None
     squares = sum((len(values) - 1) * (spread(values) or 0.0) ** 2 for values in (first, second))
-    quantile = _T[freedom - 1] if freedom <= len(_T) else _T_NORMAL
-    return quantile * math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
+    return _t_quantile(freedom) * math.sqrt(squares / freedom * (1 / len(first) + 1 / len(second)))
+
+
+def _t_quantile(freedom: int) -> float:
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z, n = _NORMAL, freedom  # the expansion of Abramowitz and Stegun, 26.7.5; its error is below 0.0002 from n = 11
+    second, third = 5 * z**5 + 16 * z**3 + 3 * z, 3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z
+    return z + (z**3 + z) / (4 * n) + second / (96 * n**2) + third / (384 * n**3)
 
 
 @dataclass(frozen=True)

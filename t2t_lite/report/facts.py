@@ -253,6 +253,9 @@ def _command(facts: RunFacts, run: Run) -> str:
     flags = [f"--problem={','.join(run.declarations)}", f"--hparams_set={nearest}"]
     if run.model_name != "multi_model":
         flags.append(f"--model={run.model_name}")
+    frozen = changes[nearest].pop("freeze", "")  # --hparams would take its commas for the ends of fields
+    if frozen:
+        flags.append(f"--freeze={frozen}")
     if len(changes[nearest]) > _FEW_CHANGES:
         flags.append(f"--gin_file={facts.folder.name}/operative_config.gin")
     elif changes[nearest]:

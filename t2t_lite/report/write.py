@@ -33,7 +33,7 @@ def write(
         raise UserError(f"--data_dir: no folder '{data_dir}'; t2t-datagen makes it")
     for folder in folders:
         check_folder(folder)
-    file = OutputFile(path, "output")
+    file = OutputFile(path, "output_dir")
     if data_dir is None and results and results.get("data_dir"):
         data_dir = _existing(path.absolute().parent / str(results["data_dir"]))
     start_tensorflow()

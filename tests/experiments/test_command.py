@@ -115,7 +115,7 @@ def fake(suite, monkeypatch):
 
     monkeypatch.setattr(runner.api, "train", train)
     monkeypatch.setattr(runner.Experiments, "_generate", lambda *_: None)
-    monkeypatch.setitem(sys.modules, "t2t_lite.report", SimpleNamespace(write_report=lambda *_: None))
+    monkeypatch.setattr("t2t_lite.report.write_report", lambda *_, **__: None)
     return trained
 
 
@@ -229,19 +229,19 @@ def test_a_loss_that_is_not_finite_on_the_test_split_is_divergence(fake, tmp_pat
 
 def test_the_page_is_written(fake, monkeypatch, tmp_path):
     written, folder = [], tmp_path / "E"
-    report = SimpleNamespace(write_report=lambda *args: written.append(args))
-    monkeypatch.setitem(sys.modules, "t2t_lite.report", report)
+    monkeypatch.setattr("t2t_lite.report.write_report", lambda *args, **options: written.append((*args, options)))
     assert run(folder, "--only=small_problem", "--seeds=1") == 0
-    folders, path, results = written[0]
+    folders, path, results, _ = written[0]
     assert folders == [folder / "runs" / "joint-seed0"]
     assert path == folder / "index.html" and results["suite"] == "two"
     runs = [folder / "runs" / name for name in ("alone-letters-seed0", "joint-seed0")]
     for each in runs:
         (each / "run.json").write_text("{}")
     runs = f"--report={runs[0]},{runs[1]}"
-    assert experiments.main([runs, f"--output_dir={tmp_path}/page"]) == 0
-    folders, path, results = written[1]
+    assert experiments.main([runs, f"--output_dir={tmp_path}/page", f"--data_dir={tmp_path}/data"]) == 0
+    folders, path, results, options = written[1]
     assert len(folders) == 2 and path == tmp_path / "page" / "index.html" and results is None
+    assert options == {"data_dir": tmp_path / "data"}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,11 @@ def test_the_page_is_written(fake, monkeypatch, tmp_path):
             1,
             "--tmp_dir: no folder 'none'; python examples/real_",
         ),
-        (["--report=nothing", "--output_dir=E"], 2, "--report: no run in 'nothing'; t2t-trainer makes it"),
+        (
+            ["--report=nothing", "--output_dir=E"],
+            1,
+            "--report: no folder 'nothing'; give folders that t2t-trainer wrote",
+        ),
     ],
 )
 def test_mistakes(suite, flags, status, message, capsys, tmp_path, monkeypatch):

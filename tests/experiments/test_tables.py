@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from experiments_sample import SETTINGS, sample_outcomes, sample_plan, sample_results
 
+from t2t_lite.experiments import results as results_module
 from t2t_lite.experiments.results import make_results, markdown, write_results
 from t2t_lite.experiments.tables import make_tables
 
@@ -121,6 +122,17 @@ def test_nothing_trained_yet():
     tables = make_tables(plan, {}, plan.runs)
     assert {each["claim"]["verdict"] for each in tables["tables"]} == {"missing"}
     assert len(tables["notes"]) == len(plan.runs)
+
+
+def test_the_memory_is_known_without_the_name_of_the_processor(monkeypatch):
+    read = results_module.Path.read_text
+
+    def on_arm(path, **options):
+        return "Features: fp" if str(path) == "/proc/cpuinfo" else read(path, **options)
+
+    monkeypatch.setattr(results_module.Path, "read_text", on_arm)
+    machine = sample_results(seeds=(0,), targets=())["machine"]
+    assert machine["memory_bytes"] > 0 and machine["processor"]
 
 
 def test_the_files(results, tmp_path):

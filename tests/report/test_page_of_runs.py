@@ -347,3 +347,9 @@ def test_axes_hold_all_values(values):
 def test_attributes_and_text_are_escaped():
     assert element("p", "a < b", [1, None], title='"', class_="c") == '<p title="&quot;" class="c">a &lt; b1</p>'
     assert element("p", "\x00\u202e") == "<p>\\x00\\u202e</p>"
+
+
+def test_the_command_names_frozen_parts_as_a_flag(session_data, session_problems, tmp_path):
+    random_run(tmp_path / "run", session_data, session_problems.session_tiny().replace(freeze="encoder,image"), NAMES)
+    command = read_run(tmp_path / "run", "run").command
+    assert " --freeze=encoder,image " in command and "--hparams=" not in command
