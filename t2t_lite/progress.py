@@ -37,6 +37,14 @@ def progress_counter(label: str, unit: str = "examples") -> Iterator[Callable[[i
     print_status(text())
 
 
+def format_seconds(seconds: float) -> str:
+    """`45 s`, `12 min`, `2 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 def format_bytes(size: int) -> str:
     """`1.5 GB`, `20 MB` or `3 kB`."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):

@@ -20,7 +20,7 @@ from t2t_lite import registry
 from t2t_lite.bin import command
 from t2t_lite.errors import did_you_mean
 from t2t_lite.experiments.plan import METHODS, MULTI_MODEL, OF_MULTI_MODEL, Plan
-from t2t_lite.experiments.runner import PAGE, Experiments, write_page
+from t2t_lite.experiments.runner import Experiments, report_runs
 from t2t_lite.experiments.suite import TABLES
 from t2t_lite.onednn import use_onednn
 
@@ -100,15 +100,9 @@ def body(flags: FlagValues) -> None:
 
 
 def _report(flags: FlagValues) -> None:
-    from t2t_lite.report.facts import check_folder
-
     command.require(flags, "output_dir")
-    folders = [_path(folder) for folder in flags.report]
-    for folder in folders:
-        check_folder(folder)
-    output = _path(flags.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    write_page(folders, output / PAGE, data_dir=_path(flags.data_dir) if flags.data_dir else None)
+    data_dir = _path(flags.data_dir) if flags.data_dir else None
+    report_runs([_path(folder) for folder in flags.report], _path(flags.output_dir), data_dir)
 
 
 def _path(text: str) -> Path:

@@ -69,7 +69,8 @@ def markdown(results: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"{settings['hparams_set']}, {settings['train_steps']:,} steps of joint training, seeds "
-        f"{', '.join(map(str, settings['seeds']))}; {results['seconds'] / 3600:.1f} hours on {machine['cores']} cores. "
+        f"{', '.join(map(str, settings['seeds']))}; {results['seconds'] / 3600:.1f} hours of training and scoring, "
+        f"summed over the runs, on a machine of {machine['cores']} cores. "
         f"Scores are of the {settings['split']} split. {results['spread_rule']}"
     )
     for table in results["tables"]:

@@ -23,7 +23,7 @@ from t2t_lite.experiments.results import JSON, SPLIT, make_results, write_result
 from t2t_lite.experiments.suite import TABLES
 from t2t_lite.hparams import HParams, transformers
 from t2t_lite.monitoring.training_display import format_table
-from t2t_lite.progress import print_status
+from t2t_lite.progress import format_seconds, print_status
 
 SETTINGS = "suite.json"
 PAGE = "index.html"
@@ -215,7 +215,7 @@ class Experiments:
         finished = [run["name"] for run in results["runs"] if run["status"] == FINISHED]
         shown = [name for name in finished if name.startswith("joint-")][:1] or finished[:_SHOWN]
         if shown:
-            write_page([self.run_folder(name) for name in shown], self.folder / PAGE, results)
+            _write_page([self.run_folder(name) for name in shown], self.folder / PAGE, results)
 
     def _base_hparams(self) -> HParams:
         """Returns the hparams that all runs share.
@@ -359,22 +359,27 @@ class Experiments:
         return seconds * self._speed(outcomes) / self.processes
 
 
-def write_page(
-    folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None = None, data_dir: Path | None = None
+def report_runs(folders: Sequence[Path], output_dir: Path, data_dir: Path | None = None) -> None:
+    """Writes a page about any runs into a folder, which is made.
+
+    Raises:
+      UserError: a folder is not a run, or there is no folder of data.
+    """
+    from t2t_lite.report.facts import check_folder
+
+    for folder in folders:
+        check_folder(folder)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    _write_page(folders, output_dir / PAGE, None, data_dir)
+
+
+def _write_page(
+    folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None, data_dir: Path | None = None
 ) -> None:
-    """Writes the page of some runs."""
     from t2t_lite.report import write_report
 
-    write_report(list(folders), path, results, data_dir=data_dir)
+    write_report(folders, path, results, data_dir=data_dir)
     print_status(f"{path} is written")
-
-
-def format_seconds(seconds: float) -> str:
-    """`45 s`, `12 min`, `2 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _last_step(folder: Path) -> int:

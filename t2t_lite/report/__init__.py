@@ -12,7 +12,6 @@ def write_report(
     results: Mapping[str, Any] | None = None,
     *,
     data_dir: str | Path | None = None,
-    commands: Sequence[str] = (),
     examples: int = 3,
     seconds: float = 120.0,
 ) -> None:
@@ -26,19 +25,17 @@ def write_report(
       results: the content of an experiment's results.json; adds its tables, its transfer matrix and the curves of all
         its runs.
       data_dir: the folder that datagen wrote; by default a folder `data` in or beside each run.
-      commands: command lines to show, such as the one that makes the page.
       examples: decoded examples of each problem.
       seconds: the time for switching experts off, over all runs.
 
     Raises:
-      UserError: a folder is not a run, or the file cannot be written.
+      UserError: a folder is not a run, the results are of another format, or the file cannot be written.
     """
     from t2t_lite.report.write import write
 
     write(
         *([_path(folder) for folder in folders], _path(path), results),
         data_dir=None if data_dir is None else _path(data_dir),
-        commands=commands,
         examples=examples,
         seconds=seconds,
     )

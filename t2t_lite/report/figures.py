@@ -1,4 +1,4 @@
-"""How figures are written: names and formats of metrics, numbers of any size, times."""
+"""How figures are written: names and formats of metrics, numbers of any size."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -70,14 +70,6 @@ def compact_percent(value: float) -> str:
 def signed(digits: int) -> Callable[[float], str]:
     """Returns a format for differences."""
     return lambda value: f"{value:+.{digits}f}"
-
-
-def duration(seconds: float) -> str:
-    """Formats a time: `45 s`, `12 min`, `3 h 05 min`."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def size(count: int) -> str:

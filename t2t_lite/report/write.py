@@ -12,6 +12,7 @@ from t2t_lite.errors import UserError
 from t2t_lite.output_file import OutputFile
 from t2t_lite.report.facts import Example, RunFacts, check_folder, find_data, read_run
 
+_RESULTS_FORMAT = 1
 _CURVES = {"joint_vs_alone", "small_problem"}  # the tables of an experiment whose runs have their curves drawn
 
 
@@ -21,7 +22,6 @@ def write(
     results: Mapping[str, Any] | None,
     *,
     data_dir: Path | None,
-    commands: Sequence[str],
     examples: int,
     seconds: float,
 ) -> None:
@@ -31,18 +31,20 @@ def write(
         raise UserError("--report: no run given")
     if data_dir is not None and not data_dir.is_dir():
         raise UserError(f"--data_dir: no folder '{data_dir}'; t2t-datagen makes it")
+    if results is not None and results.get("format") != _RESULTS_FORMAT:
+        raise UserError(f"results: expected those of a results.json with format {_RESULTS_FORMAT}")
     for folder in folders:
         check_folder(folder)
     file = OutputFile(path, "output_dir")
-    if data_dir is None and results and results.get("data_dir"):
-        data_dir = _existing(path.absolute().parent / str(results["data_dir"]))
+    if data_dir is None and results:
+        data_dir = _existing(path.absolute().parent / results["data_dir"])
     start_tensorflow()
     from t2t_lite.report.model_facts import SAMPLE_EXAMPLES, look_into
     from t2t_lite.report.page import Report, render
     from t2t_lite.report.samples import Sample, read_sample
 
     runs = [read_run(folder, title) for folder, title in zip(folders, _titles(folders), strict=True)]
-    report = Report(runs, results=results, commands=list(commands))
+    report = Report(runs, results=results)
     report.curves = _curves(runs, results or {}, path)
     samples: dict[str, Sample] = {}
     for name in report.problems:
@@ -98,13 +100,13 @@ def _curves(runs: Sequence[RunFacts], results: Mapping[str, Any], path: Path) ->
     of the seed is no part of their names. Without results, they are the given runs.
     """
     by_folder = {run.folder.absolute(): run for run in runs}
-    stored = [each for each in results.get("runs") or () if isinstance(each, Mapping)]
-    chosen = [each for each in stored if _CURVES & {str(name) for name in each.get("tables") or ()}] or stored
+    stored = results.get("runs", [])
+    chosen = [each for each in stored if _CURVES & set(each["tables"])] or stored
     curves = []
     for each in chosen:
-        folder = path.absolute().parent / str(each.get("folder") or "")
+        folder = path.absolute().parent / each["folder"]
         if (folder / "run.json").is_file():
             run = by_folder.get(folder) or read_run(folder, folder.name)
-            name = re.sub(r"-seed\d+$", "", str(each.get("name") or folder.name))
+            name = re.sub(r"-seed\d+$", "", each["name"])
             curves.append(("alone" if name.startswith("alone-") else name, run))
     return curves or [(run.title, run) for run in runs]

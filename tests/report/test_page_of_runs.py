@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from checks import eagerly, random_run
+from experiments_sample import sample_results
 
 import t2t_lite
 from t2t_lite.data.raw_pairs import RawPairs
@@ -93,8 +94,7 @@ def made(run_dir, session_data, tmp_path_factory):
         patch.setattr("t2t_lite.report.model_facts.SAMPLE_EXAMPLES", 4)
         patch.setattr("t2t_lite.report.model_facts.CLASS_EXAMPLES", 6)
         patch.setattr("t2t_lite.report.page.render", lambda report: reports.append(report) or render(report))
-        command = "t2t-experiments --report=first,second"
-        write_report([run_dir, other], path, data_dir=session_data, commands=[command], examples=2)
+        write_report([run_dir, other], path, data_dir=session_data, examples=2)
     return path.read_text(encoding="utf8"), reports[0]
 
 
@@ -107,7 +107,6 @@ def test_a_page_shows_a_run_from_scores_to_confusions(page):
     text = check(page)
     assert [title for title in SECTIONS if f"<h2>{title}</h2>" in page] == SECTIONS
     assert "first second" in text and "seed 5" in text and "8 min" in text and "1,000" in text
-    assert "t2t-experiments --report=first,second" in text
     assert re.search(r"t2t-trainer --problem=session_reverse,\S+ --hparams_set=session_tiny --hparams=\S*seed=5", text)
     assert "50.0%" in text  # the last accuracy
     assert page.count('class="chart"') == 2 + 1  # losses of both problems, the accuracy of one
@@ -245,80 +244,57 @@ def report_of(text):
     facts.confusion = {"class": Confusion([text, "b"], np.eye(2, dtype=int))}
     tree = Example((text,), f"(S {text} )S", {0: f"(S {text} (NP NN )NP )S"})
     examples = {text: [example], "tree": [tree], "class": [Example((text,), text, {0: "b"})], "sound": [sound]}
-    return Report([facts], examples, {text: text}, [(text, facts)], commands=[text], notes=[text])
+    return Report([facts], examples, {text: text}, [(text, facts)], notes=[text])
+
+
+def with_text(value, text):
+    """A copy of something made of dicts and lists, whose every text is `text`."""
+    if isinstance(value, dict):
+        return {key: with_text(each, text) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_text(each, text) for each in value]
+    return text if isinstance(value, str) else value
 
 
 def test_text_of_users_cannot_break_the_page():
     report = report_of(EVIL)
-    cell = {"mean": 1.0, "spread": 0.5, "values": [1.0, None], "paper": EVIL, "text": EVIL, "verdict": EVIL}
-    claim = {"paper": EVIL, "verdict": EVIL, "sentence": EVIL}
-    report.results = {
-        "suite": EVIL,
-        "settings": {EVIL: EVIL},
-        "tables": [
-            {"title": EVIL, "columns": [{"label": EVIL}], "rows": [{"label": EVIL, "cells": [cell]}], "claim": claim}
-        ],
-        "transfer": [{"title": EVIL, "targets": [{"label": EVIL}], "sources": [EVIL], "gains": [[cell]]}],
-        "notes": [EVIL],
-        "runs": [{"name": EVIL, "status": EVIL}],
-    }
+    report.results = with_text(sample_results(seeds=(0,), targets=()), EVIL)
     page = render(report)
     check(page)
     assert "<script" not in page and page.count("&lt;script&gt;") > 30
     assert page.count('alt="spectrogram') == page.count('class="looks"') == 1
 
 
-@pytest.mark.parametrize(
-    "results",
-    [
-        {},
-        {"tables": None, "transfer": None, "runs": None, "notes": None, "problems": None},
-        {"tables": [{}], "transfer": [{}], "runs": [{}], "settings": [], "machine": {}, "seconds": None},
-        {"tables": [{"rows": [{"cells": [None, 3, {"mean": None}]}]}], "transfer": {"gains": [[1]]}, "runs": [3]},
-        {"tables": [{"title": "T", "claim": "C", "verdict": "V", "rows": [{"label": "r", "cells": {"a": 1}}]}]},
-    ],
-)
-def test_results_may_lack_anything(results, tmp_path):
-    write_report([], tmp_path / "page.html", results)
-    check((tmp_path / "page.html").read_text())
+def test_results_of_another_format_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"results: expected those of a results.json with format 1"):
+        write_report([], tmp_path / "page.html", sample_results(seeds=(0,), targets=()) | {"format": 2})
 
 
-def test_results_are_shown_with_claims_spreads_and_the_papers_figures(tmp_path):
-    cells = [{"mean": 0.851, "spread": 0.015, "values": [0.84, None, 0.86], "paper": 0.41, "text": "85.1% ± 1.5"}, None]
-    gain = {"mean": 0.085, "spread": 0.03, "text": "+0.085 ± 0.030", "verdict": "within the spread"}
-    results = {
-        "suite": "microworld",
-        "seconds": 7200.0,
-        "machine": {"cores": 2, "processor": "P"},
-        "versions": {"tensorflow": "2.21"},
-        "tables": [
-            {
-                "title": "Joint against alone",
-                "paper_table": 2,
-                "columns": [{"label": "accuracy", "format": "percent"}, {"label": "decoded"}],
-                "rows": [{"label": "Speech to text, all together", "cells": cells}],
-                "comparisons": [{"sentence": "Speech: better by 0.7 nats."}],
-                "claim": {"paper": "Joint helps.", "verdict": "fails", "sentence": "the claim fails here."},
-            }
-        ],
-        "transfer": [
-            {
-                "title": "Who helps whom",
-                "targets": [{"name": "a", "label": "A"}, {"name": "b", "label": "B"}],
-                "sources": [{"name": "a", "label": "A"}, {"name": "b", "label": "B"}],
-                "gains": [[None, gain], [{"mean": -0.2, "spread": None, "verdict": "worse"}, None]],
-            }
-        ],
-        "runs": [{"name": "joint-seed0", "seed": 0, "train_steps": 1200, "parameters": 1_200_000, "seconds": 300.0}],
-    }
+def test_results_are_shown_with_claims_deviations_and_the_papers_figures(tmp_path):
+    results = sample_results()
+    results["tables"][0]["claim"]["verdict"] = "fails"
+    results["transfer"][0]["gains"][0][1]["mean"] = -0.2
+    results |= {"seconds": 7200.0, "machine": {"cores": 2, "processor": "P", "system": "S", "memory_bytes": 1}}
     write_report([], tmp_path / "page.html", results)
     page = (tmp_path / "page.html").read_text()
     text = check(page)
-    for each in ("85.1% ± 1.5", "paper 41%", "Joint helps.", "Speech: better by 0.7 nats.", "(+0.085)", "±0.030"):
+    cell = results["tables"][0]["rows"][0]["cells"][2]
+    for each in (cell["text"], "paper 41%", results["tables"][1]["claim"]["sentence"], results["spread_rule"]):
         assert each in text, each
-    for each in ("-0.200", "All runs took 2 h 00 min on 2 cores (P).", "tensorflow 2.21", "1,200,000", "joint-seed0"):
+    for each in (
+        results["tables"][1]["comparisons"][0]["sentence"],
+        results["notes"][0],
+        "joint-seed2",
+    ):
         assert each in text, each
-    assert 'class="verdict wrong"' in page and 'class="cell negative"' in page
+    for each in (
+        "took 2 h 00 min, summed over the runs; the machine has 2 cores (P, S).",
+        "seeds 0, 1, 2; tables joint_",
+    ):
+        assert each in text, each
+    assert 'class="verdict wrong"' in page and 'class="verdict right"' in page and 'class="cell negative"' in page
+    gains = results["transfer"][0]["gains"]
+    assert f"{gains[0][1]['mean']:+.3f}" in text and f"±{gains[0][1]['spread']:.3f}" in text
 
 
 def test_wrong_words_are_marked():
