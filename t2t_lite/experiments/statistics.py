@@ -1,13 +1,14 @@
-"""Mean and spread over seeds, and whether two sets of seeds differ by more than their spread."""
+"""Mean and standard deviation over seeds, and whether two sets of seeds differ by more than the margin."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 RULE = (
-    "The spread is the sample standard deviation over seeds. Two means differ by more than the spread if their "
-    "difference exceeds the half-width of its 95% confidence interval (Student's t, pooled variance), the margin. With "
-    "one seed there is no spread and no verdict. Comparisons are of log-perplexity on the test split."
+    "Figures are means over seeds ± the sample standard deviation. Comparisons are of log-perplexity on the test "
+    "split. A difference of two means is within the spread if it is at most the margin, the half-width of its 95% "
+    "confidence interval (Student's t, pooled variance); beyond it the first is better or worse. With one seed there "
+    "is no margin and no verdict."
 )
 # Quantile 0.975 of Student's t by degrees of freedom, from 1.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
@@ -30,7 +31,7 @@ def spread(values: Sequence[float]) -> float | None:
 def margin(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Returns the half-width of the 95% confidence interval of the difference of two means.
 
-    None if neither has a spread.
+    None if both have fewer than two values.
     """
     freedom = len(first) + len(second) - 2
     if freedom < 1 or not first or not second:
@@ -52,7 +53,7 @@ class Comparison:
     """How the mean of one set of seeds compares to that of another, by a figure of which less is better."""
 
     difference: float  # mean of the others minus mean of these: above 0, these are better
-    margin: float | None  # differences up to this are within the spread; None: no spread is known
+    margin: float | None  # differences up to this are within the spread; None: one seed each
     verdict: str  # "better", "worse", "within the spread", or "one seed"
 
 

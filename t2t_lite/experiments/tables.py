@@ -29,9 +29,9 @@ _COLUMNS = (
     {"key": "figure", "label": "decoded", "better": "", "format": ""},
 )
 _PARAMETERS = {"key": "parameters", "label": "parameters", "better": "", "format": "integer"}
-_STEPS = {"key": "steps", "label": "steps", "better": "", "format": "integer"}
+_STEPS = {"key": "steps", "label": "training steps", "better": "", "format": "integer"}
 _VARIANTS = {
-    "joint": "all together",
+    "joint": "joint",
     "alone": "alone",
     "with_all": "with all others",
     "all_blocks": "all blocks",
@@ -317,7 +317,7 @@ class _Builder:
             sentence = f"{label}: {first} and {second} are within the spread ({size}, margin {compared.margin:.3f})."
         elif compared.verdict == "one seed":
             side = "better" if compared.difference > 0 else "worse"
-            sentence = f"{label}: {first} is {side} than {second} by {size}; one seed has no spread."
+            sentence = f"{label}: {first} is {side} than {second} by {size}; no verdict with one seed."
         else:
             sentence = f"{label}: {first} is {compared.verdict} than {second} by {size} (margin {compared.margin:.3f})."
         return row | {
@@ -332,7 +332,7 @@ class _Builder:
     ) -> dict[str, str]:
         """Returns the paper's claim, whether it holds here, and a sentence with the numbers.
 
-        It holds if nothing is worse by more than the spread and at least `least_better` comparisons are better. It
+        It holds if nothing is worse by more than the margin and at least `least_better` comparisons are better. It
         fails if something is worse. Otherwise the verdict is "within the spread".
         """
         verdicts = [row["verdict"] for row in comparisons]
@@ -343,7 +343,7 @@ class _Builder:
             if not sides:
                 return {"paper": paper, "verdict": "missing", "sentence": "No runs to compare yet."}
             counts = f"{sum(side > 0 for side in sides)} of {len(sides)} {unit} are better"
-            sentence = f"{subject}, {counts}; with one seed there is no spread, so no verdict."
+            sentence = f"{subject}, {counts}; no verdict with one seed."
             return {"paper": paper, "verdict": "one seed", "sentence": sentence}
         counts = f"{better} of {known} {unit} are better, {within} within the spread, {worse} worse"
         names = [f"{row['label']}, {row['variant_label']}" for row in comparisons if row["verdict"] == "worse"]

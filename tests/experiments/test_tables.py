@@ -75,9 +75,7 @@ def test_a_claim_that_fails_is_said_to_fail():
 
     claim = table(altered(worse_jointly), "joint_vs_alone")["claim"]
     assert claim["verdict"] == "fails"
-    assert (
-        "7 of 8 problems are better, 0 within the spread, 1 worse (Picture to class, all together)" in claim["sentence"]
-    )
+    assert "7 of 8 problems are better, 0 within the spread, 1 worse (Picture to class, joint)" in claim["sentence"]
     assert claim["sentence"].endswith("the claim fails here.")
 
     def better_without(run, problem, value):
