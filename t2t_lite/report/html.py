@@ -56,3 +56,18 @@ def table(heading: list[Any], rows: list[list[Any]], class_: str | None = None) 
 def scroll(*children: Any) -> Html:
     """Returns a box whose content scrolls sideways where it is wider than the screen."""
     return element("div", *children, class_="scroll", tabindex="0")
+
+
+def missing(line: str) -> Html:
+    """Returns a line about what cannot be shown."""
+    return element("p", line, class_="missing")
+
+
+def hint(line: str) -> Html:
+    """Returns a line that explains what follows."""
+    return element("p", line, class_="hint")
+
+
+def details(summary: str, *children: Any) -> Html:
+    """Returns content that opens with a click on its summary."""
+    return element("details", element("summary", summary), *children)

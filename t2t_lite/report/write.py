@@ -39,8 +39,9 @@ def write(
     if data_dir is None and results:
         data_dir = _existing(path.absolute().parent / results["data_dir"])
     start_tensorflow()
+    from t2t_lite.report.content import Report
     from t2t_lite.report.model_facts import SAMPLE_EXAMPLES, look_into
-    from t2t_lite.report.page import Report, render
+    from t2t_lite.report.page import render
     from t2t_lite.report.samples import Sample, read_sample
 
     runs = [read_run(folder, title) for folder, title in zip(folders, _titles(folders), strict=True)]

@@ -17,10 +17,12 @@ import t2t_lite
 from t2t_lite.data.raw_pairs import RawPairs
 from t2t_lite.errors import UserError
 from t2t_lite.report import svg, write_report
+from t2t_lite.report.content import Report
 from t2t_lite.report.facts import Attention, Confusion, Curves, Example, ExpertUse, Kind, RunFacts, read_run
 from t2t_lite.report.html import element
 from t2t_lite.report.model_facts import POSITION_BINS
-from t2t_lite.report.page import Report, mark_words, render
+from t2t_lite.report.model_sections import mark_words
+from t2t_lite.report.page import render
 from t2t_lite.report.samples import read_sample
 
 pytestmark = pytest.mark.usefixtures("session_problems")
