@@ -235,7 +235,9 @@ class Experiments:
                 if table in self.plan.tables:
                     raise FlagError(f"--only={table}: that table is of the MultiModel; leave out --model={self.model}")
             start_tensorflow()
-            registry.models.get(self.model).check_unread(base)
+            model = registry.models.get(self.model)
+            if hasattr(model, "check_unread"):  # a user's own model may lack it
+                model.check_unread(base)
         return base
 
     def _run_hparams(self, run: PlannedRun, base: HParams) -> HParams:
