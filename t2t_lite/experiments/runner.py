@@ -367,6 +367,7 @@ def report_runs(folders: Sequence[Path], output_dir: Path, data_dir: Path | None
     Raises:
       UserError: a folder is not a run, or there is no folder of data.
     """
+    start_tensorflow()
     from t2t_lite.report.facts import check_folder
 
     for folder in folders:
@@ -378,6 +379,7 @@ def report_runs(folders: Sequence[Path], output_dir: Path, data_dir: Path | None
 def _write_page(
     folders: Sequence[Path], path: Path, results: Mapping[str, Any] | None, data_dir: Path | None = None
 ) -> None:
+    start_tensorflow()
     from t2t_lite.report import write_report
 
     write_report(folders, path, results, data_dir=data_dir)
