@@ -242,7 +242,7 @@ def test_the_decoder_wants_exactly_one_mode(usr):
     fails(2, "--brackets: not with --show", *decode, "--problem=usr_copy", "--brackets", "--show=1")
     fails(2, "--decode_to_file is required", *decode, "--problem=usr_copy", "--decode_from_file=x")
     to_both = ["--decode_from_file=-", "--decode_to_file=x"]
-    fails(2, "--decode_to_file: only with a file of inputs; other answers go to standard output", *decode, "--problem=usr_copy", *to_both)
+    fails(2, "--decode_to_file: only with a file of inputs; other answers", *decode, "--problem=usr_copy", *to_both)
     fails(2, "one problem at a time, not 2", *decode, "--problem=usr_both", "--decode_interactive")
 
 
