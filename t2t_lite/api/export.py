@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import t2t_lite
 from t2t_lite.api.arguments import Folder, Names, existing_folder, input_places, list_names, start_tensorflow
 from t2t_lite.decoding.answer import Answer
@@ -149,7 +147,7 @@ class Export:
 
         Returns:
           {"step": N, "teacher_forced": [], "problems": {name: {metric: value}}}. Examples with the same inputs are one
-          input with several references where they are so in `TrainedRun.evaluate`.
+          input with several references, all of those in the split, where they are so in `TrainedRun.evaluate`.
 
         Raises:
           UserError: there are no data, or no examples in the split; or a metric is unknown.
@@ -157,6 +155,7 @@ class Export:
         from t2t_lite.data.raw_pairs import stored_pairs
         from t2t_lite.data.reading import Dataset
         from t2t_lite.evaluation import metrics
+        from t2t_lite.evaluation.evaluate import decode_rows
 
         if data_dir is None:
             raise UserError("data_dir: required, the folder that t2t-datagen wrote")
@@ -171,7 +170,9 @@ class Export:
                 raise UserError(f"problem '{name}': no examples of the split '{split}' to score")
             scores[name] = {"examples": len(pairs)}
             if dataset.problem.metrics and metrics.has_several_references(dataset.problem):
-                pairs = _with_all_references(pairs)
+                groups = dataset.input_groups(split)
+                first = [(number, value) for number, (value, _) in enumerate(pairs) if groups.is_first[number]]
+                pairs = [(value, decode_rows(dataset, groups.targets[number])) for number, value in first]
                 if len(pairs) != scores[name]["examples"]:
                     scores[name]["answers"] = len(pairs)
             inputs, references = zip(*pairs, strict=True)
@@ -215,16 +216,6 @@ class ExportAnswerer:
     def answer(self, name: str, inputs: Mapping[str, Any]) -> Iterator[Answer]:
         """Yields the answers in the order of the inputs, {place: input}."""
         yield from self._export._answer(name, inputs)
-
-
-def _with_all_references(pairs: Sequence[tuple[Any, str]]) -> list[tuple[Any, list[str]]]:
-    """Returns each input once, with the references of all pairs that have it."""
-    found: dict[Any, tuple[Any, list[str]]] = {}
-    for value, reference in pairs:
-        parts = value if isinstance(value, tuple) else (value,)
-        key = tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in parts)
-        found.setdefault(key, (value, []))[1].append(reference)
-    return list(found.values())
 
 
 def _file_bytes(feature: Feature, read: Any) -> bytes:

@@ -29,12 +29,12 @@ from t2t_lite.problems.features import Image, Text
 from t2t_lite.problems.problem import get_problems
 from t2t_lite.progress import print_status
 
-WEIGHT_TYPES = ("float32", "bfloat16", "int8")  # in which an export stores weights
-
 if TYPE_CHECKING:
     from t2t_lite.decoding.decode import Answerer
     from t2t_lite.decoding.search import Decoder
     from t2t_lite.evaluation.curve import EvaluationCurve
+
+WEIGHT_TYPES = ("float32", "bfloat16", "int8")  # in which an export stores weights
 
 
 def open_run(

@@ -153,7 +153,7 @@ def _evaluate_problem(
         return [map_batches(score, references=True)]
 
     def decode_group(_: Any, decoder: Decoder | None, batch: Batch) -> _Result:
-        references = [_texts(dataset, groups.targets[index]) for index in batch["index"].numpy().tolist()]
+        references = [decode_rows(dataset, groups.targets[index]) for index in batch["index"].numpy().tolist()]
         return {}, decode(decoder, batch, references)
 
     return [map_batches(score), map_batches(decode_group, keep=groups.is_first)]
@@ -167,10 +167,11 @@ def _interleave(lists: Sequence[Sequence[_Result]]) -> Iterator[_Result]:
 
 def target_texts(dataset: Dataset, ids: tf.Tensor) -> list[str]:
     """Decodes target ids (B, T) to B texts."""
-    return _texts(dataset, ids.numpy().tolist())
+    return decode_rows(dataset, ids.numpy().tolist())
 
 
-def _texts(dataset: Dataset, rows: Sequence[Any]) -> list[str]:
+def decode_rows(dataset: Dataset, rows: Sequence[Any]) -> list[str]:
+    """Decodes rows of target ids to texts."""
     targets = dataset.problem.targets
     assert isinstance(targets, Text)
     vocabulary = dataset.vocabularies[targets.vocab]

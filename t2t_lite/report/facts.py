@@ -253,7 +253,7 @@ def _command(facts: RunFacts, run: Run) -> str:
     flags = [f"--problem={','.join(run.declarations)}", f"--hparams_set={nearest}"]
     if run.model_name != "multi_model":
         flags.append(f"--model={run.model_name}")
-    frozen = changes[nearest].pop("freeze", "")  # --hparams would take its commas for the ends of fields
+    frozen = changes[nearest].pop("freeze", "")  # t2t-trainer has a flag for it
     if frozen:
         flags.append(f"--freeze={frozen}")
     if len(changes[nearest]) > _FEW_CHANGES:

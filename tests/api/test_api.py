@@ -16,6 +16,7 @@ from PIL import Image as PilImage
 import t2t_lite
 from t2t_lite.bin import decoder
 from t2t_lite.bin import eval as evaluator
+from t2t_lite.data.input_groups import InputGroups
 from t2t_lite.data.reading import Dataset
 from t2t_lite.data.vocabulary import Vocabulary, vocabulary_path
 from t2t_lite.decoding.answer import Answer
@@ -158,7 +159,12 @@ class TestExport:
         captions, asked = problem("captions", Image(), Text("words"), "describe"), []
         captions.metrics = ("bleu",)
         pairs = [(b"a", "a red ball on the left"), (b"b", "no"), (b"a", "the left ball there is red")]
-        monkeypatch.setattr(Dataset, "open", lambda folder, name: SimpleNamespace(problem=captions))
+        dataset = SimpleNamespace(
+            problem=captions,
+            vocabularies={"words": SimpleNamespace(decode=lambda ids: pairs[ids[0]][1])},
+            input_groups=lambda split: InputGroups(np.array([True, True, False]), {0: [[0], [2]], 1: [[1]]}),
+        )
+        monkeypatch.setattr(Dataset, "open", lambda folder, name: dataset)
         monkeypatch.setattr("t2t_lite.data.raw_pairs.stored_pairs", lambda *_: iter(pairs))
 
         def answer(name, inputs):
