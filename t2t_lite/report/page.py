@@ -52,14 +52,23 @@ def _count(number: int, noun: str) -> str:
 
 
 def _summary(report: Report) -> Html:
-    seeds = sorted({run.hparams.seed for run in report.runs if run.hparams})
-    parts = [_count(len(report.runs), "run"), _count(len(report.problems), "problem")] if report.runs else []
-    if seeds:
-        parts.append(f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-    if report.results is not None and parts:
-        parts[0] += " looked into"
-    description = (report.results or {}).get("description")
-    return join(element("p", description) if description else None, element("p", " · ".join(parts)) if parts else None)
+    """Returns what the page is about: of a suite all its runs, else the runs given."""
+    of_models = [_count(len(report.runs), "run"), _seeds({run.hparams.seed for run in report.runs if run.hparams})]
+    problems = _count(len(report.problems), "problem") if report.runs else ""
+    if report.results is None:
+        parts, description = [*of_models, problems] if report.runs else [], None
+    else:
+        runs, description = report.results["runs"], report.results.get("description")
+        parts = [_count(len(runs), "run"), _seeds({run["seed"] for run in runs}), problems]
+        if report.runs:
+            parts.append(f"models and answers of {', '.join(run.title for run in report.runs)}")
+    line = " · ".join(part for part in parts if part)
+    return join(element("p", description) if description else None, element("p", line) if line else None)
+
+
+def _seeds(seeds: Iterable[int]) -> str:
+    listed = ", ".join(map(str, sorted(seeds)))
+    return f"seed{'s' * (',' in listed)} {listed}" if listed else ""
 
 
 def _results(report: Report) -> Html | None:

@@ -140,7 +140,7 @@ def heat_map(
     if written:
         widest = max((text_width(text, 12) for row in (*texts, *(below or ())) for text in row), default=0)
         cell_width, cell_height = max(34.0, widest + 8), 34.0 if below else 24.0
-    rows, columns = ([_cut(name, 26) for name in names] for names in (rows, columns))
+    rows, columns = [_cut(name, 32) for name in rows], [_cut(name, 26) for name in columns]
     left = max((text_width(row, 13) for row in rows), default=0) + 10
     upright = any(text_width(column, 12) > cell_width - 4 for column in columns)
     columns = [column if cell_width >= 13 or i % 10 == 0 else "" for i, column in enumerate(columns)]

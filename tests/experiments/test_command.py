@@ -71,6 +71,7 @@ def test_a_run_is_trained_and_scored(real):
     assert results["data_dir"] == "data" and (real / "data" / "colours.manifest.json").exists()
     assert results["tables"][0]["claim"]["verdict"] == "one seed"
     assert "Colours, alone" in (real / "results.md").read_text()
+    assert "1 run · seed 0 · 1 problem · models and answers of joint-seed0" in (real / "index.html").read_text()
 
 
 @pytest.mark.slow
