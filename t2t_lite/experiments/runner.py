@@ -1,6 +1,7 @@
 """Trains and scores the runs of a suite that are missing, and writes its results."""
 
 import contextlib
+import dataclasses
 import gc
 import json
 import math
@@ -58,7 +59,7 @@ class Experiments:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What may not change in a folder, as suite.json keeps it."""
+        """The settings that may not change in a folder, as flags."""
         names = ("suite", "hparams_set", "hparams", "model")
         settings = {name: getattr(self, name) for name in names}
         return settings | {"train_steps": self.plan.train_steps, "data_dir": self._relative_data_dir}
@@ -83,7 +84,7 @@ class Experiments:
         Raises:
           UserError: a name or a value is wrong, or the folder holds something else.
         """
-        self._base_hparams()
+        values = dataclasses.asdict(self._base_hparams())
         path = self.folder / SETTINGS
         if not path.exists():
             others = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
@@ -96,9 +97,12 @@ class Experiments:
             return
         try:
             before = json.loads(path.read_text(encoding="utf8"))
-            differences = [
-                f"{key} is {value}, was {before[key]}" for key, value in self.settings.items() if before[key] != value
-            ]
+            now = self.settings
+            if "hparams_values" in before:  # the same set may have other values in another version of the program
+                now = {key: value for key, value in now.items() if key not in ("hparams_set", "hparams")}
+                now |= {key: value for key, value in values.items() if key in before["hparams_values"]}
+                before |= before["hparams_values"]
+            differences = [f"{key} is {value}, was {before[key]}" for key, value in now.items() if before[key] != value]
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(
                 f"{path}: not the settings of a suite ({type(e).__name__}: {e}); give another folder"
@@ -150,7 +154,8 @@ class Experiments:
         """
         self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / SETTINGS, (json.dumps(self.settings, indent=1) + "\n").encode("utf8"))
+        settings = self.settings | {"hparams_values": dataclasses.asdict(self._base_hparams())}
+        write_atomically(self.folder / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode("utf8"))
         print_status(self.describe_plan())
         try:
             self._generate(tmp_dir, num_workers, usr_dirs)

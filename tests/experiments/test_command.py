@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -316,6 +317,8 @@ def test_a_folder_of_something_else(fake, capsys, tmp_path, monkeypatch):
     assert "holds a suite with other settings: train_steps is 8, was 6. Give the same" in capsys.readouterr().err
     assert run(tmp_path / "E", suite="one") == 1
     assert "suite is one, was two" in capsys.readouterr().err
+    assert run(tmp_path / "E", "--only=small_problem", "--hparams=dropout=0.3") == 1
+    assert "holds a suite with other settings: dropout is 0.3, was 0.0. Give the same" in capsys.readouterr().err
     assert run(tmp_path / "E" / "runs" / "alone-letters-seed0") == 1
     assert "holds experiment.json and no suite.json, so it is not the folder of a suite" in capsys.readouterr().err
     (tmp_path / "new" / "data").mkdir(parents=True)
@@ -324,6 +327,20 @@ def test_a_folder_of_something_else(fake, capsys, tmp_path, monkeypatch):
     (tmp_path / "suite.json").write_text("{")
     assert run(tmp_path) == 1
     assert "suite.json: not the settings of a suite (JSONDecodeError" in capsys.readouterr().err
+
+
+def test_a_set_that_has_changed_since(fake, capsys, tmp_path):
+    folder = tmp_path / "E"
+    assert run(folder, "--only=small_problem", "--seeds=1") == 0
+    settings = json.loads((folder / "suite.json").read_text())
+    settings["hparams_values"]["clip_norm"] = 1.5
+    (folder / "suite.json").write_text(json.dumps(settings))
+    assert run(folder, "--only=small_problem", "--seeds=1") == 1
+    assert re.search(r"other settings: clip_norm is [\d.]+, was 1\.5\. Give the same", capsys.readouterr().err)
+    assert run(folder, "--only=small_problem", "--seeds=1", "--hparams=clip_norm=1.5") == 0
+    del settings["hparams_values"]["dropout"]  # as in a folder from before there was such an hparam
+    (folder / "suite.json").write_text(json.dumps(settings))
+    assert run(folder, "--only=small_problem", "--seeds=1", "--hparams=clip_norm=1.5") == 0
 
 
 def test_data_without_a_test_split(suite, session_data, monkeypatch, tmp_path, capsys):
