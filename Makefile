@@ -8,7 +8,7 @@ PYTHONS ?= python3.10 python3.11 python3.12 python3.13
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-DEMO_STEPS ?= 4700
+DEMO_STEPS ?= 7000
 
 # Below tests/: nothing that trains, searches or serves a whole model.
 QUICK := test_registry.py hparams layers evaluation datagen/test_generate.py runs/test_checkpoints.py

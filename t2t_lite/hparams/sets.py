@@ -112,6 +112,7 @@ def multimodel_tiny() -> HParams:
         norm_rate=3.0,
         schedule="linear",
         warmup_steps=100,
+        clip_norm=5.0,
     )
 
 
@@ -123,7 +124,7 @@ def multimodel_real_eight() -> HParams:
     problems long before it has learned to translate. Not tuned yet. 2,400 steps took an hour on one core of a slow
     server; docs/real-eight.md has the scores.
     """
-    return multimodel_tiny().replace(num_experts=8, dropout=0.1, fine_buckets=True, warmup_steps=300)
+    return multimodel_tiny().replace(num_experts=8, dropout=0.1, fine_buckets=True, warmup_steps=300, clip_norm=1.0)
 
 
 @registry.hparams_sets.register

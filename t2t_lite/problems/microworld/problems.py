@@ -242,14 +242,14 @@ class MicroworldQuestion(_Pictures):
 registry.mixtures.register(
     Mixture(
         {
-            "microworld_speech": 6,
+            "microworld_speech": 7,
             "microworld_image": 20,
-            "microworld_caption": 2.1,
-            "microworld_parsing": 1.5,
-            "microworld_ende": 1,
-            "microworld_ende_rev": 0.6,
-            "microworld_enfr": 0.8,
-            "microworld_enfr_rev": 0.6,
+            "microworld_caption": 3,
+            "microworld_parsing": 1.75,
+            "microworld_ende": 1.1,
+            "microworld_ende_rev": 0.5,
+            "microworld_enfr": 1.1,
+            "microworld_enfr_rev": 0.65,
         },
         "The paper's eight kinds of problem on generated data; nothing to download.",
     ),
