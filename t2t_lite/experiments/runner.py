@@ -1,7 +1,6 @@
 """Trains and scores the runs of a suite that are missing, and writes its results."""
 
 import contextlib
-import dataclasses
 import gc
 import json
 import math
@@ -59,7 +58,7 @@ class Experiments:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings that may not change in a folder, as flags."""
+        """The settings of the folder, as suite.json keeps them."""
         names = ("suite", "hparams_set", "hparams", "model")
         settings = {name: getattr(self, name) for name in names}
         return settings | {"train_steps": self.plan.train_steps, "data_dir": self._relative_data_dir}
@@ -84,7 +83,7 @@ class Experiments:
         Raises:
           UserError: a name or a value is wrong, or the folder holds something else.
         """
-        values = dataclasses.asdict(self._base_hparams())
+        base = self._base_hparams()
         path = self.folder / SETTINGS
         if not path.exists():
             others = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
@@ -97,11 +96,8 @@ class Experiments:
             return
         try:
             before = json.loads(path.read_text(encoding="utf8"))
-            now = self.settings
-            if "hparams_values" in before:  # the same set may have other values in another version of the program
-                now = {key: value for key, value in now.items() if key not in ("hparams_set", "hparams")}
-                now |= {key: value for key, value in values.items() if key in before["hparams_values"]}
-                before |= before["hparams_values"]
+            # Not the flags of the hparams: their values count, and those the runs have.
+            now = {key: value for key, value in self.settings.items() if key not in ("hparams_set", "hparams")}
             differences = [f"{key} is {value}, was {before[key]}" for key, value in now.items() if before[key] != value]
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise UserError(
@@ -112,6 +108,22 @@ class Experiments:
                 f"--output_dir: {self.folder} holds a suite with other settings: {'; '.join(differences)}. Give the "
                 "same settings to go on with it, or another folder"
             )
+        self._check_trained(base)
+
+    def _check_trained(self, base: HParams) -> None:
+        """Raises UserError if a run was trained with other hparams, as after a change of the set in a later version."""
+        for name, run in self.plan.runs.items():
+            path = self.run_folder(name) / "hparams.json"
+            if path.exists():
+                trained = HParams.load(path)
+                changes = self._run_hparams(run, base).changes_from(trained)
+                if trained.decay_steps == run.train_steps:  # what training makes of 0
+                    changes.pop("decay_steps", None)
+                if changes:
+                    raise UserError(
+                        f"--output_dir: {path.parent} was trained with other hparams: {'; '.join(changes.values())}. "
+                        "Give the same --hparams_set and --hparams to go on, or another folder"
+                    )
 
     def describe_plan(self) -> str:
         """Returns a table of the runs, and a line with their number and the time that is left."""
@@ -154,8 +166,7 @@ class Experiments:
         """
         self.check()
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = self.settings | {"hparams_values": dataclasses.asdict(self._base_hparams())}
-        write_atomically(self.folder / SETTINGS, (json.dumps(settings, indent=1) + "\n").encode("utf8"))
+        write_atomically(self.folder / SETTINGS, (json.dumps(self.settings, indent=1) + "\n").encode("utf8"))
         print_status(self.describe_plan())
         try:
             self._generate(tmp_dir, num_workers, usr_dirs)

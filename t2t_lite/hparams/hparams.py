@@ -172,6 +172,11 @@ class HParams:
                 raise UserError(f"hparams: {name}: '{key}:0': the number must be above 0")
         return numbers
 
+    def changes_from(self, before: "HParams") -> dict[str, str]:
+        """Returns {field: a phrase such as "dropout is 0.2, was 0.0"} for the fields that differ from `before`."""
+        new, old = dataclasses.asdict(self), dataclasses.asdict(before)
+        return {key: f"{key} is {new[key]}, was {old[key]}" for key in new if new[key] != old[key]}
+
     def save(self, path: Path) -> None:
         """Writes all fields as JSON."""
         text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"

@@ -52,23 +52,18 @@ def _count(number: int, noun: str) -> str:
 
 
 def _summary(report: Report) -> Html:
-    """Returns what the page is about: of a suite all its runs, else the runs given."""
-    of_models = [_count(len(report.runs), "run"), _seeds({run.hparams.seed for run in report.runs if run.hparams})]
-    problems = _count(len(report.problems), "problem") if report.runs else ""
-    if report.results is None:
-        parts, description = [*of_models, problems] if report.runs else [], None
-    else:
-        runs, description = report.results["runs"], report.results.get("description")
-        parts = [_count(len(runs), "run"), _seeds({run["seed"] for run in runs}), problems]
-        if report.runs:
-            parts.append(f"models and answers of {', '.join(run.title for run in report.runs)}")
-    line = " · ".join(part for part in parts if part)
-    return join(element("p", description) if description else None, element("p", line) if line else None)
-
-
-def _seeds(seeds: Iterable[int]) -> str:
-    listed = ", ".join(map(str, sorted(seeds)))
-    return f"seed{'s' * (',' in listed)} {listed}" if listed else ""
+    """Returns what the page is about: all runs of a suite, or the runs given."""
+    results = report.results or {}
+    seeds = [run["seed"] for run in results.get("runs", [])] or [run.hparams.seed for run in report.runs if run.hparams]
+    parts = [_count(len(results.get("runs", report.runs)), "run")]
+    if seeds:
+        listed = sorted(set(seeds))
+        parts.append(f"seed{'s' * (len(listed) > 1)} {', '.join(map(str, listed))}")
+    parts.append(_count(len(report.problems), "problem"))
+    if results and report.runs:
+        parts.append(f"models and answers of {', '.join(run.title for run in report.runs)}")
+    description = results.get("description")
+    return join(element("p", description) if description else None, element("p", " · ".join(parts)))
 
 
 def _results(report: Report) -> Html | None:

@@ -147,10 +147,9 @@ class Run:
           checksums: {problem: checksums of its records}: with all splits, and without a test split, which may have
             been added since.
         """
-        new, old = dataclasses.asdict(self.hparams), dataclasses.asdict(stored.hparams)
-        changed = [key for key in new if new[key] != old[key] and key not in _MAY_CHANGE]
         notes = {"decay_steps": " (it is --train_steps unless set)"}
-        differences = [f"{key} is {new[key]}, was {old[key]}{notes.get(key, '')}" for key in changed]
+        changes = self.hparams.changes_from(stored.hparams).items()
+        differences = [phrase + notes.get(key, "") for key, phrase in changes if key not in _MAY_CHANGE]
         if self.model_name != stored.model_name:
             differences.append(f"model is {self.model_name}, was {stored.model_name}")
         if self.rates != stored.rates:

@@ -15,6 +15,7 @@ from t2t_lite.bin import experiments
 from t2t_lite.errors import DivergedError, Stopped
 from t2t_lite.experiments import runner
 from t2t_lite.experiments.suite import Suite, Task
+from t2t_lite.hparams import HParams
 from t2t_lite.training.step import TrainStep
 
 SCORES = {"loss": 1.0, "log_perplexity": 1.0, "accuracy": 0.5, "accuracy_per_sequence": 0.1, "wer": 0.4}
@@ -111,6 +112,8 @@ def fake(suite, monkeypatch):
 
     def train(problem, data_dir, output_dir, **options):
         trained.append((output_dir.name, options))
+        output_dir.mkdir(parents=True, exist_ok=True)
+        options["hparams"].replace(decay_steps=options["train_steps"]).save(output_dir / "hparams.json")
         return SimpleNamespace(
             parameters=9, evaluate=lambda names, *_, **__: {"problems": dict.fromkeys(names, SCORES)}
         )
@@ -318,7 +321,10 @@ def test_a_folder_of_something_else(fake, capsys, tmp_path, monkeypatch):
     assert run(tmp_path / "E", suite="one") == 1
     assert "suite is one, was two" in capsys.readouterr().err
     assert run(tmp_path / "E", "--only=small_problem", "--hparams=dropout=0.3") == 1
-    assert "holds a suite with other settings: dropout is 0.3, was 0.0. Give the same" in capsys.readouterr().err
+    assert (
+        "alone-letters-seed0 was trained with other hparams: dropout is 0.3, was 0.0. Give the same"
+        in capsys.readouterr().err
+    )
     assert run(tmp_path / "E" / "runs" / "alone-letters-seed0") == 1
     assert "holds experiment.json and no suite.json, so it is not the folder of a suite" in capsys.readouterr().err
     (tmp_path / "new" / "data").mkdir(parents=True)
@@ -332,15 +338,13 @@ def test_a_folder_of_something_else(fake, capsys, tmp_path, monkeypatch):
 def test_a_set_that_has_changed_since(fake, capsys, tmp_path):
     folder = tmp_path / "E"
     assert run(folder, "--only=small_problem", "--seeds=1") == 0
-    settings = json.loads((folder / "suite.json").read_text())
-    settings["hparams_values"]["clip_norm"] = 1.5
-    (folder / "suite.json").write_text(json.dumps(settings))
-    assert run(folder, "--only=small_problem", "--seeds=1") == 1
-    assert re.search(r"other settings: clip_norm is [\d.]+, was 1\.5\. Give the same", capsys.readouterr().err)
-    assert run(folder, "--only=small_problem", "--seeds=1", "--hparams=clip_norm=1.5") == 0
-    del settings["hparams_values"]["dropout"]  # as in a folder from before there was such an hparam
-    (folder / "suite.json").write_text(json.dumps(settings))
-    assert run(folder, "--only=small_problem", "--seeds=1", "--hparams=clip_norm=1.5") == 0
+    for path in folder.glob("runs/*/hparams.json"):  # as if an earlier version had clipped elsewhere
+        HParams.load(path).replace(clip_norm=1.5).save(path)
+    assert run(folder, "--only=small_problem", "--seeds=2") == 1
+    assert re.search(r"was trained with other hparams: clip_norm is [\d.]+, was 1\.5\. Give", capsys.readouterr().err)
+    assert len(fake) == 2
+    assert run(folder, "--only=small_problem", "--seeds=2", "--hparams=clip_norm=1.5") == 0
+    assert [name for name, _ in fake[2:]] == ["alone-letters-seed1", "joint-seed1"]
 
 
 def test_data_without_a_test_split(suite, session_data, monkeypatch, tmp_path, capsys):
